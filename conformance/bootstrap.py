@@ -1,0 +1,228 @@
+"""Make the virtual environments of `python3 conformance` and `python3 tests`.
+
+Standard library alone: this runs before anything is installed. An environment lives in the
+checkout, is reused by later runs, and is made anew when pyproject.toml or the Python changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OLDEST_PYTHON = (3, 11)
+
+# Extra of pyproject.toml that brings what a target needs. Keras's NumPy backend calls JAX.
+EXTRAS = {
+    "keras:jax": "jax",
+    "keras:numpy": "jax",
+    "keras:tensorflow": "tensorflow",
+    "keras:torch": "torch",
+    "keras:openvino": "openvino",
+}
+
+
+class BootstrapError(Exception):
+    """What keeps an environment from being made, in words for the person at the terminal."""
+
+
+def extras_for(arguments: Sequence[str]) -> list[str]:
+    """Return the extras that a command line of quantcheck needs.
+
+    Examples
+    --------
+    >>> extras_for(["keras:jax", "--json", "report.json"])
+    ['conformance', 'jax']
+    >>> extras_for(["--help"])
+    ['conformance']
+    """
+    return ["conformance", *sorted({EXTRAS[a] for a in arguments if a in EXTRAS})]
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Tell the person at the terminal; standard output belongs to the command that follows."""
+    print(text, end=end, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def step(text: str) -> Iterator[None]:
+    """Say in one line what is being done, and then how long it took."""
+    say(f"{text} ... ", end="")
+    start = time.monotonic()
+    try:
+        yield
+    except BaseException:
+        say("failed")
+        raise
+    say(f"{time.monotonic() - start:.1f} s")
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment variables without those that would lead Python elsewhere."""
+    unwanted = {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
+    return {name: value for name, value in os.environ.items() if name not in unwanted}
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    extra: Mapping[str, str] | None = None,
+) -> int:
+    """Run a command in the foreground and return its exit status, as a shell would."""
+    environment = {**clean_environment(), **(extra or {})}
+    words = [str(c) for c in command]
+    status = subprocess.run(words, cwd=cwd, env=environment, check=False).returncode
+    return status if status >= 0 else 128 - status
+
+
+def quietly(command: Sequence[str | Path], complaint: str) -> None:
+    """Run a command; show what it printed only when it fails."""
+    done = subprocess.run(
+        [str(c) for c in command],
+        env=clean_environment(),
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        printed = "\n".join(f"    {line}" for line in done.stdout.splitlines()[-15:])
+        raise BootstrapError(f"{complaint}\n{printed}")
+
+
+class Environment:
+    """A virtual environment in the checkout.
+
+    Parameters
+    ----------
+    name : str
+        Name of its folder.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.path = ROOT / name
+        self.scripts = self.path / ("Scripts" if os.name == "nt" else "bin")
+        self.python = self.scripts / ("python.exe" if os.name == "nt" else "python")
+        self.stamp = self.path / "bootstrap.json"
+
+    def key(self) -> str:
+        """Return a hash of everything that an environment made today would depend on."""
+        recipe = (ROOT / "pyproject.toml").read_bytes() + Path(__file__).read_bytes()
+        return hashlib.sha256(
+            recipe + f"{sys.version} {sys.base_prefix} {ROOT}".encode()
+        ).hexdigest()
+
+    def extras(self) -> list[str] | None:
+        """Return what is installed, or None where there is no usable environment."""
+        try:
+            stamp = json.loads(self.stamp.read_text(encoding="utf-8"))
+            usable = stamp["key"] == self.key() and self.python.exists()
+            return list(stamp["extras"]) if usable else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def record(self, extras: Sequence[str]) -> None:
+        """Note what is installed. Written last: a set-up that was cut short leaves no stamp."""
+        stamp = {"key": self.key(), "extras": list(extras)}
+        self.stamp.write_text(json.dumps(stamp), encoding="utf-8")
+
+    def pip(self, *arguments: str | Path, complaint: str) -> None:
+        """Run pip for this environment, the environment's own or else the one that called us."""
+        own = importlib.util.find_spec("ensurepip") is not None
+        pip: list[str | Path] = [self.python, "-m", "pip"]
+        if not own:
+            pip = [sys.executable, "-m", "pip", "--python", self.python]
+        quiet = ["--disable-pip-version-check", "--no-input", "--quiet"]
+        quietly([*pip, arguments[0], *quiet, *arguments[1:]], complaint)
+
+    def make(self) -> None:
+        """Make the environment anew, empty but for pip."""
+        with step(f"making {self.path.name} for Python {sys.version.split()[0]}"):
+            shutil.rmtree(self.path, ignore_errors=True)
+            bare = []
+            if importlib.util.find_spec("ensurepip") is None:
+                if importlib.util.find_spec("pip") is None:
+                    raise BootstrapError(
+                        "This Python has neither ensurepip nor pip. Install its venv module "
+                        "(Debian and Ubuntu: the package python3-venv) and try again."
+                    )
+                bare = ["--without-pip"]
+            quietly(
+                [sys.executable, "-m", "venv", *bare, self.path],
+                "This Python could not make a virtual environment. Its venv module may be missing "
+                "(Debian and Ubuntu: the package python3-venv). It printed:",
+            )
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let one process at a time change the environment, where the system has file locks."""
+        try:
+            import fcntl
+        except ImportError:
+            yield
+            return
+        with (ROOT / f"{self.path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def install(self, what: str, requirement: str, *options: str) -> None:
+        """Install something that may have to be downloaded; `what` is how to call it."""
+        with step(f"installing {what}"):
+            self.pip(
+                "install",
+                *options,
+                requirement,
+                complaint="pip could not install what is needed. Is there a network connection, "
+                "and room on the disk? It printed:",
+            )
+
+
+def require_python() -> None:
+    """Refuse a Python that is too old."""
+    if sys.version_info < OLDEST_PYTHON:
+        need = ".".join(map(str, OLDEST_PYTHON))
+        have = sys.version.split()[0]
+        raise BootstrapError(f"Python {need} or newer is needed; {sys.executable} is {have}.")
+
+
+def conformance(arguments: Sequence[str]) -> int:
+    """Run quantcheck from this checkout, in an environment that has what its targets need."""
+    require_python()
+    environment = Environment(".venv-conformance")
+    needed = extras_for(arguments)
+    with environment.locked():
+        present = environment.extras()
+        if present is None or not set(needed) <= set(present):
+            if present is None:
+                environment.make()
+            extras = sorted({*needed, *(present or [])})
+            # Editable: the code that runs is always the checkout's.
+            environment.install(
+                f"quantref[{','.join(extras)}]", f".[{','.join(extras)}]", "--editable"
+            )
+            environment.record(extras)
+    return run([environment.scripts / "quantcheck", *arguments])
+
+
+def guarded(main: Callable[[Sequence[str]], int]) -> int:
+    """Call `main` with the command line; turn what goes wrong into a message and a status."""
+    try:
+        return main(sys.argv[1:])
+    except BootstrapError as error:
+        say(f"error: {error}")
+        return 2
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,87 @@
+"""`python3 tests [PYTEST ARGUMENTS]`: every check of this repository, from a fresh checkout.
+
+Builds the wheel, installs it with the dev extra into its own environment, runs ruff and mypy,
+then pytest on tests/ and on the doctests of the installed packages. What is tested is the wheel:
+neither reference/ nor conformance/ is on the path.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "conformance"))
+
+from bootstrap import BootstrapError, Environment, guarded, require_python, run, say, step  # noqa: E402
+
+PACKAGES = ("quantref", "quantcheck")
+
+
+def install(environment: Environment) -> None:
+    """Put today's wheel into the environment, and what the tests need where it is not there."""
+    with environment.locked():
+        fresh = environment.extras() is None
+        if fresh:
+            environment.make()
+        dist = environment.path / "dist"
+        shutil.rmtree(dist, ignore_errors=True)
+        with step("building the wheel"):
+            environment.pip(
+                "wheel",
+                "--no-deps",
+                "--wheel-dir",
+                dist,
+                ".",
+                complaint="The wheel could not be built. pip printed:",
+            )
+        wheels = list(dist.glob("quantref-*.whl"))
+        if len(wheels) != 1:
+            raise BootstrapError(f"One wheel was expected, {len(wheels)} came.")
+        if fresh:
+            environment.install("the wheel and quantref[dev]", f"{wheels[0]}[dev]")
+            environment.record(["dev"])
+        else:
+            environment.install("the wheel", str(wheels[0]), "--no-deps", "--force-reinstall")
+
+
+def pytest_arguments(arguments: Sequence[str]) -> list[str]:
+    """Complete pytest's arguments: everything, unless the person named files or folders."""
+    named = [a for a in arguments if not a.startswith("-") and (ROOT / a.split("::")[0]).exists()]
+    whole = [] if named else ["tests", "--doctest-modules", "--pyargs", *PACKAGES]
+    timed = any(a.startswith("--benchmark") for a in arguments)
+    return [*whole, *([] if timed else ["--benchmark-disable"]), *arguments]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run every check; the first that failed decides the exit status."""
+    require_python()
+    environment = Environment(".venv-tests")
+    install(environment)
+    checks: dict[str, list[str | Path]] = {
+        "ruff check": [environment.scripts / "ruff", "check", "--quiet", ROOT],
+        "ruff format": [environment.scripts / "ruff", "format", "--check", "--quiet", ROOT],
+        "mypy": [environment.python, "-P", "-m", "mypy", "--no-error-summary"],
+    }
+    failed = {}
+    for name, command in checks.items():
+        with step(name):
+            status = run(command, cwd=ROOT)
+        if status:
+            failed[name] = status
+            say(f"{name} failed; what it found is above")
+    # -P: the checkout itself is not on the path. pytest's status 5 says that no test ran.
+    status = run(
+        [environment.python, "-P", "-m", "pytest", *pytest_arguments(arguments)],
+        cwd=ROOT,
+        extra={"QUANTREF_TEST_WHEEL": "1"},
+    )
+    if failed:
+        say(f"failed before pytest: {', '.join(failed)}")
+    return status or next(iter(failed.values()), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(main))
