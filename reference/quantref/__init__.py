@@ -1,0 +1,55 @@
+"""quantref: a reference of AbsMax and GPTQ quantization in NumPy, and of what they must return.
+
+Reading order, each module beside the section of SPEC.md of the same name:
+
+1. `config`, `profile`: what can be asked for (section 1, appendix A).
+2. `rounding`, `affine`, `absmax`, `packing`: numbers to codes and back (sections 2 to 5).
+3. `hessian`, `gptq`: the textbook algorithm, one screen (sections 6 and 7); `blocked`, the same fast.
+4. `certificate`: checks any quantized weight without trusting who made it (section 8).
+5. `exact`: all of it in rational arithmetic, the oracle behind `vectors` (section 11).
+"""
+
+from quantref.absmax import AbsMaxQuantizer, abs_max_dequantize, abs_max_quantize
+from quantref.affine import affine_dequantize, affine_parameters, affine_quantize, group_index
+from quantref.blocked import gptq_quantize
+from quantref.config import GPTQConfig, Int8QuantizationConfig, QuantizationConfig, Quantizer
+from quantref.errors import QuantrefError
+from quantref.gptq import gptq_textbook
+from quantref.hessian import HessianAccumulator, accumulate_hessian, prepare_hessian
+from quantref.packing import pack_codes, unpack_codes
+from quantref.problem import GPTQResult
+from quantref.profile import DEFAULT_PROFILE, KERAS_PROFILE, ORIGINAL_PROFILE, Profile
+from quantref.rounding import round_half_even, saturating_cast
+
+__version__ = "0.1.0"
+SPEC_VERSION = "0.1"
+
+__all__ = [
+    "DEFAULT_PROFILE",
+    "KERAS_PROFILE",
+    "ORIGINAL_PROFILE",
+    "SPEC_VERSION",
+    "AbsMaxQuantizer",
+    "GPTQConfig",
+    "GPTQResult",
+    "HessianAccumulator",
+    "Int8QuantizationConfig",
+    "Profile",
+    "QuantizationConfig",
+    "Quantizer",
+    "QuantrefError",
+    "abs_max_dequantize",
+    "abs_max_quantize",
+    "accumulate_hessian",
+    "affine_dequantize",
+    "affine_parameters",
+    "affine_quantize",
+    "gptq_quantize",
+    "gptq_textbook",
+    "group_index",
+    "pack_codes",
+    "prepare_hessian",
+    "round_half_even",
+    "saturating_cast",
+    "unpack_codes",
+]

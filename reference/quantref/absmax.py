@@ -1,0 +1,201 @@
+"""AbsMax quantization: one multiplier per slice, codes half to even (SPEC.md, section 4)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from quantref.config import (
+    EPSILON,
+    Axis,
+    Quantizer,
+    normalize_axis_argument,
+    require_epsilon,
+    require_output_dtype,
+    require_value_range,
+)
+from quantref.errors import (
+    AxisError,
+    DTypeError,
+    EmptyArrayError,
+    NonFiniteError,
+    OverflowRangeError,
+    ShapeError,
+)
+from quantref.rounding import is_float, require_float
+
+
+def resolve_axis(axis: Any, ndim: int, requirement: str) -> tuple[int, ...]:
+    """Return the axes over which the maximum is taken, counted from 0.  [ABS-050]
+
+    Examples
+    --------
+    >>> resolve_axis(None, 3, "ABS-050"), resolve_axis((-1, 0), 3, "ABS-050")
+    ((0, 1, 2), (0, 2))
+    """
+    axes = normalize_axis_argument(axis, requirement)
+    if axes is None:
+        return tuple(range(ndim))
+    resolved = tuple(sorted(a + ndim if a < 0 else a for a in axes))
+    if len(set(resolved)) != len(resolved) or any(not 0 <= a < ndim for a in resolved):
+        raise AxisError(f"distinct axes in [-{ndim}, {ndim})", f"axis={axis!r}", requirement)
+    return resolved
+
+
+def abs_max_quantize(
+    inputs: ArrayLike,
+    axis: Axis,
+    value_range: tuple[int, int] = (-127, 127),
+    dtype: str = "int8",
+    epsilon: float = EPSILON,
+) -> tuple[NDArray[np.integer], NDArray[np.floating]]:
+    """Quantize with scale = hi / (max|x| + epsilon), a multiplier, along `axis`.
+
+    Parameters
+    ----------
+    inputs : (...) array of float16, bfloat16, float32 or float64
+        Finite, not empty.
+    axis : int, tuple of int, or None
+        Axes over which the maximum is taken; None: all of them.
+    value_range : (lo, hi), default (-127, 127)
+        lo <= 0 < hi, within `dtype`.
+    dtype : str, default "int8"
+        Integer dtype of the codes.
+    epsilon : float, default 1e-7
+        Positive; keeps the scale of an all-zero slice finite.
+
+    Returns
+    -------
+    codes : (...) array of `dtype`
+        clip(rint(x * scale), lo, hi).
+    scale : array, reduced axes kept with length 1
+        float32; float64 for float64 inputs.
+
+    Raises
+    ------
+    DTypeError, NonFiniteError, EmptyArrayError, AxisError, ValueRangeError, ConfigError,
+    OverflowRangeError
+
+    References
+    ----------
+    SPEC.md, section 4.
+
+    Examples
+    --------
+    >>> codes, scale = abs_max_quantize(np.float32([[0.5, -2.0, 1.0]]), axis=-1)
+    >>> codes, scale
+    (array([[  32, -127,   63]], dtype=int8), array([[63.499996]], dtype=float32))
+    """
+    output = require_output_dtype(dtype, "ABS-100")
+    lo, hi = require_value_range(value_range, output, "ABS-100")
+    epsilon = require_epsilon(epsilon, hi, "ABS-100")
+    x = require_float(inputs, "inputs", "ABS-100")
+    if x.size == 0:
+        raise EmptyArrayError("inputs with elements", f"shape={x.shape}", "ABS-100")
+    axes = resolve_axis(axis, x.ndim, "ABS-100")
+
+    # SCALE
+    amax = np.max(np.abs(x.astype(np.float64)), axis=axes, keepdims=True)
+    with np.errstate(over="ignore"):
+        scale = hi / (amax + epsilon)  # [ABS-010]
+    scale = scale.astype(np.float64 if x.dtype == np.float64 else np.float32)  # [ABS-020] [ABS-060]
+    if not scale.all():
+        expected = f"max|x| for which {hi} / max|x| is not zero in {scale.dtype.name}"
+        raise OverflowRangeError(expected, f"max|x|={float(amax.max())!r}", "ABS-100")
+
+    # CODES
+    product = x.astype(np.float64) * scale  # exact unless both are float64
+    codes = np.clip(np.rint(product), lo, hi)  # [ABS-030] [ABS-070]
+    return codes.astype(output), scale  # [ABS-040]: 0 * finite scale
+
+
+def abs_max_dequantize(codes: ArrayLike, scale: ArrayLike) -> NDArray[np.floating]:
+    """Return codes / scale in the dtype of the scale.  [ABS-080]
+
+    Parameters
+    ----------
+    codes : (...) integer array
+    scale : array that broadcasts to the shape of the codes; float32 or float64, positive
+
+    Returns
+    -------
+    values : (...) array of the dtype of `scale`
+
+    Raises
+    ------
+    DTypeError, ShapeError, NonFiniteError
+
+    Examples
+    --------
+    >>> abs_max_dequantize(np.int8([-127, 64]), np.float32([63.5]))
+    array([-2.      ,  1.007874], dtype=float32)
+    """
+    q, s = np.asarray(codes), np.asarray(scale)
+    if q.dtype.kind not in "iu":
+        raise DTypeError("integer codes", f"codes with dtype={q.dtype.name}", "ABS-110")
+    if not is_float(s.dtype):
+        raise DTypeError("a float scale", f"scale with dtype={s.dtype.name}", "ABS-110")
+    compatible = s.ndim <= q.ndim and all(
+        a in (1, b) for a, b in zip(s.shape[::-1], q.shape[::-1], strict=False)
+    )
+    if not compatible:
+        expected = "scale that broadcasts to the codes"
+        raise ShapeError(expected, f"scale {s.shape}, codes {q.shape}", "ABS-110")
+    if not (np.isfinite(s) & (s > 0)).all():
+        raise NonFiniteError("a finite, positive scale", f"min={float(s.min())!r}", "ABS-110")
+    return (q.astype(np.float64) / s.astype(np.float64)).astype(s.dtype)  # [ABS-080]
+
+
+class AbsMaxQuantizer(Quantizer):
+    """Callable form of `abs_max_quantize`, with the documented arguments.  [CFG-020]
+
+    Parameters
+    ----------
+    axis : int, tuple of int, or None
+        Axes over which the maximum is taken. None: the axis of the call, and -1 if that is
+        None too. Stored as a tuple.
+    value_range : (lo, hi), default (-127, 127)
+    epsilon : float, default 1e-7
+    output_dtype : str, default "int8"
+
+    Examples
+    --------
+    >>> quantizer = AbsMaxQuantizer(axis=0)
+    >>> codes, scale = quantizer(np.float32([[1.0, 8.0], [-2.0, 4.0]]))
+    >>> codes
+    array([[  63,  127],
+           [-127,   64]], dtype=int8)
+    >>> AbsMaxQuantizer.from_config(quantizer.get_config()) == quantizer
+    True
+    """
+
+    def __init__(
+        self,
+        axis: Axis = None,
+        value_range: tuple[int, int] = (-127, 127),
+        epsilon: float = EPSILON,
+        output_dtype: str = "int8",
+    ) -> None:
+        super().__init__(output_dtype)
+        self.axis = normalize_axis_argument(axis, "CFG-020")
+        self.value_range = require_value_range(value_range, self.output_dtype, "CFG-030")
+        self.epsilon = require_epsilon(epsilon, self.value_range[1], "CFG-040")
+
+    def __call__(
+        self, x: ArrayLike, axis: Axis = None
+    ) -> tuple[NDArray[np.integer], NDArray[np.floating]]:
+        """Return codes and scale, as `abs_max_quantize` does."""
+        if axis is None:
+            axis = -1 if self.axis is None else self.axis  # [CFG-020]
+        return abs_max_quantize(x, axis, self.value_range, self.output_dtype, self.epsilon)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON values.  [CFG-090]"""
+        return {
+            "axis": None if self.axis is None else list(self.axis),
+            "value_range": list(self.value_range),
+            "epsilon": self.epsilon,
+            "output_dtype": self.output_dtype,
+        }

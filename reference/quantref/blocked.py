@@ -1,0 +1,162 @@
+"""GPTQ, the fast form: `quantref.gptq` with one idea added, errors are applied late.
+
+The textbook form applies each column's error to all later columns at once, a rank-one update that
+moves the whole matrix through memory for every column. Here an error waits until a whole range of
+columns has its errors, and then all of them are applied in one matrix product:
+
+- across blocks, W[:, b:] -= E[:, a:b] U[a:b, b:] once per block (the lazy batch of the paper);
+- inside a block, the range is halved, the left half solved, its errors applied to the right half
+  in one product, the right half solved: all but the leaves of `LEAF` columns is matrix products.
+
+Nothing else differs: each column receives the same sum of errors, in another order of addition.
+Rows of the transposed weights are contiguous, so that a column is one stretch of memory.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from quantref.affine import Group, codes_of
+from quantref.config import GPTQConfig
+from quantref.errors import ConfigError
+from quantref.problem import GPTQProblem, GPTQResult, prepare_problem
+from quantref.profile import DEFAULT_PROFILE, FeedbackDtype, GroupSource, Profile
+
+LEAF = 8
+
+
+def gptq_quantize(
+    weights: ArrayLike,
+    hessian: ArrayLike,
+    config: GPTQConfig,
+    *,
+    profile: Profile = DEFAULT_PROFILE,
+    dtype: DTypeLike = np.float64,
+) -> GPTQResult:
+    """Quantize a weight matrix by GPTQ.
+
+    Parameters
+    ----------
+    weights : (n_out, n_in) float array
+        Finite; float16, bfloat16, float32 or float64.
+    hessian : (n_in, n_in) float array
+        Symmetric, positive semidefinite; see `quantref.accumulate_hessian`.
+    config : GPTQConfig
+        Its weight_bits, group_size, per_channel, symmetric, activation_order and
+        hessian_damping act here.
+    profile : Profile
+        Semantics; the default is normative.
+    dtype : float64 (default) or float32
+        Working precision of the feedback. The factor is computed in float64 either way.
+
+    Returns
+    -------
+    GPTQResult
+
+    Raises
+    ------
+    ShapeError, EmptyArrayError, DTypeError, NonFiniteError, ConfigError
+        Before any work.
+    NotSymmetricError, NotPositiveDefiniteError
+        The latter names damping and pivot.
+    OverflowRangeError
+        A scale does not fit float32.
+
+    References
+    ----------
+    arXiv 2210.17323, algorithm 1; SPEC.md, section 7.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> X, W = rng.normal(size=(64, 8)), rng.normal(size=(2, 8)).astype(np.float32)
+    >>> config = GPTQConfig(None, None, weight_bits=4, group_size=4)
+    >>> result = gptq_quantize(W, 2 / 64 * X.T @ X, config)
+    >>> result.codes.shape, result.scale.shape, result.g_idx
+    ((2, 8), (2, 2), array([0, 0, 0, 0, 1, 1, 1, 1], dtype=int32))
+    """
+    problem = prepare_problem(weights, hessian, config, profile=profile, dtype=dtype)
+    _require_blockwise(profile)
+    n_out, n_in = problem.weights.shape
+    W = np.ascontiguousarray(problem.weights.T)  # (n_in, n_out)
+    U, original = problem.rows, problem.weights
+    E = np.empty((min(profile.block_size, n_in), n_out), W.dtype)  # errors of one block
+    Q = np.empty((n_in, n_out), np.uint8)
+    scales, zeros = [], []
+
+    for a in range(0, n_in, profile.block_size):
+        b = min(a + profile.block_size, n_in)
+
+        # GROUP PARAMETERS: of all groups that start in this block
+        source = original if profile.group_source is GroupSource.STATIC else W.T  # [GPTQ-030]
+        started = [group for group in problem.groups if a <= group.first < b]
+        for group in started:
+            scale, zero_point = problem.parameters(source, group)  # [GPTQ-040] [GPTQ-050]
+            scales.append(scale)
+            zeros.append(zero_point)
+
+        # BLOCK
+        block = _Block(problem, a, W, U, E, Q, scales, zeros)
+        block.solve(a, b)
+
+        # FEEDBACK: all later blocks, one product
+        W[b:] -= U[a:b, b:].T @ E[: b - a]  # [GPTQ-060]
+
+    return problem.result(Q.T, scales, zeros)
+
+
+def _require_blockwise(profile: Profile) -> None:
+    """Refuse the two profile choices that need the column-by-column form.  [GPTQ-130]"""
+    if profile.group_source is GroupSource.LIVE:
+        expected = "group_source other than LIVE (use gptq_textbook)"
+        raise ConfigError(expected, profile.group_source, "GPTQ-130")
+    if profile.feedback_dtype is FeedbackDtype.STORAGE:
+        expected = "feedback_dtype other than STORAGE (use gptq_textbook)"
+        raise ConfigError(expected, profile.feedback_dtype, "GPTQ-130")
+
+
+class _Block:
+    """The columns from `a` on: solved by halving, leaves as in the textbook."""
+
+    def __init__(
+        self,
+        problem: GPTQProblem,
+        a: int,
+        W: NDArray,
+        U: NDArray,
+        E: NDArray,
+        Q: NDArray,
+        scales: list[NDArray],
+        zeros: list[NDArray],
+    ) -> None:
+        self.problem, self.a, self.W, self.U, self.E, self.Q = problem, a, W, U, E, Q
+        self.scales, self.zeros = scales, zeros
+
+    def solve(self, lo: int, hi: int) -> None:
+        """Quantize columns lo … hi − 1, whose earlier errors are all applied."""
+        if hi - lo <= LEAF:
+            self.leaf(lo, hi)
+            return
+        middle = (lo + hi) // 2
+        self.solve(lo, middle)
+        errors = self.E[lo - self.a : middle - self.a]  # (left columns, n_out)
+        self.W[middle:hi] -= self.U[lo:middle, middle:hi].T @ errors  # [GPTQ-060]
+        self.solve(middle, hi)
+
+    def leaf(self, lo: int, hi: int) -> None:
+        """Quantize a few columns one by one."""
+        maxq, profile = self.problem.maxq, self.problem.profile
+        for j in range(lo, hi):
+            k = _group_at(self.problem.groups, j)
+            s, z = self.scales[k].astype(self.W.dtype), self.zeros[k].astype(self.W.dtype)
+            w = self.W[j]
+            q = codes_of(w, s, z, maxq=maxq, profile=profile)  # [GPTQ-070]
+            e = (w - s * (q - z)) / self.U[j, j]  # [GPTQ-060]
+            self.W[j + 1 : hi] -= self.U[j, j + 1 : hi, None] * e
+            self.Q[j], self.E[j - self.a] = q, e
+
+
+def _group_at(groups: list[Group], j: int) -> int:
+    """Return the index of the group that column j belongs to."""
+    return next(k for k, group in enumerate(groups) if group.first <= j < group.stop)

@@ -1,0 +1,168 @@
+"""Packing 2-, 3-, 4- and 8-bit codes into bytes, the layout of Keras (SPEC.md, section 5)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from quantref.config import require_integer
+from quantref.errors import AxisError, BitsError, CodeRangeError, DTypeError, ShapeError
+
+CODES_PER_BYTE = {2: 4, 3: 1, 4: 2, 8: 1}
+
+
+def _checked(x: ArrayLike, bits: Any, axis: Any, name: str) -> tuple[NDArray, int, int]:
+    """Return the array, its bit width, and the axis counted from 0, or raise.  [PACK-080]"""
+    array = np.asarray(x)
+    if array.dtype not in (np.dtype(np.int8), np.dtype(np.uint8)):
+        raise DTypeError(f"{name} of dtype int8 or uint8", f"dtype={array.dtype.name}", "PACK-080")
+    bits = require_integer(bits, "bits", "PACK-080")
+    if bits not in CODES_PER_BYTE:
+        raise BitsError(f"bits in {tuple(CODES_PER_BYTE)}", f"bits={bits}", "PACK-080")
+    if array.ndim == 0:
+        raise ShapeError(f"{name} of rank 1 or more", "rank 0", "PACK-080")
+    axis = require_integer(axis, "axis", "PACK-080")
+    if not -array.ndim <= axis < array.ndim:
+        expected = f"axis in [-{array.ndim}, {array.ndim})"
+        raise AxisError(expected, f"axis={axis}", "PACK-080")
+    return array, bits, axis % array.ndim
+
+
+def code_bounds(bits: int, signed: bool) -> tuple[int, int]:
+    """Return the smallest and the largest code of a bit width.
+
+    Examples
+    --------
+    >>> code_bounds(4, signed=True), code_bounds(4, signed=False)
+    ((-8, 7), (0, 15))
+    """
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+
+
+def pack_codes(codes: ArrayLike, bits: int, axis: int = 0) -> NDArray[np.integer]:
+    """Pack codes into bytes along `axis`, the first code in the lowest bits.
+
+    Parameters
+    ----------
+    codes : (...) int8 (signed) or uint8 (unsigned) array
+        Within the range of `bits`.
+    bits : {2, 3, 4, 8}
+        Four 2-bit or two 4-bit codes a byte; 3- and 8-bit codes one a byte.
+    axis : int, default 0
+
+    Returns
+    -------
+    packed : (...) array of the dtype of `codes`
+        Length along `axis`: ceil(length / codes per byte); the last byte is filled with zeros.
+
+    Raises
+    ------
+    DTypeError, BitsError, ShapeError, AxisError, CodeRangeError
+
+    Examples
+    --------
+    >>> pack_codes(np.uint8([1, 2, 3]), bits=4)  # 0x21, 0x03
+    array([33,  3], dtype=uint8)
+    """
+    array, bits, axis = _checked(codes, bits, axis, "codes")
+    lo, hi = code_bounds(bits, signed=array.dtype == np.int8)
+    outside = (array < lo) | (array > hi)
+    if outside.any():
+        index = tuple(int(i) for i in np.argwhere(outside)[0])
+        got = f"codes{list(index)}={int(array[index])}"
+        raise CodeRangeError(f"codes in [{lo}, {hi}] for {bits} bits", got, "PACK-080")
+    per_byte = CODES_PER_BYTE[bits]
+    if per_byte == 1:
+        return array.copy()  # [PACK-060]
+
+    fields = np.moveaxis(array, axis, 0).view(np.uint8) & (2**bits - 1)  # [PACK-030]
+    padding = -len(fields) % per_byte
+    fields = np.concatenate([fields, np.zeros((padding, *fields.shape[1:]), np.uint8)])  # [PACK-020]
+    packed = np.zeros((len(fields) // per_byte, *fields.shape[1:]), np.uint8)
+    for k in range(per_byte):
+        packed |= fields[k::per_byte] << (bits * k)  # [PACK-010] [PACK-050]
+    return np.ascontiguousarray(np.moveaxis(packed, 0, axis)).view(array.dtype)  # [PACK-070]
+
+
+def unpack_codes(
+    packed: ArrayLike, bits: int, length: int, axis: int = 0
+) -> NDArray[np.integer]:
+    """Undo `pack_codes`: the first `length` codes along `axis`.  [PACK-040]
+
+    Parameters
+    ----------
+    packed : (...) int8 or uint8 array
+        int8: the codes are signed, uint8: unsigned.
+    bits : {2, 3, 4, 8}
+    length : int
+        Codes along `axis` before padding; must match the packed length.
+    axis : int, default 0
+
+    Returns
+    -------
+    codes : (...) array of the dtype of `packed`
+        Length `length` along `axis`. Bits of the padding are ignored.
+
+    Raises
+    ------
+    DTypeError, BitsError, ShapeError, AxisError, CodeRangeError
+
+    Examples
+    --------
+    >>> unpack_codes(np.int8([0x21, 0x0F]), bits=4, length=3)
+    array([ 1,  2, -1], dtype=int8)
+    """
+    array, bits, axis = _checked(packed, bits, axis, "packed")
+    length = require_integer(length, "length", "PACK-080")
+    per_byte = CODES_PER_BYTE[bits]
+    if length < 0 or -(-length // per_byte) != array.shape[axis]:
+        most = array.shape[axis] * per_byte
+        expected = f"length in [{max(most - per_byte + 1, 0)}, {most}] for {array.shape[axis]} bytes"
+        raise ShapeError(expected, f"length={length}", "PACK-080")
+    if per_byte == 1:
+        lo, hi = code_bounds(bits, signed=array.dtype == np.int8)
+        if array.size and not lo <= int(array.min()) <= int(array.max()) <= hi:
+            got = f"bytes in [{int(array.min())}, {int(array.max())}]"
+            raise CodeRangeError(f"one code in [{lo}, {hi}] per byte", got, "PACK-080")
+        return array.copy()  # [PACK-060]
+
+    front = np.moveaxis(array, axis, 0).view(np.uint8)
+    shifted = [(front >> (bits * k)) & (2**bits - 1) for k in range(per_byte)]
+    fields = np.stack(shifted, axis=1).reshape(-1, *front.shape[1:])[:length]
+    codes = np.ascontiguousarray(np.moveaxis(fields, 0, axis))
+    if array.dtype == np.int8:
+        sign = np.uint8(2 ** (bits - 1))
+        return ((codes ^ sign) - sign).view(np.int8)  # [PACK-030]: sign extension
+    return codes
+
+
+def pack_int32_words(codes: ArrayLike, bits: int) -> NDArray[np.int32]:
+    """Pack unsigned codes into int32 words along the last axis (a widespread other layout).
+
+    The alternative of `PackingRule.INT32_WORDS`: 32 / bits codes a word, the first in the lowest
+    bits, zeros at the end. Only widths that divide 32. Not part of the normative profile.
+
+    Parameters
+    ----------
+    codes : (n_out, n_in) uint8 array
+    bits : {2, 4, 8}
+
+    Returns
+    -------
+    words : (n_out, ceil(n_in * bits / 32)) int32 array
+
+    Examples
+    --------
+    >>> pack_int32_words(np.uint8([[1, 2, 3]]), bits=4)
+    array([[801]], dtype=int32)
+    """
+    array, bits, _ = _checked(codes, bits, -1, "codes")
+    if array.dtype != np.uint8 or bits == 3:
+        got = f"dtype={array.dtype.name}, bits={bits}"
+        raise BitsError("uint8 codes of 2, 4 or 8 bits", got, "PACK-080")
+    packed = pack_codes(array, bits, axis=-1)
+    padding = -packed.shape[-1] % 4
+    widths = [(0, 0)] * (packed.ndim - 1) + [(0, padding)]
+    return np.ascontiguousarray(np.pad(packed, widths)).view("<i4").astype(np.int32)

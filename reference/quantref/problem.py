@@ -1,0 +1,196 @@
+"""What both forms of GPTQ start from and return: a checked, ordered problem, and the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from quantref.affine import Group, group_layout, group_parameters, require_weights
+from quantref.config import GPTQConfig
+from quantref.errors import ConfigError, DTypeError
+from quantref.hessian import (
+    PreparedHessian,
+    factor_hessian,
+    prepare_hessian,
+    require_hessian,
+    upper_inverse,
+)
+from quantref.profile import (
+    DEFAULT_PROFILE,
+    DeadColumns,
+    FeedbackDtype,
+    GroupIndexDtype,
+    Profile,
+    Propagation,
+)
+
+
+@dataclass(frozen=True)
+class GPTQResult:
+    """The answer of GPTQ for one weight matrix, columns in their original order.
+
+    Attributes
+    ----------
+    codes : (n_out, n_in) uint8 array in 0 … 2^bits − 1
+    scale : (n_out, n_groups) float32 array
+    zero_point : (n_out, n_groups) uint8 array
+    g_idx : (n_in,) int32 array
+        Group of each column: scale and zero-point of column j are those at [:, g_idx[j]].
+    order : (n_in,) int32 array
+        Original index of the column that was quantized k-th.
+    config : GPTQConfig
+    profile : Profile
+    dtype : str
+        Working precision, "float64" or "float32".
+    """
+
+    codes: NDArray[np.uint8]
+    scale: NDArray[np.float32]
+    zero_point: NDArray[np.uint8]
+    g_idx: NDArray[np.int32]
+    order: NDArray[np.int32]
+    config: GPTQConfig
+    profile: Profile = DEFAULT_PROFILE
+    dtype: str = "float64"
+
+    def dequantized(self) -> NDArray[np.float64]:
+        """Return scale · (codes − zero_point), (n_out, n_in) float64.
+
+        Examples
+        --------
+        >>> from quantref import GPTQConfig, gptq_quantize
+        >>> config = GPTQConfig(None, None, weight_bits=2, group_size=-1)
+        >>> gptq_quantize(np.float32([[0.0, 3.0]]), np.eye(2), config).dequantized()
+        array([[0., 3.]])
+        """
+        groups = self.g_idx.astype(np.intp)
+        scale = self.scale.astype(np.float64)[:, groups]  # (n_out, n_in)
+        return scale * (self.codes.astype(np.float64) - self.zero_point[:, groups])
+
+
+@dataclass(frozen=True)
+class GPTQProblem:
+    """A checked problem, columns in processing order.
+
+    Attributes
+    ----------
+    weights : (n_out, n_in) array of `dtype`, permuted, dead columns 0
+    rows : (n_in, n_in) array of `dtype`
+        Row j carries the error of column j: the factor U.
+    groups : list of Group
+    prepared : PreparedHessian
+    config : GPTQConfig
+    profile : Profile
+    storage : dtype in which the weights came
+    """
+
+    weights: NDArray
+    rows: NDArray
+    groups: list[Group]
+    prepared: PreparedHessian
+    config: GPTQConfig
+    profile: Profile
+    storage: np.dtype
+
+    @property
+    def maxq(self) -> int:
+        """Largest code, 2^bits − 1."""
+        return int(2**self.config.weight_bits - 1)
+
+    def carry(self, compensated: NDArray) -> NDArray:
+        """Return weights in the precision in which they carry their compensation.  [GPTQ-100]"""
+        if self.profile.feedback_dtype is FeedbackDtype.STORAGE:
+            return compensated.astype(self.storage).astype(compensated.dtype)
+        return compensated  # [GPTQ-100]
+
+    def parameters(self, source: NDArray, group: Group) -> tuple[NDArray, NDArray]:
+        """Return scale (n_out,) float32 and zero-point (n_out,) uint8 of a group.  [GPTQ-030]"""
+        return group_parameters(
+            source[:, group.start : group.end],
+            bits=self.config.weight_bits,
+            symmetric=self.config.symmetric,
+            per_channel=self.config.per_channel,
+            padded=group.end - group.start < self.groups[0].end,
+            profile=self.profile,
+        )
+
+    def result(self, codes: NDArray, scales: list[NDArray], zeros: list[NDArray]) -> GPTQResult:
+        """Return codes (n_out, n_in) in processing order as a result in the original order."""
+        n_in = codes.shape[1]
+        order = self.prepared.order
+        place = np.argsort(order)  # [GPTQ-080]: undo the permutation
+        lengths = [g.stop - g.first for g in self.groups]
+        g_idx = np.repeat(np.arange(len(self.groups), dtype=np.int32), lengths)  # [GPTQ-090]
+        if self.profile.g_idx_dtype is GroupIndexDtype.FRACTIONAL:
+            size = self.config.group_size
+            g_idx = (np.arange(n_in) / (n_in if size == -1 else size)).astype(np.float32)
+        return GPTQResult(
+            codes=codes[:, place].astype(np.uint8),
+            scale=np.stack(scales, axis=1),
+            zero_point=np.stack(zeros, axis=1),
+            g_idx=g_idx[place],
+            order=order,
+            config=self.config,
+            profile=self.profile,
+            dtype=self.weights.dtype.name,
+        )
+
+
+def prepare_problem(
+    weights: ArrayLike,
+    hessian: ArrayLike,
+    config: GPTQConfig,
+    *,
+    profile: Profile = DEFAULT_PROFILE,
+    dtype: DTypeLike = np.float64,
+) -> GPTQProblem:
+    """Check everything, then mend, order and factor.  [GPTQ-110]
+
+    Arguments and errors are those of `quantref.gptq_quantize`.
+    """
+    if not isinstance(config, GPTQConfig):
+        raise ConfigError("config to be a GPTQConfig", f"{config!r}", "GPTQ-110")
+    if not isinstance(profile, Profile):
+        raise ConfigError("profile to be a Profile", f"{profile!r}", "GPTQ-130")
+    working = np.dtype(dtype)
+    if working not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise DTypeError("dtype float32 or float64", working.name, "GPTQ-100")
+    w = require_weights(weights, "GPTQ-110")
+    h = require_hessian(hessian, "GPTQ-110", n_in=w.shape[1])
+    groups = group_layout(w.shape[1], config.group_size, profile)
+    prepared = prepare_hessian(
+        h,
+        damping=config.hessian_damping,
+        activation_order=config.activation_order,
+        profile=profile,
+    )
+    factor = factor_hessian(prepared, fraction=config.hessian_damping, profile=profile)
+    rows = upper_inverse(factor)  # [GPTQ-060]
+    if profile.propagation is Propagation.INVERSE_ROWS:
+        rows = rows.T @ rows
+    live = w.astype(working)
+    if profile.dead_columns is DeadColumns.ZEROED:
+        live[:, prepared.dead] = 0.0  # [GPTQ-010]
+    live = live[:, prepared.order]  # [GPTQ-020]
+    return GPTQProblem(live, rows.astype(working), groups, prepared, config, profile, w.dtype)
+
+
+def restrict_rows(result: GPTQResult, rows: slice) -> GPTQResult:
+    """Return the result for some rows; rows are independent given the Hessian.
+
+    Examples
+    --------
+    >>> from quantref import GPTQConfig, gptq_quantize
+    >>> config = GPTQConfig(None, None, group_size=-1)
+    >>> result = gptq_quantize(np.eye(4, dtype=np.float32), np.eye(4), config)
+    >>> restrict_rows(result, slice(0, 2)).codes.shape
+    (2, 4)
+    """
+    return replace(
+        result,
+        codes=result.codes[rows],
+        scale=result.scale[rows],
+        zero_point=result.zero_point[rows],
+    )
