@@ -1,0 +1,5 @@
+"""Conformance suite for quantizers: any target, any backend, a verdict per requirement of SPEC.md."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,235 @@
+"""`quantcheck TARGET…`: puts targets to the suite and prints a verdict per requirement.
+
+Exit codes: 0 every requirement passes or deviates as known; 1 a requirement fails, or a listed
+deviation does not hold any more; 2 usage, or an unknown target; 3 the target broke (crash, hang,
+nonsense); 4 the suite could not prove itself (canary, corpus), or nothing was answered; 130
+stopped by Ctrl-C, with a report of what was done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from quantcheck import report
+from quantcheck.errors import QuantcheckError, SuiteError, UsageError
+from quantcheck.requirements import SECTIONS
+from quantcheck.run import EXIT_INTERRUPTED, EXIT_USAGE, exit_code_of
+from quantcheck.targets import list_targets, open_target
+from quantcheck.targets.process import TIME_LIMIT
+
+SUITE = Path(__file__).resolve().parent / "suite"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    console = Console()
+    if options.list_targets:
+        report.print_targets(console, list_targets())
+        return 0
+    try:
+        _check_options(options)
+    except QuantcheckError as error:
+        Console(stderr=True).print(f"quantcheck: {error}", markup=False, highlight=False)
+        return EXIT_USAGE
+    reports = []
+    for spec in options.targets:
+        made = _run_target(spec, options, console)
+        reports.append(made)
+        report.print_report(console, made)
+        if made["exit_code"] == EXIT_INTERRUPTED:
+            break
+    if options.json:
+        text = json.dumps({"format": 1, "reports": reports}, indent=1, ensure_ascii=False)
+        Path(options.json).write_text(text + "\n", encoding="utf-8")
+        console.print(f"report: {options.json}", markup=False, highlight=False)
+    return max(int(made["exit_code"]) for made in reports)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="quantcheck",
+        description="Put quantizers to the conformance suite: a verdict per requirement.",
+        epilog=(__doc__ or "").partition("\n\n")[2],
+    )
+    add = parser.add_argument
+    add("targets", nargs="*", metavar="TARGET", help="such as keras:jax; see --list-targets")
+    add("--json", metavar="FILE", help="write the report of all targets here")
+    add("--vectors", metavar="DIR", help="golden vectors, in place of those of the package")
+    add("--deviations", metavar="FILE", help="known deviations, in place of ours")
+    add("--write-deviations", metavar="FILE", help="write what fails as a deviation file")
+    add("--time-limit", type=float, default=TIME_LIMIT, metavar="S", help="seconds per question")
+    add("--section", action="append", choices=SECTIONS, help="this section alone (repeatable)")
+    add("--list-targets", action="store_true", help="list the kinds of target, and end")
+    return parser
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Refuse, before any work, what cannot work.
+
+    Raises
+    ------
+    UsageError
+        Naming the option.
+    """
+    if not options.targets:
+        raise UsageError("a TARGET", "none; quantcheck --list-targets lists them")
+    for spec in options.targets:
+        open_target(spec)
+    if not options.time_limit > 0:
+        raise UsageError("--time-limit above 0", f"{options.time_limit:g}")
+    if len(options.targets) > 1 and (options.deviations or options.write_deviations):
+        raise UsageError("one TARGET with a deviation file", f"{len(options.targets)} targets")
+    if options.deviations and not Path(options.deviations).is_file():
+        raise UsageError("--deviations to name a file", options.deviations)
+    if options.vectors and not Path(options.vectors).is_dir():
+        raise UsageError("--vectors to name a directory", options.vectors)
+    for path in (options.json, options.write_deviations):
+        if path and not Path(path).resolve().parent.is_dir():
+            raise UsageError("a file in an existing directory", path)
+
+
+def _run_target(spec: str, options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """One pytest process for one target; returns its report."""
+    with tempfile.TemporaryDirectory(prefix="quantcheck-") as folder:
+        path = Path(folder) / "report.json"
+        errors = Path(folder) / "stderr"
+        with errors.open("wb") as stderr:
+            process = subprocess.Popen(
+                _pytest_command(spec, options, path),
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                encoding="utf-8",
+                env={**os.environ, **_environment()},
+            )
+            interrupted = _follow(process, spec, console)
+        if path.is_file():
+            made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return made
+        tail = errors.read_text(encoding="utf-8", errors="replace")[-4000:]
+        return _no_report(spec, process.returncode, tail, interrupted=interrupted)
+
+
+def _pytest_command(spec: str, options: argparse.Namespace, path: Path) -> list[str]:
+    files = [str(SUITE / f"test_{section}.py") for section in options.section or SECTIONS]
+    command = [sys.executable, "-m", "pytest", "-p", "quantcheck.plugin"]
+    # Whoever starts quantcheck in a project of theirs must not get that project's pytest options.
+    command += ["-p", "no:terminal", "-p", "no:cacheprovider", "--noconftest", "-s"]
+    command += ["-c", os.devnull, f"--rootdir={SUITE}", "--import-mode=importlib"]
+    command += [f"--target={spec}", f"--quantcheck-report={path}", "--quantcheck-events"]
+    command += [f"--time-limit={options.time_limit}"]
+    if options.vectors:
+        command.append(f"--vectors={Path(options.vectors).resolve()}")
+    if options.deviations:
+        command.append(f"--deviations={Path(options.deviations).resolve()}")
+    if options.write_deviations:
+        command.append(f"--quantcheck-skeleton={Path(options.write_deviations).resolve()}")
+    return command + files
+
+
+def _environment() -> dict[str, str]:
+    from quantcheck.targets import import_path
+
+    return {**import_path(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+
+
+# Progress
+
+
+def _follow(process: subprocess.Popen[str], spec: str, console: Console) -> bool:
+    """Show events until the process ends; whether Ctrl-C came meanwhile."""
+    interrupted = False
+    shown = _Shown(spec, console)
+    with shown:
+        while True:
+            try:
+                shown.events(process.stdout or ())
+                process.wait()
+            except KeyboardInterrupt:
+                # pytest gets it too: it closes the target and writes what was done.
+                if interrupted:
+                    process.kill()
+                interrupted = True
+                continue
+            return interrupted
+
+
+class _Shown:
+    """Progress of one target: a bar on a terminal, lines elsewhere."""
+
+    def __init__(self, spec: str, console: Console) -> None:
+        self.console = console
+        self.spec = spec
+        self.section = ""
+        self.bar: Progress | None = None
+        if console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn())
+            counts = TextColumn("{task.completed:.0f}/{task.total:.0f}")
+            self.bar = Progress(*columns, counts, TimeElapsedColumn(), console=console)
+            self.task = self.bar.add_task(f"{spec}: reading vectors", total=None)
+
+    def __enter__(self) -> None:
+        self.context: AbstractContextManager[object] = self.bar or nullcontext()
+        self.context.__enter__()
+
+    def __exit__(self, *exception: Any) -> None:
+        self.context.__exit__(*exception)
+
+    def events(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            self._event(event)
+
+    def _event(self, event: dict[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "canary":
+            self._say(f"checking that a planted bug is caught in {event['section']}")
+        elif kind == "starting":
+            self._say("starting the target")
+        elif kind == "ready":
+            self._say(f"{event['name']} {event['version']} is ready")
+        elif kind == "case":
+            done, total = event["done"], event["total"]
+            if self.bar is not None:
+                text = f"{self.spec}: {event['section']}"
+                self.bar.update(self.task, description=text, completed=done, total=total)
+            elif event["section"] != self.section or done == total:
+                self.section = event["section"]
+                self._say(f"section {self.section}, case {done} of {total}")
+
+    def _say(self, text: str) -> None:
+        if self.bar is not None:
+            self.bar.update(self.task, description=f"{self.spec}: {text}")
+        else:
+            self.console.print(f"{self.spec}: {text}", markup=False, highlight=False)
+
+
+def _no_report(spec: str, code: int, tail: str, *, interrupted: bool) -> dict[str, Any]:
+    """What to report when pytest itself left nothing."""
+    error = SuiteError("a report of the suite", f"pytest ended with code {code}")
+    if interrupted:
+        exit_code = EXIT_INTERRUPTED
+    else:
+        exit_code = EXIT_USAGE if code == EXIT_USAGE else exit_code_of(error)
+    message = {"kind": type(error).__name__, "message": tail.strip() or str(error), "stderr": ""}
+    return report.empty(spec, exit_code, message)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Targets: whatever answers questions, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from quantcheck.errors import UnknownTargetError
+from quantcheck.targets.process import START_LIMIT, TIME_LIMIT, Handshake, ProcessTarget
+
+__all__ = ["KERAS_BACKENDS", "Handshake", "Target", "list_targets", "open_target"]
+
+Target = ProcessTarget
+KERAS_BACKENDS = ("jax", "tensorflow", "torch", "numpy", "openvino")
+_PACKAGES = {"jax": "jax", "tensorflow": "tensorflow", "torch": "torch", "openvino": "openvino"}
+
+
+def list_targets() -> list[tuple[str, str]]:
+    """Every kind of target with a sentence about it, and whether it is installed here."""
+    keras = find_spec("keras") is not None
+    rows = []
+    for backend in KERAS_BACKENDS:
+        package = _PACKAGES.get(backend)
+        installed = keras and (package is None or find_spec(package) is not None)
+        rows.append((f"keras:{backend}", "installed" if installed else "not installed"))
+    return [
+        *rows,
+        ("reference", "the NumPy reference itself"),
+        ("mutant:ID", "the reference with one line changed: must fail"),
+        ("python:MODULE:OBJECT", "a callable, or an object with .answer, from question to answer"),
+        ("process:COMMAND", "any program that speaks the JSON-lines protocol"),
+    ]
+
+
+def open_target(
+    spec: str, *, time_limit: float = TIME_LIMIT, start_limit: float = START_LIMIT
+) -> Target:
+    """Build the target that `spec` names; used as a context manager it starts and ends it.
+
+    Parameters
+    ----------
+    spec : str
+        One of the forms of `list_targets`.
+    time_limit, start_limit : float
+        Seconds for one answer, and for the handshake.
+
+    Raises
+    ------
+    UnknownTargetError
+        When there is no such kind of target; the message lists those that exist.
+    """
+    command = _command(spec)
+    environment = {} if spec.startswith("process:") else import_path()
+    return ProcessTarget(
+        spec,
+        command,
+        environment=environment,
+        time_limit=time_limit,
+        start_limit=start_limit,
+    )
+
+
+def _command(spec: str) -> list[str]:
+    kind, _, rest = spec.partition(":")
+    makers: dict[str, Callable[[str], list[str] | None]] = {
+        "keras": lambda rest: _module("keras", "--backend", rest) if rest in KERAS_BACKENDS else None,
+        "reference": lambda rest: None if ":" in spec else _module("reference"),
+        "mutant": lambda rest: _module("mutants", rest) if rest else None,
+        "python": lambda rest: _module("python", rest) if rest.count(":") == 1 else None,
+        "process": lambda rest: shlex.split(rest) or None,
+    }
+    try:
+        command = makers[kind](rest) if kind in makers else None
+    except ValueError as error:
+        raise UnknownTargetError("process:COMMAND in shell syntax", f"{spec!r}: {error}") from None
+    if command is None:
+        known = ", ".join(name for name, _ in list_targets())
+        raise UnknownTargetError(f"one of {known}", repr(spec))
+    return command
+
+
+def _module(name: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", f"quantcheck.targets.{name}", *arguments]
+
+
+def import_path() -> dict[str, str]:
+    """PYTHONPATH under which a worker imports the same packages as this process."""
+    roots = [str(Path(__file__).resolve().parents[2])]
+    reference = find_spec("quantref")
+    if reference is not None and reference.origin is not None:
+        roots.append(str(Path(reference.origin).resolve().parents[1]))
+    elif reference is not None and reference.submodule_search_locations:
+        roots.append(str(Path(next(iter(reference.submodule_search_locations))).resolve().parent))
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys([*roots, *filter(None, inherited)]))}

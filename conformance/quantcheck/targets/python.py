@@ -1,0 +1,50 @@
+"""Target `python:module:object`: a callable from question to answer, in a worker process."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from quantcheck.targets.worker import Answer, claim_stdout, serve, versions_of
+
+
+def load(spec: str) -> tuple[object, Answer]:
+    """Import `module:object`; the object is called, or its `answer` is.
+
+    Raises
+    ------
+    TypeError
+        When the object is neither callable nor has a callable `answer`.
+    """
+    module, _, name = spec.partition(":")
+    thing: object = importlib.import_module(module)
+    for part in name.split("."):
+        thing = getattr(thing, part)
+    if isinstance(thing, type):
+        thing = thing()
+    answer = getattr(thing, "answer", thing)
+    if not callable(answer):
+        raise TypeError(f"expected a callable or an object with .answer, got {thing!r}")
+    return thing, answer
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve the object named by the one argument."""
+    out = claim_stdout()
+    (spec,) = sys.argv[1:] if arguments is None else arguments
+    sys.path.insert(0, os.getcwd())
+    thing, answer = load(spec)
+    ready = {
+        "name": str(getattr(thing, "name", spec)),
+        "version": str(getattr(thing, "version", "0")),
+        "backend": str(getattr(thing, "backend", "")),
+        "precision": str(getattr(thing, "precision", "float32")),
+        "operations": list(getattr(thing, "operations", ())),
+        "versions": versions_of("numpy"),
+    }
+    serve(answer, ready, out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The server loop of every target written in Python: questions on stdin, answers on stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import IO, Any
+
+from quantcheck.targets.process import PROTOCOL
+
+Answer = Callable[[dict[str, Any]], Mapping[str, Any]]
+OPERATIONS = (
+    "round_half_even",
+    "saturating_cast",
+    "abs_max_quantize",
+    "abs_max_quantizer",
+    "abs_max_dequantize",
+    "affine_parameters",
+    "affine_quantize",
+    "affine_dequantize",
+    "pack",
+    "unpack",
+    "hessian",
+    "prepare_hessian",
+    "factor",
+    "gptq_quantize",
+    "config_round_trip",
+)
+
+
+def claim_stdout() -> IO[str]:
+    """Keep the real stdout for answers; what libraries print goes to stderr from now on.
+
+    Returns
+    -------
+    text stream
+        The real standard output, UTF-8.
+    """
+    real = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return real
+
+
+def serve(answer: Answer, ready: Mapping[str, Any], out: IO[str]) -> None:
+    """Answer questions until `stop` or the end of stdin.
+
+    Parameters
+    ----------
+    answer : callable
+        One wire question to one wire answer; an exception becomes an `error` answer.
+    ready : mapping
+        The handshake without `protocol`.
+    out : text stream
+        Where answers go, from `claim_stdout`.
+    """
+    for line in sys.stdin.buffer:
+        message = json.loads(line)
+        if "stop" in message:
+            return
+        if "start" in message:
+            _send(out, {"ready": {"protocol": PROTOCOL, **ready}})
+            continue
+        _send(out, _answer(answer, message))
+
+
+def _answer(answer: Answer, question: dict[str, Any]) -> dict[str, Any]:
+    identity = question.get("id")
+    try:
+        return {**answer(question), "id": identity}
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        return {"id": identity, "error": message, "trace": traceback.format_exc()}
+
+
+def _send(out: IO[str], message: Mapping[str, Any]) -> None:
+    out.write(json.dumps(message, allow_nan=False, ensure_ascii=False) + "\n")
+    out.flush()
+
+
+def versions_of(*distributions: str) -> dict[str, str]:
+    """Versions of those of the distributions that are installed."""
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
