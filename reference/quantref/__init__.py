@@ -12,6 +12,7 @@ Reading order, each module beside the section of SPEC.md of the same name:
 from quantref.absmax import AbsMaxQuantizer, abs_max_dequantize, abs_max_quantize
 from quantref.affine import affine_dequantize, affine_parameters, affine_quantize, group_index
 from quantref.blocked import gptq_quantize
+from quantref.certificate import Certificate, certify
 from quantref.config import GPTQConfig, Int8QuantizationConfig, QuantizationConfig, Quantizer
 from quantref.errors import QuantrefError
 from quantref.gptq import gptq_textbook
@@ -30,6 +31,7 @@ __all__ = [
     "ORIGINAL_PROFILE",
     "SPEC_VERSION",
     "AbsMaxQuantizer",
+    "Certificate",
     "GPTQConfig",
     "GPTQResult",
     "HessianAccumulator",
@@ -44,6 +46,7 @@ __all__ = [
     "affine_dequantize",
     "affine_parameters",
     "affine_quantize",
+    "certify",
     "gptq_quantize",
     "gptq_textbook",
     "group_index",

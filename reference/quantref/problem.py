@@ -79,6 +79,8 @@ class GPTQProblem:
     weights : (n_out, n_in) array of `dtype`, permuted, dead columns 0
     rows : (n_in, n_in) array of `dtype`
         Row j carries the error of column j: the factor U.
+    factor : (n_in, n_in) float64 array
+        Upper triangular inverse of `rows`: R.
     groups : list of Group
     prepared : PreparedHessian
     config : GPTQConfig
@@ -88,6 +90,7 @@ class GPTQProblem:
 
     weights: NDArray
     rows: NDArray
+    factor: NDArray[np.float64]
     groups: list[Group]
     prepared: PreparedHessian
     config: GPTQConfig
@@ -169,12 +172,15 @@ def prepare_problem(
     factor = factor_hessian(prepared, fraction=config.hessian_damping, profile=profile)
     rows = upper_inverse(factor)  # [GPTQ-060]
     if profile.propagation is Propagation.INVERSE_ROWS:
-        rows = rows.T @ rows
+        rows = np.triu(rows.T @ rows)
+        factor = upper_inverse(rows)
     live = w.astype(working)
     if profile.dead_columns is DeadColumns.ZEROED:
         live[:, prepared.dead] = 0.0  # [GPTQ-010]
     live = live[:, prepared.order]  # [GPTQ-020]
-    return GPTQProblem(live, rows.astype(working), groups, prepared, config, profile, w.dtype)
+    return GPTQProblem(
+        live, rows.astype(working), factor, groups, prepared, config, profile, w.dtype
+    )
 
 
 def restrict_rows(result: GPTQResult, rows: slice) -> GPTQResult:

@@ -1,0 +1,178 @@
+"""How far an honest implementation may be from exact arithmetic (SPEC.md, section 8).
+
+Two forms of the same formulas: `for_exact` in Python floats from the exact factor, the same bytes
+on any machine, for the vectors; `for_answer` in NumPy, for certificates. A test holds them equal.
+
+Symbols, columns in processing order: E errors e_j = r_j / U_jj with residuals r_j = w'_j − ŵ_j;
+U upper with H⁻¹ = Uᵀ U, R = U⁻¹, M_kj = R_kj / R_jj unit upper, h the diagonal of H, x that of H⁻¹.
+
+Each bound is the smaller of two: one that holds for every pattern of rounding errors (it grows with
+n), and one that holds when rounding errors are independent with mean zero, up to a probability of
+2·exp(−LIKELY² / 2) per code (it grows with √n; Higham and Mary, SIAM J. Sci. Comput. 41, 2019).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantref.exact import ExactGPTQ
+
+ULP32 = 2.0**-23
+LIKELY = 8.0
+
+
+def growth(steps: float, u: float) -> float:
+    """Return gamma = steps · u / (1 − steps · u), the bound on `steps` accumulated roundings.
+
+    Examples
+    --------
+    >>> growth(10, 2.0**-24) < 6e-7
+    True
+    """
+    product = steps * u
+    return product / (1 - product) if product < 1 else math.inf
+
+
+def steps_of(n: int) -> int:
+    """Return the number of roundings that a factor and a recurrence of n columns accumulate.
+
+    Examples
+    --------
+    >>> steps_of(16)
+    56
+    """
+    return 3 * n + 8
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Bounds on an honest implementation's error, in processing order.  [CERT-060]
+
+    Attributes
+    ----------
+    always : (n_out, n_in) array
+        |error of w'_j| <= growth(steps, u) · always.
+    likely : (n_out, n_in) array
+        |error of w'_j| <= LIKELY · √steps · u · likely.
+    inverse : (n_in, n_in) array
+        |M⁻¹|, which carries errors of w' to partly compensated weights.
+    """
+
+    always: NDArray[np.float64]
+    likely: NDArray[np.float64]
+    inverse: NDArray[np.float64]
+
+    def target(self, u: float) -> NDArray[np.float64]:
+        """Return the bound (n_out, n_in) on the error of w' in arithmetic of unit roundoff u."""
+        steps = steps_of(self.always.shape[1])
+        return np.minimum(
+            growth(steps, u) * self.always, LIKELY * math.sqrt(steps) * u * self.likely
+        )  # [CERT-060]
+
+    def base(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the bound on partly compensated weights, given that on w'.  [CERT-060]"""
+        return target @ self.inverse
+
+
+def for_answer(residuals: NDArray, R: NDArray, U: NDArray) -> Bounds:
+    """Return the bounds for given residuals (n_out, n_in), R and U (n_in, n_in).  [CERT-060]
+
+    Examples
+    --------
+    >>> for_answer(np.array([[0.5, 0.25]]), np.eye(2), np.eye(2)).always
+    array([[2. , 1.75]])
+    """
+    size, absU, absR = np.diagonal(R), np.abs(U), np.abs(R)
+    E = np.abs(residuals) * size  # |e_j|
+    unit = absR / size  # |M|
+    root_h = np.sqrt((R * R).sum(axis=1))
+    root_x = np.sqrt((U * U).sum(axis=0))
+
+    reach = E @ absU  # (n_out, n_in): no partial sum of the feedback exceeds it
+    gradient = E @ absR.T
+    B = (absU @ root_h) / size  # (n_in,)
+    C = root_x @ unit  # (n_in,)
+    always = reach @ unit + np.outer(reach @ root_h, B) + np.outer(gradient @ root_x, C)
+
+    squares = np.sqrt((E**2 @ absU**2) @ unit**2)
+    length = np.sqrt((E**2).sum(axis=1))  # (n_out,)
+    B2 = np.sqrt(absU**2 @ root_h**2) / size * _norm_bound(absU * root_h)
+    C2 = np.sqrt(root_x**2 @ unit**2) * _norm_bound(absR * root_x[:, None])
+    likely = squares + np.outer(length, B2 + C2)
+    return Bounds(always, likely, absU * size[:, None])
+
+
+def _norm_bound(absolute: NDArray) -> float:
+    """Return an upper bound on the spectral norm: √(largest column sum · largest row sum)."""
+    return float(np.sqrt(absolute.sum(axis=0).max() * absolute.sum(axis=1).max()))
+
+
+def for_exact(answer: ExactGPTQ) -> Bounds:
+    """Return the bounds of an exact answer, in Python floats only."""
+    n = len(answer.order)
+    unit = [[0.0] * k + [1.0] + [float(answer.factor.unit(k, j)) for j in range(k + 1, n)]
+            for k in range(n)]  # fmt: skip
+    inverse = _unit_inverse(unit)
+    size = [math.sqrt(float(p)) for p in answer.factor.pivots]
+    M = [[abs(m) for m in row] for row in unit]
+    R = [[m * size[j] for j, m in enumerate(row)] for row in M]
+    U = [[abs(m) / size[k] for m in inverse[k]] for k in range(n)]
+    root_h = [math.sqrt(float(answer.hessian[j][j])) for j in range(n)]
+    root_x = [math.sqrt(math.fsum(row[j] ** 2 for row in U)) for j in range(n)]
+
+    B = [_dot(U[j], root_h) / size[j] for j in range(n)]
+    C = [_dot(root_x, [row[j] for row in M]) for j in range(n)]
+    norm_h = _norm_of([[u * r for u, r in zip(row, root_h, strict=True)] for row in U])
+    norm_x = _norm_of([[r * root_x[k] for r in R[k]] for k in range(n)])
+    B2 = [math.sqrt(_dot(_squares(U[j]), _squares(root_h))) / size[j] * norm_h for j in range(n)]
+    C2 = [
+        math.sqrt(_dot(_squares(root_x), _squares(row[j] for row in M))) * norm_x for j in range(n)
+    ]
+    always, likely = [], []
+    for residuals in answer.residuals:
+        E = [abs(float(r)) * s for r, s in zip(residuals, size, strict=True)]
+        reach = [_dot(E, [row[a] for row in U]) for a in range(n)]
+        reach2 = [_dot(_squares(E), _squares(row[a] for row in U)) for a in range(n)]
+        A = _dot(reach, root_h)
+        G = _dot([_dot(E, R[a]) for a in range(n)], root_x)
+        length = math.sqrt(math.fsum(_squares(E)))
+        columns = [[row[j] for row in M] for j in range(n)]
+        always.append([_dot(reach, columns[j]) + A * B[j] + G * C[j] for j in range(n)])
+        likely.append(
+            [
+                math.sqrt(_dot(reach2, _squares(columns[j]))) + length * (B2[j] + C2[j])
+                for j in range(n)
+            ]
+        )
+    return Bounds(np.array(always), np.array(likely), np.abs(np.array(inverse)))
+
+
+def _dot(a: list[float], b: list[float]) -> float:
+    """Return the inner product, correctly rounded sums: the same on every machine."""
+    return math.fsum(x * y for x, y in zip(a, b, strict=True))
+
+
+def _squares(values: Iterable[float]) -> list[float]:
+    """Return the squares as a list."""
+    return [value * value for value in values]
+
+
+def _norm_of(absolute: list[list[float]]) -> float:
+    """Return the same bound on the spectral norm as `_norm_bound`."""
+    columns = max(math.fsum(row[j] for row in absolute) for j in range(len(absolute)))
+    return math.sqrt(columns * max(math.fsum(row) for row in absolute))
+
+
+def _unit_inverse(upper: list[list[float]]) -> list[list[float]]:
+    """Return the inverse of a unit upper triangular matrix."""
+    n = len(upper)
+    inverse = [[1.0 if j == k else 0.0 for j in range(n)] for k in range(n)]
+    for k in reversed(range(n)):
+        for j in range(k + 1, n):
+            inverse[k][j] = -math.fsum(upper[k][i] * inverse[i][j] for i in range(k + 1, j + 1))
+    return inverse

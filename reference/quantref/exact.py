@@ -1,0 +1,344 @@
+"""The same algorithms in rational arithmetic: the oracle behind the golden vectors.
+
+Every finite float is a dyadic rational, and GPTQ in its LDLᵀ form needs no square root, so every
+rounding is decided exactly, on any machine. Nothing here uses NumPy's arithmetic or a BLAS; arrays
+come and go as nested lists of `fractions.Fraction`. Only the default profile is implemented.
+
+Each code comes with its margin: the distance of w / s + z to the nearest point where the clipped
+code changes, in units of one code. An exact tie has margin 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from quantref.errors import NotPositiveDefiniteError
+
+Row = list[Fraction]
+Matrix = list[Row]
+HALF = Fraction(1, 2)
+SMALLEST_SCALE = Fraction(1, 2**126)
+
+
+def fractions_of(nested: Any) -> Any:
+    """Turn nested lists of floats into nested lists of fractions.
+
+    Examples
+    --------
+    >>> fractions_of([[0.5, 2.0]])
+    [[Fraction(1, 2), Fraction(2, 1)]]
+    """
+    if isinstance(nested, list):
+        return [fractions_of(x) for x in nested]
+    return Fraction(nested)
+
+
+def nearest_float(x: Fraction, *, digits: int = 24, smallest: int = -149) -> Fraction:
+    """Round to the nearest binary float, half to even, gradual underflow.
+
+    Defaults are float32; float64 is digits=53, smallest=-1074.
+
+    Examples
+    --------
+    >>> nearest_float(Fraction(1, 3)) == Fraction(11184811, 33554432)
+    True
+    """
+    if x == 0:
+        return x
+    exponent = abs(x.numerator).bit_length() - x.denominator.bit_length()
+    if abs(x) < Fraction(2) ** exponent:
+        exponent -= 1  # now 2^exponent <= |x| < 2^(exponent + 1)
+    quantum = Fraction(2) ** max(exponent - digits + 1, smallest)
+    return round(x / quantum) * quantum
+
+
+def code_and_margin(t: Fraction, z: int, lo: int, hi: int) -> tuple[int, Fraction]:
+    """Return clip(rint(t) + z, lo, hi) and the distance of t + z to the nearest change of code.
+
+    Examples
+    --------
+    >>> code_and_margin(Fraction(5, 2), 0, 0, 15)
+    (2, Fraction(0, 1))
+    >>> code_and_margin(Fraction(40), 0, 0, 15)
+    (15, Fraction(51, 2))
+    """
+    code = min(max(round(t) + z, lo), hi)  # Python rounds fractions half to even
+    below = min(max(math.floor(t + z), lo), hi - 1)
+    return code, abs(t + z - below - HALF)
+
+
+def abs_max(
+    x: Row, lo: int, hi: int, epsilon: Fraction, *, double: bool = False
+) -> tuple[Fraction, list[int], Row]:
+    """Return scale, codes and margins of one slice.
+
+    Examples
+    --------
+    >>> abs_max(fractions_of([-63.5, 0.25]), -127, 127, Fraction(1, 10**7))
+    (Fraction(2, 1), [-127, 0], [Fraction(1, 2), Fraction(0, 1)])
+    """
+    exact = hi / (max(abs(v) for v in x) + epsilon)
+    scale = nearest_float(exact, digits=53, smallest=-1074) if double else nearest_float(exact)
+    pairs = [code_and_margin(v * scale, 0, lo, hi) for v in x]
+    return scale, [code for code, _ in pairs], [margin for _, margin in pairs]
+
+
+def affine_range(
+    lo: Fraction, hi: Fraction, *, bits: int, symmetric: bool
+) -> tuple[Fraction, int, Fraction]:
+    """Return scale, zero-point and the zero-point's margin for the weights' smallest and largest.
+
+    Examples
+    --------
+    >>> affine_range(Fraction(-1), Fraction(2), bits=2, symmetric=False)
+    (Fraction(1, 1), 1, Fraction(1, 2))
+    """
+    maxq = 2**bits - 1
+    lo, hi = min(lo, Fraction(0)), max(hi, Fraction(0))
+    if symmetric:
+        hi = max(-lo, hi)
+        lo = -hi
+    if lo == hi == 0:
+        lo, hi = Fraction(-1), Fraction(1)
+    scale = max(nearest_float((hi - lo) / maxq), SMALLEST_SCALE)
+    if symmetric:
+        return scale, 2 ** (bits - 1), HALF
+    zero_point, margin = code_and_margin(-lo / scale, 0, 0, maxq)
+    return scale, zero_point, margin
+
+
+@dataclass(frozen=True)
+class ExactFactor:
+    """H = M D Mᵀ with M unit upper triangular, D diagonal; M_kj = numerators[k][j] / minors[j].
+
+    `minors[j]` is the determinant of the trailing block from column j on, of the scaled matrix.
+    """
+
+    numerators: list[list[int]]
+    minors: list[int]
+    pivots: Row
+
+    def unit(self, k: int, j: int) -> Fraction:
+        """Return M_kj."""
+        return Fraction(self.numerators[k][j], self.minors[j])
+
+
+def ldl(hessian: Matrix) -> ExactFactor:
+    """Factor without fractions (Bareiss), from the last column to the first.
+
+    Examples
+    --------
+    >>> factor = ldl(fractions_of([[5.0, 2.0], [2.0, 4.0]]))
+    >>> factor.unit(0, 1), factor.pivots
+    (Fraction(1, 2), [Fraction(4, 1), Fraction(4, 1)])
+    """
+    n = len(hessian)
+    common = math.lcm(*(h.denominator for row in hessian for h in row))
+    A = [[int(h * common) for h in row] for row in hessian]
+    previous = 1
+    pivots = [Fraction(0)] * n
+    for k in reversed(range(n)):
+        pivots[k] = Fraction(A[k][k], previous * common)
+        if pivots[k] <= 0:
+            got = f"pivot {float(pivots[k]):.6g} at column {k}"
+            raise NotPositiveDefiniteError("a positive definite hessian", got, "HES-080")
+        for i in range(k):
+            for j in range(i, k):
+                A[i][j] = (A[i][j] * A[k][k] - A[i][k] * A[j][k]) // previous  # always divides
+        previous = A[k][k]
+    return ExactFactor(A, [A[j][j] for j in range(n)], pivots)
+
+
+def prepare(
+    hessian: Matrix, damping: Fraction, activation_order: bool
+) -> tuple[Matrix, list[bool], list[int]]:
+    """Return the damped Hessian (original order), dead columns, and the processing order.
+
+    Examples
+    --------
+    >>> prepare(fractions_of([[0.0, 0.0], [0.0, 3.0]]), HALF, True)[1:]
+    ([True, False], [1, 0])
+    """
+    n = len(hessian)
+    dead = [hessian[j][j] == 0 for j in range(n)]
+    diagonal = [Fraction(1) if dead[j] else hessian[j][j] for j in range(n)]
+    added = damping * sum(diagonal) / n
+    damped = [list(row) for row in hessian]
+    for j in range(n):
+        damped[j][j] = diagonal[j] + added
+    order = list(range(n))
+    if activation_order:
+        order.sort(key=lambda j: (-diagonal[j], j))
+    return damped, dead, order
+
+
+@dataclass(frozen=True)
+class ExactGPTQ:
+    """Everything exact about one GPTQ problem; columns in processing order unless said otherwise.
+
+    `codes`, `margins`, `residuals` (w' − ŵ) and `targets` (w') are (n_out, n_in);
+    `scale`, `zero_point`, `zero_margin`, `low` and `high` (the range's ends) are (n_out, n_groups).
+    """
+
+    codes: list[list[int]]
+    margins: Matrix
+    residuals: Matrix
+    targets: Matrix
+    scale: Matrix
+    zero_point: list[list[int]]
+    zero_margin: Matrix
+    low: Matrix
+    high: Matrix
+    group: list[int]
+    order: list[int]
+    hessian: Matrix
+    factor: ExactFactor
+
+
+def gptq(
+    weights: Matrix,
+    hessian: Matrix,
+    *,
+    bits: int,
+    group_size: int,
+    damping: Fraction,
+    symmetric: bool = False,
+    per_channel: bool = True,
+    activation_order: bool = False,
+    block_size: int = 128,
+) -> ExactGPTQ:
+    """Quantize by w'_j = w_j + sum over k < j of (w_k − ŵ_k) M_kj, exactly.
+
+    Examples
+    --------
+    >>> answer = gptq([[Fraction(0), Fraction(7, 5), Fraction(3)]],
+    ...               fractions_of([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]),
+    ...               bits=2, group_size=-1, damping=Fraction(0))
+    >>> answer.codes, answer.margins[0][1]
+    ([[0, 1, 3]], Fraction(1, 10))
+    """
+    n_out, n_in = len(weights), len(hessian)
+    maxq = 2**bits - 1
+    damped, dead, order = prepare(hessian, damping, activation_order)
+    H = [[damped[i][j] for j in order] for i in order]
+    W = [[Fraction(0) if dead[j] else row[j] for j in order] for row in weights]
+    factor = ldl(H)
+    size = n_in if group_size == -1 else group_size
+    group = [j // size for j in range(n_in)]
+
+    differences: Matrix = [[] for _ in range(n_out)]  # w_k − ŵ_k of the columns done
+    codes: list[list[int]] = [[] for _ in range(n_out)]
+    margins: Matrix = [[] for _ in range(n_out)]
+    residuals: Matrix = [[] for _ in range(n_out)]
+    targets: Matrix = [[] for _ in range(n_out)]
+    scale: Matrix = [[] for _ in range(n_out)]
+    zero_point: list[list[int]] = [[] for _ in range(n_out)]
+    zero_margin: Matrix = [[] for _ in range(n_out)]
+    low: Matrix = [[] for _ in range(n_out)]
+    high: Matrix = [[] for _ in range(n_out)]
+
+    for j in range(n_in):
+        if j % size == 0:
+            done = j - j % block_size  # columns of earlier blocks
+            end = min(j + size, n_in)
+            ranges = []
+            for i in range(n_out):
+                base = compensated(W[i], differences[i][:done], factor, end)[j:end]
+                ranges.append((min(base), max(base)))
+            if not per_channel:
+                ranges = [(min(r[0] for r in ranges), max(r[1] for r in ranges))] * n_out
+            for i, (lo, hi) in enumerate(ranges):
+                s, z, margin = affine_range(lo, hi, bits=bits, symmetric=symmetric)
+                low[i].append(lo)
+                high[i].append(hi)
+                scale[i].append(s)
+                zero_point[i].append(z)
+                zero_margin[i].append(margin)
+        for i in range(n_out):
+            s, z = scale[i][-1], zero_point[i][-1]
+            numerator = sum(
+                (d * factor.numerators[k][j] for k, d in enumerate(differences[i])), Fraction(0)
+            )
+            target = W[i][j] + numerator / factor.minors[j]
+            code, margin = code_and_margin(target / s, z, 0, maxq)
+            value = s * (code - z)
+            codes[i].append(code)
+            margins[i].append(margin)
+            targets[i].append(target)
+            residuals[i].append(target - value)
+            differences[i].append(W[i][j] - value)
+    return ExactGPTQ(
+        codes, margins, residuals, targets, scale, zero_point, zero_margin, low, high,
+        group, order, H, factor,
+    )  # fmt: skip
+
+
+def compensated(row: Row, differences: Row, factor: ExactFactor, end: int) -> Row:
+    """Return weights up to column `end` with the errors of the first columns fully applied.
+
+    With Q the columns done and F the others, the compensation is the y with
+    y M_FF = (w − ŵ)_Q M_QF, solved from left to right.
+
+    Examples
+    --------
+    >>> factor = ldl(fractions_of([[5.0, 2.0], [2.0, 4.0]]))
+    >>> compensated([Fraction(3), Fraction(1)], [HALF], factor, 2)
+    [Fraction(3, 1), Fraction(5, 4)]
+    """
+    done = len(differences)
+    change: Row = []
+    for j in range(done, end):
+        value = sum((d * factor.numerators[k][j] for k, d in enumerate(differences)), Fraction(0))
+        value -= sum((y * factor.numerators[done + k][j] for k, y in enumerate(change)), Fraction(0))
+        change.append(value / factor.minors[j])
+    return row[:done] + [w + y for w, y in zip(row[done:end], change, strict=True)]
+
+
+def hessian_of(tokens: Matrix) -> Matrix:
+    """Return (2 / N) · sum over N tokens of x xᵀ.
+
+    Examples
+    --------
+    >>> hessian_of(fractions_of([[1.0, 0.0], [1.0, 2.0]]))
+    [[Fraction(2, 1), Fraction(2, 1)], [Fraction(2, 1), Fraction(4, 1)]]
+    """
+    n, count = len(tokens[0]), len(tokens)
+    return [
+        [2 * sum((x[i] * x[j] for x in tokens), Fraction(0)) / count for j in range(n)]
+        for i in range(n)
+    ]
+
+
+def pack(codes: list[int], bits: int) -> list[int]:
+    """Return the bytes 0 … 255 of one line of codes, the first code in the lowest bits.
+
+    Examples
+    --------
+    >>> pack([1, -2, 3], 4)
+    [225, 3]
+    """
+    per_byte = {2: 4, 3: 1, 4: 2, 8: 1}[bits]
+    width = bits if per_byte > 1 else 8
+    padded = codes + [0] * (-len(codes) % per_byte)
+    return [
+        sum((code % 2**width) * 2 ** (width * k) for k, code in enumerate(padded[i : i + per_byte]))
+        for i in range(0, len(padded), per_byte)
+    ]
+
+
+def unpack(packed: list[int], bits: int, length: int, signed: bool) -> list[int]:
+    """Return the first `length` codes of one line of bytes 0 … 255.
+
+    Examples
+    --------
+    >>> unpack([225, 3], 4, 3, signed=True)
+    [1, -2, 3]
+    """
+    per_byte = {2: 4, 3: 1, 4: 2, 8: 1}[bits]
+    width = bits if per_byte > 1 else 8
+    fields = [(byte // 2 ** (width * k)) % 2**width for byte in packed for k in range(per_byte)]
+    half = 2 ** (width - 1)
+    return [f - 2**width if signed and f >= half else f for f in fields[:length]]
