@@ -1,4 +1,4 @@
-"""Conformance suite for quantizers: any target, any backend, a verdict per requirement of SPEC.md."""
+"""Conformance suite for quantizers: any target, a verdict per requirement of SPEC.md."""
 
 from __future__ import annotations
 

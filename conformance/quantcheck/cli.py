@@ -153,7 +153,7 @@ def _follow(process: subprocess.Popen[str], spec: str, console: Console) -> bool
     """Show events until the process ends; whether Ctrl-C came meanwhile."""
     interrupted = False
     shown = _Shown(spec, console)
-    with shown:
+    with shown.running():
         while True:
             try:
                 shown.events(process.stdout or ())
@@ -185,7 +185,7 @@ class _Shown:
         self.context: AbstractContextManager[object] = self.bar or nullcontext()
         self.context.__enter__()
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.context.__exit__(*exception)
 
     def events(self, lines: Iterable[str]) -> None:
@@ -221,7 +221,7 @@ class _Shown:
 
 
 def _no_report(spec: str, code: int, tail: str, *, interrupted: bool) -> dict[str, Any]:
-    """What to report when pytest itself left nothing."""
+    """Make a report where pytest itself left none."""
     error = SuiteError("a report of the suite", f"pytest ended with code {code}")
     if interrupted:
         exit_code = EXIT_INTERRUPTED

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantcheck.errors import DeviationError
-from quantcheck.targets.process import Handshake
+from quantcheck.targets.protocol import Handshake
 from quantcheck.verdict import CaseResult, Judgement, Verdict, known
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Deviation:
 
 
 def path_for(handshake: Handshake, directory: Path = DIRECTORY) -> Path | None:
-    """The file of exactly this name and version, None when there is none."""
+    """Find the file of exactly this name and version, None when there is none."""
     safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in handshake.name)
     path = directory / f"{safe}-{handshake.version}.json"
     return path if path.is_file() else None
@@ -89,9 +89,12 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DeviationError(f"readable JSON in {path}", str(error)) from None
     schema = json.loads((DIRECTORY / "schema.json").read_text(encoding="utf-8"))
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(data))
-    if error is not None:
-        raise DeviationError(f"{path.name} to follow its schema", f"{error.json_path}: {error.message}")
+    validator = jsonschema.Draft202012Validator(schema)
+    fault = jsonschema.exceptions.best_match(validator.iter_errors(data))
+    if fault is not None:
+        raise DeviationError(
+            f"{path.name} to follow its schema", f"{fault.json_path}: {fault.message}"
+        )
     return data
 
 
@@ -137,7 +140,9 @@ def _apply_one(judgement: Judgement, entry: Deviation) -> Judgement:
         message = f"deviation {entry.id} lists this case, but it passes: remove it from the file"
         return replace(judgement, verdict=Verdict.FAIL, message=message, stale=True)
     if judgement.verdict == Verdict.UNSUPPORTED:
-        message = f"deviation {entry.id} lists this case, but it is unsupported: {judgement.message}"
+        message = (
+            f"deviation {entry.id} lists this case, but it is unsupported: {judgement.message}"
+        )
         return replace(judgement, verdict=Verdict.ERROR, message=message, stale=True)
     return judgement
 
@@ -148,7 +153,7 @@ def skeleton(
     reproductions: Mapping[str, Sequence[str]],
     previous: Sequence[Deviation] = (),
 ) -> dict[str, Any]:
-    """A deviation file for what failed in this run, with the reasons that were known before.
+    """Write down what failed in this run, with the reasons that were known before.
 
     Parameters
     ----------
@@ -169,7 +174,7 @@ def skeleton(
             groups.setdefault((name, j.requirement, kind.value), []).append(j.case)
     entries = []
     olds = {d.id: d for d in previous}
-    for (name, requirement, kind), cases in sorted(groups.items()):
+    for (name, requirement, value), cases in sorted(groups.items()):
         old = olds.get(name)
         entries.append(
             {
@@ -177,11 +182,11 @@ def skeleton(
                 "requirement": requirement,
                 "backends": [handshake.backend],
                 "cases": sorted(cases),
-                "verdict": kind,
+                "verdict": value,
                 "reason": old.reason if old else "to be explained",
                 "link": old.link if old else "",
                 "reproduction": list(
-                    old.reproduction if old else reproductions.get(sorted(cases)[0], ())
+                    old.reproduction if old else reproductions.get(min(cases), ())
                 ),
             }
         )

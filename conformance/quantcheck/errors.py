@@ -47,11 +47,11 @@ class TargetError(QuantcheckError):
         super().__init__(expected, got)
 
 
-class TargetCrashed(TargetError):
+class TargetCrashed(TargetError):  # noqa: N818 - what happened, as in a report
     """The target's process ended, or could not be started, while an answer was due."""
 
 
-class TargetTimeout(TargetError):
+class TargetTimeout(TargetError):  # noqa: N818
     """No answer within the time limit."""
 
 

@@ -97,7 +97,9 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 def _case_ids(items: list[pytest.Item]) -> list[str]:
     specs = [getattr(item, "callspec", None) for item in items]
-    return [spec.params["case"].id for spec in specs if spec and hasattr(spec.params.get("case"), "id")]
+    return [
+        spec.params["case"].id for spec in specs if spec and hasattr(spec.params.get("case"), "id")
+    ]
 
 
 # Cases
@@ -135,9 +137,7 @@ def _outcome(result: CaseResult) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_sessionfinish(
-    session: pytest.Session, exitstatus: int
-) -> Generator[None, None, None]:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
     """Close the target, write the report; also after an abort or Ctrl-C."""
     run = session.config.stash.get(RUN, None)
     if run is not None:

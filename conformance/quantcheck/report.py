@@ -28,7 +28,7 @@ MEANINGS = {
 
 
 def empty(spec: str, exit_code: int, aborted: dict[str, str]) -> dict[str, Any]:
-    """A report of a run that never came to a verdict."""
+    """Make the report of a run that never came to a verdict."""
     target = {"spec": spec, "name": "", "version": "", "backend": "", "precision": ""}
     return {
         "format": 1,
@@ -47,7 +47,7 @@ def empty(spec: str, exit_code: int, aborted: dict[str, str]) -> dict[str, Any]:
 
 
 def print_targets(console: Console, rows: Iterable[tuple[str, str]]) -> None:
-    """The kinds of target."""
+    """Print the kinds of target."""
     table = Table("target", "what it is", title="targets")
     for name, text in rows:
         table.add_row(escape(name), escape(text))

@@ -46,7 +46,7 @@ class Requirement:
 
 
 def parse(text: str) -> dict[str, Requirement]:
-    """Requirements in the order of the text.
+    """Read requirements, in the order of the text.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def parse(text: str) -> dict[str, Requirement]:
 
 
 def load(path: Path | None = None) -> dict[str, Requirement]:
-    """Requirements of SPEC.md, by default the one that belongs to the installed reference.
+    """Read SPEC.md, by default the one that belongs to the installed reference.
 
     Raises
     ------

@@ -85,9 +85,7 @@ class Run:
             self.canaries.append({"section": section, "mutant": mutant, "case": case})
         self.event({"event": "starting", "target": self.target.spec})
         handshake = self.target.start()
-        self.event(
-            {"event": "ready", "name": handshake.name, "version": handshake.version}
-        )
+        self.event({"event": "ready", "name": handshake.name, "version": handshake.version})
         path = self.deviation_file or deviations.path_for(handshake)
         if path is not None:
             self.deviation_file = path
@@ -139,7 +137,7 @@ class Run:
         return verdict.by_requirement(self.requirements, self.results, named)
 
     def exit_code(self) -> int:
-        """What the command ends with."""
+        """Say what the command ends with."""
         if self.interrupted:
             return EXIT_INTERRUPTED
         if self.aborted is not None:
@@ -153,7 +151,7 @@ class Run:
         return EXIT_PASS if answered else EXIT_SUITE
 
     def report(self) -> dict[str, Any]:
-        """The report as plain JSON."""
+        """Make the report, as plain JSON."""
         handshake = getattr(self.target, "_handshake", None)
         return {
             "format": 1,
@@ -179,7 +177,7 @@ class Run:
         }
 
     def deviation_skeleton(self) -> dict[str, Any]:
-        """A deviation file of what failed in this run."""
+        """Make a deviation file of what failed in this run."""
         lines = {
             j.case: self.reproduction(j)
             for result in self.results
@@ -221,7 +219,7 @@ class Run:
 
 
 def exit_code_of(error: QuantcheckError) -> int:
-    """The exit code of an error that ends a run."""
+    """Give the exit code of an error that ends a run."""
     if isinstance(error, UsageError):
         return EXIT_USAGE
     if isinstance(error, DeviationError):

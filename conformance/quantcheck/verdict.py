@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from quantcheck.requirements import Requirement
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
     from quantref.vectors import Case
 
 
-class Verdict(str, Enum):
+class Verdict(StrEnum):
     """What a run says about a requirement; the five, and that nothing asked about it."""
 
     ERROR = "error"
     FAIL = "fail"
     KNOWN = "known deviation"
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105 - a verdict, no password
     UNSUPPORTED = "unsupported"
     NOT_COVERED = "not covered"
 
@@ -121,7 +122,7 @@ def judge_answer(
         findings = compare.judge(case, decode(answer), unit_roundoff=unit_roundoff)
     except QuantrefError as error:
         return everywhere(case, Verdict.ERROR, f"not an answer: {error}"), ""
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # A judge that stumbles over an answer must not end the run, nor pass for a verdict.
         message = f"the answer could not be judged: {type(error).__name__}: {error}"
         return everywhere(case, Verdict.ERROR, message), traceback.format_exc()
@@ -132,7 +133,7 @@ def judge_answer(
 
 
 def decode(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """A wire answer with its arrays as NumPy arrays; fields that are no arrays stay JSON."""
+    """Read a wire answer, with its arrays as NumPy arrays; fields that are no arrays stay JSON."""
     from quantref.errors import AnswerError
     from quantref.vectors import decode_array
 
@@ -152,7 +153,7 @@ def decode(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def everywhere(case: Case, verdict: Verdict, message: str) -> list[Judgement]:
-    """The same verdict for every requirement that the case names."""
+    """Give the same verdict to every requirement that the case names."""
     return [Judgement(r, case.id, verdict, message) for r in case.requirements]
 
 
@@ -177,14 +178,14 @@ def _of_findings(case: Case, requirement: str, findings: Sequence[Finding]) -> J
 
 
 def worst_of(judgements: Sequence[Judgement]) -> Judgement:
-    """The first of the worst verdict, among those with the largest observed ÷ bound."""
+    """Choose the first of the worst verdict, among those with the largest observed ÷ bound."""
     rank = min(j.verdict.rank for j in judgements)
     candidates = [j for j in judgements if j.verdict.rank == rank]
     return max(candidates, key=lambda j: -1.0 if j.ratio is None else _number(j.ratio))
 
 
 def _number(ratio: float) -> float:
-    return ratio if ratio == ratio else float("inf")  # NaN counts as worst
+    return float("inf") if math.isnan(ratio) else ratio
 
 
 def by_requirement(
@@ -250,5 +251,5 @@ def _plain(value: Any) -> Any:
 
 
 def known(judgement: Judgement, reason: str, link: str) -> Judgement:
-    """A failed judgement that a deviation file knows."""
+    """Mark a failed judgement as one that a deviation file knows."""
     return replace(judgement, verdict=Verdict.KNOWN, reason=reason, link=link)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from quantcheck.suite import needs_plugin
+
 if TYPE_CHECKING:
     from quantref.vectors import Case
 
 # Requirements judged here:
 
 
+@needs_plugin
 def test_pack(case: Case, check: Callable[[Case], None]) -> None:
     """The answer to a vector meets every requirement that the vector names."""
     check(case)

@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from quantcheck.errors import UnknownTargetError
-from quantcheck.targets.process import START_LIMIT, TIME_LIMIT, Handshake, ProcessTarget
+from quantcheck.targets.process import START_LIMIT, TIME_LIMIT, ProcessTarget
+from quantcheck.targets.protocol import Handshake
 
 __all__ = ["KERAS_BACKENDS", "Handshake", "Target", "list_targets", "open_target"]
 
@@ -67,8 +68,10 @@ def open_target(
 def _command(spec: str) -> list[str]:
     kind, _, rest = spec.partition(":")
     makers: dict[str, Callable[[str], list[str] | None]] = {
-        "keras": lambda rest: _module("keras", "--backend", rest) if rest in KERAS_BACKENDS else None,
-        "reference": lambda rest: None if ":" in spec else _module("reference"),
+        "keras": lambda rest: (
+            _module("keras", "--backend", rest) if rest in KERAS_BACKENDS else None
+        ),
+        "reference": lambda _: None if ":" in spec else _module("reference"),
         "mutant": lambda rest: _module("mutants", rest) if rest else None,
         "python": lambda rest: _module("python", rest) if rest.count(":") == 1 else None,
         "process": lambda rest: shlex.split(rest) or None,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
+from pathlib import Path
 
 from quantcheck.targets.worker import Answer, claim_stdout, serve, versions_of
 
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Serve the object named by the one argument."""
     out = claim_stdout()
     (spec,) = sys.argv[1:] if arguments is None else arguments
-    sys.path.insert(0, os.getcwd())
+    sys.path.insert(0, str(Path.cwd()))
     thing, answer = load(spec)
     ready = {
         "name": str(getattr(thing, "name", spec)),

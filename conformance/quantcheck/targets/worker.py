@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import IO, Any
 
-from quantcheck.targets.process import PROTOCOL
+from quantcheck.targets.protocol import PROTOCOL
 
 Answer = Callable[[dict[str, Any]], Mapping[str, Any]]
 OPERATIONS = (
@@ -72,7 +72,7 @@ def _answer(answer: Answer, question: dict[str, Any]) -> dict[str, Any]:
     identity = question.get("id")
     try:
         return {**answer(question), "id": identity}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - told to the suite, with its trace
         message = f"{type(error).__name__}: {error}"
         return {"id": identity, "error": message, "trace": traceback.format_exc()}
 

@@ -1,0 +1,83 @@
+"""Plain Keras lines per operation; the names of a question's inputs are bound before them."""
+
+from __future__ import annotations
+
+UNPACK_FOUR_BITS = (
+    "np.stack([kernel & 15, kernel >> 4], 1).reshape(-1, weights.shape[1])[:weights.shape[0]]"
+)
+
+TEMPLATES = {
+    "round_half_even": """
+print(keras.ops.round(keras.ops.convert_to_tensor(x)))
+""",
+    "saturating_cast": """
+rounded = keras.ops.round(keras.ops.convert_to_tensor(x))
+print(keras.ops.saturate_cast(rounded, {dtype}))
+""",
+    "abs_max_quantize": """
+codes, scale = keras.quantizers.abs_max_quantize(
+    x, axis={axis}, value_range={value_range}, dtype={output_dtype}, epsilon={epsilon})
+print(codes, scale)
+""",
+    "abs_max_quantizer": """
+quantizer = keras.quantizers.AbsMaxQuantizer({arguments})
+codes, scale = quantizer(x, axis={call_axis})
+print(codes, scale)
+""",
+    "affine_parameters": """
+from keras.src.quantizers.quantizers import compute_quantization_parameters
+scale, zero_point, _ = compute_quantization_parameters(
+    keras.ops.convert_to_tensor(weights), bits={bits}, symmetric={symmetric},
+    per_channel={per_channel}, group_size={group_size})
+print(scale, zero_point)
+""",
+    "affine_quantize": """
+from keras.src.quantizers.quantizers import quantize_with_sz_map
+t = keras.ops.convert_to_tensor
+print(quantize_with_sz_map(t(weights), t(scale), t(zero_point), t(g_idx), {maxq}))
+""",
+    "affine_dequantize": """
+from keras.src.quantizers.quantizers import dequantize_with_sz_map
+t = keras.ops.convert_to_tensor
+print(dequantize_with_sz_map(t(codes), t(scale), t(zero_point), t(g_idx)))
+""",
+    "pack": """
+print(keras.quantizers.pack_int4(codes, axis={axis}, dtype=str(codes.dtype))[0])
+""",
+    "unpack": """
+packed_tensor = keras.ops.convert_to_tensor(packed)
+print(keras.quantizers.unpack_int4(packed_tensor, {length}, axis={axis}, dtype=str(packed.dtype)))
+""",
+    "hessian": """
+from keras.src.quantizers.gptq import GPTQ
+layer = keras.layers.Dense(1, use_bias=False)
+layer.build((None, batches[0].shape[-1] if batches and batches[0].ndim else 1))
+gptq = GPTQ(layer)
+for batch in batches:
+    gptq.update_hessian_with_batch(keras.ops.convert_to_tensor(batch))
+print(gptq.hessian)
+""",
+    "gptq_quantize": """
+from keras.src.quantizers.gptq import GPTQ
+config = keras.quantizers.GPTQConfig(
+    dataset=None, tokenizer=None, weight_bits={bits}, per_channel={per_channel},
+    hessian_damping={damping}, group_size={group_size}, symmetric={symmetric},
+    activation_order={activation_order})
+layer = keras.layers.Dense(weights.shape[0], use_bias=False, dtype=str(weights.dtype))
+layer.build((None, weights.shape[1]))
+layer.kernel.assign(weights.T)
+layer.quantize("gptq", config=config)
+gptq = GPTQ(layer, config)
+gptq.hessian = keras.ops.cast(keras.ops.convert_to_tensor(hessian), "float32")
+gptq.quantize_and_correct_layer(blocksize={block_size})
+kernel = keras.ops.convert_to_numpy(layer.quantized_kernel)
+print("codes", {unpacked})
+for name in ("kernel_scale", "kernel_zero", "g_idx"):
+    print(name, keras.ops.convert_to_numpy(getattr(layer, name)))
+""",
+    "config_round_trip": """
+made = {made}
+text = json.dumps(keras.quantizers.serialize(made))
+print(vars(keras.quantizers.deserialize(json.loads(text))))
+""",
+}

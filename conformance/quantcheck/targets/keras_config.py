@@ -1,0 +1,72 @@
+"""Quantizers and configs of Keras from JSON, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+Inputs = Mapping[str, Any]
+Parameters = Mapping[str, Any]
+Outputs = dict[str, Any]
+CONFIG_CLASSES = (
+    "AbsMaxQuantizer",
+    "GPTQConfig",
+    "Int8QuantizationConfig",
+    "Int4QuantizationConfig",
+    "QuantizationConfig",
+    "Quantizer",
+)
+
+
+class Unsupported(Exception):  # noqa: N818 - an answer, not a failure
+    """Keras does not have this."""
+
+
+def axis_of(axis: Any) -> Any:
+    """JSON has no tuples; Keras takes an int, a tuple or None."""
+    return tuple(axis) if isinstance(axis, list) else axis
+
+
+def config_round_trip(_: Inputs, parameters: Parameters) -> Outputs:
+    """`keras.quantizers.serialize`, JSON text, `keras.quantizers.deserialize`."""
+    import keras
+
+    name = parameters["class"]
+    if name not in CONFIG_CLASSES:
+        raise Unsupported(f"Keras has no {name}")
+    made = build({"class": name, "arguments": parameters["arguments"]})
+    text = json.dumps(keras.quantizers.serialize(made))
+    return {"fields": fields_of(keras.quantizers.deserialize(json.loads(text)))}
+
+
+def build(description: Any) -> Any:
+    """Make an object of `keras.quantizers` from {"class": …, "arguments": …}."""
+    import keras
+
+    kind = getattr(keras.quantizers, description["class"])
+    return kind(**keyword_arguments(description["arguments"]))
+
+
+def keyword_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Read constructor arguments from JSON: lists to tuples, nested quantizers to objects."""
+    made: dict[str, Any] = {}
+    for key, value in arguments.items():
+        nested = isinstance(value, dict) and "class" in value
+        made[key] = build(value) if nested else axis_of(value)
+    return made
+
+
+def fields_of(thing: Any) -> dict[str, Any]:
+    """Show the public attributes of a quantizer or config as JSON, nested ones with their class."""
+    import keras
+
+    fields: dict[str, Any] = {}
+    for key, value in vars(thing).items():
+        if key.startswith("_"):
+            continue
+        if isinstance(value, (keras.quantizers.Quantizer, keras.quantizers.QuantizationConfig)):
+            fields[key] = {"class": type(value).__name__, "fields": fields_of(value)}
+        else:
+            fields[key] = list(value) if isinstance(value, tuple) else value
+    return fields
