@@ -181,12 +181,9 @@ class _Shown:
             self.bar = Progress(*columns, counts, TimeElapsedColumn(), console=console)
             self.task = self.bar.add_task(f"{spec}: reading vectors", total=None)
 
-    def __enter__(self) -> None:
-        self.context: AbstractContextManager[object] = self.bar or nullcontext()
-        self.context.__enter__()
-
-    def __exit__(self, *exception: object) -> None:
-        self.context.__exit__(*exception)
+    def running(self) -> AbstractContextManager[object]:
+        """Keep the bar on the terminal while this is open."""
+        return self.bar or nullcontext()
 
     def events(self, lines: Iterable[str]) -> None:
         for line in lines:
