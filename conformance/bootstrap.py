@@ -20,6 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST_PYTHON = (3, 11)
+EXIT_NOTHING_DONE = 4  # as quantcheck's "nothing was answered", and never pytest's 5
 
 # Extra of pyproject.toml that brings what a target needs. Keras's NumPy backend calls JAX.
 EXTRAS = {
@@ -223,6 +224,6 @@ def guarded(main: Callable[[Sequence[str]], int]) -> int:
         return main(sys.argv[1:])
     except BootstrapError as error:
         say(f"error: {error}")
-        return 2
+        return EXIT_NOTHING_DONE
     except KeyboardInterrupt:
         return 130

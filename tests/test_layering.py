@@ -1,0 +1,172 @@
+"""Who may import whom: the reference knows no framework, and the suite imports it, never back."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import UnionType
+
+import pytest
+
+FRAMEWORKS = {"keras", "jax", "jaxlib", "tensorflow", "torch", "openvino"}
+TEST_TOOLS = {"pytest", "_pytest", "hypothesis"}
+CORE = {"numpy", "scipy"}
+# Imported by the reference in functions alone, where a caller's arrays or models need it.
+OPTIONAL = {"ml_dtypes"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement's module and names, and whether importing the importer runs it."""
+
+    module: str
+    names: tuple[str, ...]
+    line: int
+    eager: bool
+
+    @property
+    def top(self) -> str:
+        return self.module.partition(".")[0]
+
+    @property
+    def targets(self) -> set[str]:
+        """What may be a module: `from package import name` may mean package.name."""
+        return {self.module, *(f"{self.module}.{name}" for name in self.names)}
+
+
+def within(tree: ast.AST, kinds: type | UnionType) -> set[ast.AST]:
+    return {child for node in ast.walk(tree) if isinstance(node, kinds) for child in ast.walk(node)}
+
+
+def imports_of(path: Path, package: str) -> Iterator[Import]:
+    """Every import of a file; relative ones made absolute; `TYPE_CHECKING` blocks left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    lazy = within(tree, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    guards = [n for n in ast.walk(tree) if isinstance(n, ast.If)]
+    unreal = {
+        child
+        for guard in guards
+        if "TYPE_CHECKING" in ast.unparse(guard.test)
+        for statement in guard.body
+        for child in ast.walk(statement)
+    }
+    for node in (n for n in ast.walk(tree) if n not in unreal):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, (), node.lineno, node not in lazy)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = package.split(".")
+                base = ".".join([*parents[: len(parents) + 1 - node.level], base]).rstrip(".")
+            names = tuple(alias.name for alias in node.names)
+            yield Import(base, names, node.lineno, node not in lazy)
+
+
+def modules(source: Path) -> dict[str, Path]:
+    """Every module of a package: dotted name to file."""
+    found = {}
+    for path in sorted(source.rglob("*.py")):
+        parts = path.relative_to(source.parent).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = path
+    assert found, f"no module in {source}"
+    return found
+
+
+def package_of(name: str, path: Path) -> str:
+    return name if path.name == "__init__.py" else name.rpartition(".")[0]
+
+
+@pytest.fixture(scope="module")
+def reference(root: Path) -> dict[str, Path]:
+    return modules(root / "reference" / "quantref")
+
+
+@pytest.fixture(scope="module")
+def conformance(root: Path) -> dict[str, Path]:
+    return modules(root / "conformance" / "quantcheck")
+
+
+def test_the_reference_imports_neither_frameworks_nor_the_suite(
+    reference: dict[str, Path],
+) -> None:
+    allowed = CORE | set(sys.stdlib_module_names) | {"quantref"}
+    wrong, with_keras = [], set()
+    for name, path in reference.items():
+        for found in imports_of(path, package_of(name, path)):
+            if found.top in allowed or (found.top in OPTIONAL and not found.eager):
+                continue
+            if found.top == "keras" and not found.eager:
+                with_keras.add(name)  # reads and writes models, when called
+                continue
+            wrong.append(f"{path.name}:{found.line} imports {found.module}")
+    assert not wrong
+    assert len(with_keras) <= 1, f"one module may touch Keras, not {sorted(with_keras)}"
+
+
+def test_the_oracle_shares_no_arithmetic_with_what_it_judges(reference: dict[str, Path]) -> None:
+    judged = {"rounding", "affine", "absmax", "packing", "hessian", "gptq", "blocked"}
+    judged = {f"quantref.{name}" for name in judged}
+    shared = []
+    for found in imports_of(reference["quantref.exact"], "quantref"):
+        if found.module in judged:
+            # Types and constants are shared: there is nothing in them to get wrong twice.
+            shared += [n for n in found.names or ("module",) if not n[0].isupper()]
+        else:
+            shared += sorted(found.targets & judged)
+    assert not shared
+
+
+@pytest.mark.parametrize("package", ["quantref", "quantcheck"])
+def test_modules_import_each_other_in_one_direction(
+    package: str, reference: dict[str, Path], conformance: dict[str, Path]
+) -> None:
+    known = {"quantref": reference, "quantcheck": conformance}[package]
+    graph: dict[str, set[str]] = {}
+    for name, path in known.items():
+        eager = [i.targets for i in imports_of(path, package_of(name, path)) if i.eager]
+        graph[name] = set().union(*eager) & set(known) - {name, package}
+    del graph[package]  # __init__ imports them all, and none imports it for more than constants
+    try:
+        order = list(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        pytest.fail(f"modules import each other in a circle: {' <- '.join(error.args[1])}")
+    assert set(order) == set(graph)
+
+
+def test_the_suite_imports_frameworks_only_when_a_target_asks(
+    conformance: dict[str, Path],
+) -> None:
+    wrong = []
+    for name, path in conformance.items():
+        for found in imports_of(path, package_of(name, path)):
+            in_target = name.startswith("quantcheck.targets.")
+            if found.top in FRAMEWORKS and (found.eager or not in_target):
+                wrong.append(f"{path.name}:{found.line} imports {found.module}")
+            if found.top in {"tests", "reference", "conformance"}:
+                wrong.append(f"{path.name}:{found.line} imports {found.module}")
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("module", "forbidden"),
+    [
+        ("quantref", FRAMEWORKS | TEST_TOOLS | OPTIONAL | {"quantcheck", "rich"}),
+        ("quantref.cli", FRAMEWORKS | TEST_TOOLS | {"quantcheck", "rich"}),
+        ("quantcheck", FRAMEWORKS | TEST_TOOLS),
+        ("quantcheck.cli", FRAMEWORKS),
+    ],
+)
+def test_importing_stays_light(module: str, forbidden: set[str]) -> None:
+    code = f"import sys, {module}; print(*sorted({{m.partition('.')[0] for m in sys.modules}}))"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded = set(done.stdout.split())
+    assert module.partition(".")[0] in loaded
+    assert not loaded & forbidden
