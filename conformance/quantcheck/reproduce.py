@@ -111,5 +111,6 @@ def _call(arguments: Mapping[str, Any]) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, dict) and "class" in value:
-        return f"keras.quantizers.{value['class']}({_call(value['arguments'])})"
+        needed = {"dataset": None, "tokenizer": None} if value["class"] == "GPTQConfig" else {}
+        return f"keras.quantizers.{value['class']}({_call({**needed, **value['arguments']})})"
     return repr(tuple(value) if isinstance(value, list) else value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -45,7 +46,10 @@ def build(description: Any) -> Any:
     import keras
 
     kind = getattr(keras.quantizers, description["class"])
-    return kind(**keyword_arguments(description["arguments"]))
+    arguments = keyword_arguments(description["arguments"])
+    if description["class"] == "GPTQConfig":
+        arguments = {"dataset": None, "tokenizer": None, **arguments}
+    return kind(**arguments)
 
 
 def keyword_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,6 +66,8 @@ def fields_of(thing: Any) -> dict[str, Any]:
     import keras
 
     fields: dict[str, Any] = {}
+    with contextlib.suppress(AttributeError, NotImplementedError):
+        fields["mode"] = thing.mode
     for key, value in vars(thing).items():
         if key.startswith("_"):
             continue

@@ -1,0 +1,102 @@
+"""Fixtures of the suite's own tests: small targets made on the spot, small corpora."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quantref import vectors
+
+READY = {"protocol": 1, "name": "small", "version": "1.0", "precision": "float32"}
+
+PRELUDE = f"""
+import json, os, sys, time
+READY = {READY!r}
+def send(thing):
+    sys.stdout.write(json.dumps(thing) + "\\n"); sys.stdout.flush()
+def questions():
+    for line in sys.stdin:
+        message = json.loads(line)
+        if "start" in message:
+            send({{"ready": READY}})
+        elif "stop" in message:
+            return
+        else:
+            yield message
+"""
+
+Script = Callable[[str], list[str]]
+Corpus = Callable[[Iterable[str]], Path]
+Quantcheck = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    """Write a target as a program; returns its command."""
+    made = 0
+
+    def write(body: str) -> list[str]:
+        nonlocal made
+        made += 1
+        path = tmp_path / f"target{made}.py"
+        path.write_text(PRELUDE + body, encoding="utf-8")
+        return [sys.executable, str(path)]
+
+    return write
+
+
+@pytest.fixture
+def as_spec() -> Callable[[list[str]], str]:
+    """Give the `process:` form of a command."""
+    return lambda command: f"process:{shlex.join(command)}"
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    """Copy some of the published vectors, with a manifest of their own."""
+
+    def copy(ids: Iterable[str]) -> Path:
+        root = tmp_path / "vectors"
+        files = {}
+        for source in sorted(vectors.directory().glob("*/*.json")):
+            if source.stem in set(ids):
+                name = f"{source.parent.name}/{source.name}"
+                (root / source.parent.name).mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, root / name)
+                files[name] = hashlib.sha256(source.read_bytes()).hexdigest()
+        manifest: dict[str, Any] = {"files": files}
+        (root / "MANIFEST.json").write_text(json.dumps(manifest), encoding="utf-8")
+        return root
+
+    return copy
+
+
+@pytest.fixture
+def quantcheck(tmp_path: Path) -> Quantcheck:
+    """Run the command in a folder of its own."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "quantcheck", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=300,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def cases() -> dict[str, vectors.Case]:
+    """Give the published vectors by id."""
+    return {case.id: case for case in vectors.load_all()}
