@@ -77,7 +77,7 @@ for name in ("kernel_scale", "kernel_zero", "g_idx"):
 """,
     "config_round_trip": """
 made = {made}
-text = json.dumps(keras.quantizers.serialize(made))
-print(vars(keras.quantizers.deserialize(json.loads(text))))
+text = json.dumps(keras.saving.serialize_keras_object(made))
+print(vars(keras.saving.deserialize_keras_object(json.loads(text))))
 """,
 }

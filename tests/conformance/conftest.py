@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from quantref import vectors
 
 READY = {"protocol": 1, "name": "small", "version": "1.0", "precision": "float32"}

@@ -1,7 +1,7 @@
 """Target `keras:BACKEND`: Keras's own quantizer code, asked through the protocol.
 
-What Keras has no function for is unsupported. ValueError and TypeError are how Keras refuses an
-input; any other exception is an error of the target.
+What Keras has no function for, or says is not implemented, is unsupported. The exceptions in
+`REFUSALS` are how Keras refuses an input; any other is an error of the target.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from quantcheck.targets.keras_calls import OPERATIONS
 from quantcheck.targets.keras_config import Unsupported
 from quantcheck.targets.worker import claim_stdout, serve, versions_of
 
+REFUSALS = (ValueError, TypeError, IndexError, OverflowError)
 ABSENT = {
     "abs_max_dequantize": "Keras divides by the scale inside its layers, it has no function for it",
     "prepare_hessian": "Keras damps and orders inside quantize_and_correct_layer",
@@ -38,9 +39,9 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     }
     try:
         outputs = OPERATIONS[operation](inputs, question["parameters"])
-    except Unsupported as error:
+    except (Unsupported, NotImplementedError) as error:
         return {"unsupported": str(error)}
-    except (ValueError, TypeError) as error:
+    except REFUSALS as error:
         return {"refused": str(error), "type": type(error).__name__}
     encoded = {
         name: vectors.encode_array(value) if isinstance(value, np.ndarray) else value

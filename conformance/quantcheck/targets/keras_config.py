@@ -30,15 +30,15 @@ def axis_of(axis: Any) -> Any:
 
 
 def config_round_trip(_: Inputs, parameters: Parameters) -> Outputs:
-    """`keras.quantizers.serialize`, JSON text, `keras.quantizers.deserialize`."""
+    """Serialize as layers do when a model is saved, go through JSON text, and deserialize."""
     import keras
 
     name = parameters["class"]
     if name not in CONFIG_CLASSES:
         raise Unsupported(f"Keras has no {name}")
     made = build({"class": name, "arguments": parameters["arguments"]})
-    text = json.dumps(keras.quantizers.serialize(made))
-    return {"fields": fields_of(keras.quantizers.deserialize(json.loads(text)))}
+    text = json.dumps(keras.saving.serialize_keras_object(made))
+    return {"fields": fields_of(keras.saving.deserialize_keras_object(json.loads(text)))}
 
 
 def build(description: Any) -> Any:
