@@ -17,7 +17,8 @@ sys.path.insert(0, str(ROOT / "conformance"))
 
 from bootstrap import BootstrapError, Environment, guarded, require_python, run, say, step  # noqa: E402
 
-PACKAGES = ("quantref", "quantcheck")
+# The packages for their doctests; the suite's own tests need a target, and quantcheck runs them.
+PACKAGES = ("--pyargs", "quantref", "quantcheck", "--ignore-glob=*/quantcheck/suite/*")
 
 
 def install(environment: Environment) -> None:
@@ -50,7 +51,7 @@ def install(environment: Environment) -> None:
 def pytest_arguments(arguments: Sequence[str]) -> list[str]:
     """Complete pytest's arguments: everything, unless the person named files or folders."""
     named = [a for a in arguments if not a.startswith("-") and (ROOT / a.split("::")[0]).exists()]
-    whole = [] if named else ["tests", "--doctest-modules", "--pyargs", *PACKAGES]
+    whole = [] if named else ["tests", "--doctest-modules", *PACKAGES]
     timed = any(a.startswith("--benchmark") for a in arguments)
     return [*whole, *([] if timed else ["--benchmark-disable"]), *arguments]
 

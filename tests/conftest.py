@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# The backend that the dev extra brings; Keras itself would look for another one first.
+os.environ.setdefault("KERAS_BACKEND", "jax")
 
 # `ci` gives the same examples on every run; `--hypothesis-profile=fuzz` looks for new ones.
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 FENCE = re.compile(
-    r"(?:<!-- (?P<label>.+?) -->\n)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+    r"(?:<!-- (?P<label>.+?) -->\n)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 LINK = re.compile(r"\]\((?!https?:)(?P<target>[^)#]+)")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
