@@ -34,7 +34,7 @@ def test_parsed() -> None:
     "text",
     [
         "**[PACK-010]** Low field first.",
-        "**[PACK-010]** (check: exact, level: core) A.\n\n**[PACK-010]** (check: exact, level: core) B.",
+        "**[PACK-010]** (check: exact, level: core) A.\n\n" * 2,
     ],
 )
 def test_damaged(text: str) -> None:

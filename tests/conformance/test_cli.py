@@ -1,0 +1,195 @@
+"""The command, from outside: what it prints, what it writes, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quantref import mutants
+from quantref.vectors import Case
+
+
+@pytest.fixture
+def pack(cases: dict[str, Case]) -> list[str]:
+    """Ids of all cases of one small section."""
+    return [case.id for case in cases.values() if case.section == "pack"]
+
+
+def report_of(path: Path) -> dict[str, Any]:
+    (made,) = json.loads(path.read_text(encoding="utf-8"))["reports"]
+    return dict(made)
+
+
+def test_reference_passes_everything(quantcheck: Any, tmp_path: Path) -> None:
+    done = quantcheck("reference", "--json", "report.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    made = report_of(tmp_path / "report.json")
+    assert made["complete"]
+    assert made["asked"] == made["corpus"] > 0
+    verdicts = {r["verdict"] for r in made["requirements"]}
+    assert verdicts <= {"pass", "not covered"}
+    assert {c["section"] for c in made["canaries"]} == {c["section"] for c in made["cases"]}
+
+
+def test_mutant_fails(quantcheck: Any, tmp_path: Path) -> None:
+    mutant = next(m for m in mutants.MUTANTS if "pack" in m.sections)
+    arguments = (f"mutant:{mutant.id}", "--section", "pack", "--json", "report.json")
+    done = quantcheck(*arguments)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "fail" in done.stdout
+    assert any(r["verdict"] == "fail" for r in report_of(tmp_path / "report.json")["requirements"])
+
+
+def test_one_section(quantcheck: Any, tmp_path: Path) -> None:
+    done = quantcheck("reference", "--section", "pack", "--json", "report.json")
+    assert done.returncode == 0
+    assert {c["section"] for c in report_of(tmp_path / "report.json")["cases"]} == {"pack"}
+    assert "section pack" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("nonsense",),
+        ("reference", "--section", "nonsense"),
+        ("reference", "--time-limit", "0"),
+        ("reference", "--vectors", "absent"),
+        ("reference", "--deviations", "absent.json"),
+        ("reference", "--json", "absent/report.json"),
+        ("reference", "reference", "--write-deviations", "d.json"),
+    ],
+)
+def test_usage(quantcheck: Any, arguments: tuple[str, ...]) -> None:
+    done = quantcheck(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_list_targets(quantcheck: Any) -> None:
+    done = quantcheck("--list-targets")
+    assert done.returncode == 0
+    assert "keras:jax" in done.stdout
+
+
+def test_crashing_target(quantcheck: Any, script: Any, as_spec: Any) -> None:
+    spec = as_spec(script("for q in questions(): sys.stderr.write('last words'); os._exit(5)"))
+    done = quantcheck(spec, "--section", "pack")
+    assert done.returncode == 3
+    assert "code 5" in done.stdout
+    assert "last words" in done.stdout
+
+
+def test_target_that_never_starts(quantcheck: Any) -> None:
+    done = quantcheck("process:false", "--section", "pack")
+    assert done.returncode == 3
+    assert "handshake" in done.stdout
+
+
+def test_target_that_has_nothing_proves_nothing(quantcheck: Any, script: Any, as_spec: Any) -> None:
+    body = 'for q in questions(): send({"id": q["id"], "unsupported": "not yet"})'
+    done = quantcheck(as_spec(script(body)), "--section", "pack")
+    assert done.returncode == 4
+    assert "unsupported" in done.stdout
+
+
+@pytest.mark.parametrize("damage", ["remove", "edit", "unlist"])
+def test_shrunken_or_damaged_corpus(
+    quantcheck: Any, corpus: Any, pack: list[str], damage: str
+) -> None:
+    root = corpus(pack)
+    victim = sorted(root.glob("pack/*.json"))[0]
+    if damage == "remove":
+        victim.unlink()
+    elif damage == "edit":
+        victim.write_text(victim.read_text().replace("1", "2", 1), encoding="utf-8")
+    else:
+        (root / "MANIFEST.json").write_text('{"files": {}}', encoding="utf-8")
+    done = quantcheck("reference", "--vectors", str(root))
+    assert done.returncode == 4, done.stdout
+    assert "CorpusError" in done.stdout
+
+
+def test_corpus_that_catches_nothing(
+    quantcheck: Any, corpus: Any, cases: dict[str, Case], tmp_path: Path
+) -> None:
+    tame = [c.id for c in cases.values() if c.section == "pack" and not c.kills]
+    if not tame:
+        pytest.skip("every case of the section catches a planted bug")
+    done = quantcheck("reference", "--vectors", str(corpus(tame)))
+    assert done.returncode == 4
+    assert "CanaryError" in done.stdout
+
+
+def test_deviations_written_then_known_then_stale(quantcheck: Any, tmp_path: Path) -> None:
+    mutant = next(m for m in mutants.MUTANTS if "pack" in m.sections)
+    spec, section = f"mutant:{mutant.id}", ("--section", "pack")
+    assert quantcheck(spec, *section, "--write-deviations", "d.json").returncode == 1
+    done = quantcheck(spec, *section, "--deviations", "d.json")
+    assert done.returncode == 0, done.stdout
+    assert "known deviation" in done.stdout
+    assert "to be explained" in done.stdout
+
+    data = json.loads((tmp_path / "d.json").read_text(encoding="utf-8"))
+    data |= {"target": "quantref", "version": _version_of_reference(quantcheck, tmp_path)}
+    data["deviations"] = [{**e, "backends": ["numpy"]} for e in data["deviations"]]
+    (tmp_path / "d.json").write_text(json.dumps(data), encoding="utf-8")
+    done = quantcheck("reference", *section, "--deviations", "d.json")
+    assert done.returncode == 1, done.stdout
+    assert "remove it" in done.stdout
+
+    data["deviations"][0]["cases"] = ["no-such-case"]
+    (tmp_path / "d.json").write_text(json.dumps(data), encoding="utf-8")
+    done = quantcheck("reference", *section, "--deviations", "d.json")
+    assert done.returncode == 1
+    assert "DeviationError" in done.stdout
+
+
+def _version_of_reference(quantcheck: Any, tmp_path: Path) -> str:
+    quantcheck("reference", "--section", "rnd", "--json", "version.json")
+    return str(report_of(tmp_path / "version.json")["target"]["version"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a process group")
+def test_stopped_by_the_keyboard(script: Any, as_spec: Any, tmp_path: Path) -> None:
+    body = """
+for n, q in enumerate(questions()):
+    if n == 2: time.sleep(60)
+    send({"id": q["id"], "unsupported": "not yet"})
+"""
+    command = [sys.executable, "-m", "quantcheck", as_spec(script(body))]
+    process = subprocess.Popen(
+        [*command, "--section", "pack", "--json", "report.json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "case 1 of" in line:
+            break
+    time.sleep(1.0)
+    os.killpg(process.pid, signal.SIGINT)
+    shown = process.stdout.read()
+    process.stdout.close()
+    assert process.wait(30) == 130, shown
+    made = report_of(tmp_path / "report.json")
+    assert 0 < made["asked"] < made["selected"]
+    assert not made["complete"]
+    assert "stopped" in shown
+
+
+def test_somebody_elses_pytest_settings_do_not_reach_the_suite(
+    quantcheck: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --nonsense\n", encoding="utf-8")
+    (tmp_path / "conftest.py").write_text("raise RuntimeError", encoding="utf-8")
+    assert quantcheck("reference", "--section", "pack").returncode == 0

@@ -1,0 +1,94 @@
+"""The lines that a report prints run as they stand, and show what the target answered."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from quantcheck import reproduce
+from quantcheck.reproduce_templates import TEMPLATES
+from quantref.vectors import Case, encode
+
+W = np.array([[0.5, -1.0, 2.0, 0.25]], np.float32)
+SCALE, ZERO, GROUPS = np.ones((1, 1), np.float32), np.full((1, 1), 3, np.uint8), np.zeros(4, "i4")
+AFFINE = {"bits": 4, "symmetric": False, "per_channel": True, "group_size": 2}
+ABS_MAX = {"axis": [-1], "value_range": [-127, 127], "epsilon": 1e-7, "output_dtype": "int8"}
+MAPPED = {"scale": SCALE, "zero_point": ZERO, "g_idx": GROUPS}
+CODES = np.arange(-2, 2, dtype=np.int8).reshape(4, 1)
+NESTED = {"class": "AbsMaxQuantizer", "arguments": {"axis": 0}}
+
+QUESTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "round_half_even": ({"x": np.float32([2.5, np.nan, -np.inf])}, {}),
+    "saturating_cast": ({"x": np.float32([300.0])}, {"dtype": "int8"}),
+    "abs_max_quantize": ({"x": W}, ABS_MAX),
+    "abs_max_quantizer": ({"x": W}, {"arguments": ABS_MAX, "call_axis": None}),
+    "affine_parameters": ({"weights": W}, AFFINE),
+    "affine_quantize": ({"weights": W, **MAPPED}, {"bits": 4}),
+    "affine_dequantize": ({"codes": np.full((1, 4), 9, np.uint8), **MAPPED}, {}),
+    "pack": ({"codes": CODES}, {"bits": 4, "axis": 0}),
+    "unpack": ({"packed": CODES}, {"bits": 4, "axis": 0, "length": 7}),
+    "hessian": ({"batches": [W, W]}, {}),
+    "gptq_quantize": (
+        {"weights": W, "hessian": np.eye(4, dtype=np.float32)},
+        {**AFFINE, "activation_order": False, "damping": 0.01, "block_size": 128},
+    ),
+    "config_round_trip": (
+        {},
+        {"class": "Int8QuantizationConfig", "arguments": {"weight_quantizer": NESTED}},
+    ),
+}
+
+
+def question(operation: str) -> dict[str, Any]:
+    inputs, parameters = QUESTIONS[operation]
+    given = {"id": "a", "operation": operation, "parameters": parameters, "inputs": encode(inputs)}
+    again: dict[str, Any] = json.loads(json.dumps(given))
+    return again
+
+
+def test_every_template_is_tried() -> None:
+    assert set(QUESTIONS) == set(TEMPLATES)
+
+
+@pytest.mark.skipif(not (find_spec("keras") and find_spec("jax")), reason="needs Keras on JAX")
+def test_lines_run(tmp_path: Path) -> None:
+    blocks = []
+    for operation in QUESTIONS:
+        lines = reproduce.keras_lines(
+            question(operation), backend="jax", section="pack", expected="3\n4", got="5"
+        )
+        assert lines[-2:] == ["# expected: 3 4", "# came: 5"]
+        blocks.append("\n".join([f'print("== {operation}")', *lines]))
+    path = tmp_path / "lines.py"
+    path.write_text("\n".join(blocks), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(path)], capture_output=True, encoding="utf-8", check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    shown = dict(
+        part.split("\n", 1) for part in done.stdout.split("== ")[1:] if part.split("\n", 1)[1]
+    )
+    assert set(shown) == set(QUESTIONS)
+    assert "127" in shown["saturating_cast"]
+    assert "'axis': (0,)" in shown["config_round_trip"] or "weight_quantizer" in shown["config_round_trip"]
+
+
+@pytest.mark.skipif(not find_spec("ml_dtypes"), reason="needs ml_dtypes")
+def test_lines_compile_for_every_published_question(cases: dict[str, Case], root: Path) -> None:
+    for case in cases.values():
+        lines = reproduce.keras_lines(case.question(), backend="jax", section=case.section)
+        text = "\n".join(lines)
+        compile(text, case.id, "exec")
+        for part in text.split('open("')[1:]:
+            assert (root / part.split('"')[0]).is_file()
+
+
+def test_an_operation_that_keras_has_not() -> None:
+    asked = {**question("pack"), "operation": "factor"}
+    assert reproduce.keras_lines(asked, backend="jax", section="hes") == []
