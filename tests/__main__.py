@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     checks: dict[str, list[str | Path]] = {
         "ruff check": [environment.scripts / "ruff", "check", "--quiet", ROOT],
         "ruff format": [environment.scripts / "ruff", "format", "--check", "--quiet", ROOT],
-        "mypy": [environment.python, "-P", "-m", "mypy", "--no-error-summary"],
+        "mypy": [environment.python, "-P", "-m", "mypy", "--no-error-summary", "--no-incremental"],
     }
     failed = {}
     for name, command in checks.items():
