@@ -79,7 +79,7 @@ def gptq_quantize(
     problem = prepare_problem(weights, hessian, config, profile=profile, dtype=dtype)
     _require_blockwise(profile)
     n_out, n_in = problem.weights.shape
-    W = np.ascontiguousarray(problem.weights.T)  # (n_in, n_out)
+    W = problem.weights.T.copy(order="C")  # (n_in, n_out)
     U, original = problem.rows, problem.weights
     E = np.empty((min(profile.block_size, n_in), n_out), W.dtype)  # errors of one block
     Q = np.empty((n_in, n_out), np.uint8)

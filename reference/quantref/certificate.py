@@ -275,11 +275,13 @@ def _check_residuals(v: _Evidence) -> list[Check]:
         ("clipped codes", "CERT-020", ~inner),  # [CERT-020]
     ):
         excess = np.where(mask, np.maximum(above, below), -np.inf)
-        ratio = np.where(mask, np.maximum(excess, 0.0) / v.target_bound, -1.0)
+        over = np.maximum(excess, 0.0)
+        ratio = np.divide(over, v.target_bound, out=np.zeros_like(over), where=over > 0)
+        ratio = np.where(mask, ratio, -1.0)
         i, k = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
         column = int(v.problem.prepared.order[k])
         step = v.residuals[i, k] / v.column_scale[i, k]
-        over = max(float(ratio[i, k]), 0.0)
+        worst = max(float(ratio[i, k]), 0.0)
         allowed = v.target_bound[i, k] / v.column_scale[i, k]
         wrong = int((ratio > 1).sum())
         message = f"{wrong} of {int(mask.sum())} codes off"
@@ -288,7 +290,7 @@ def _check_residuals(v: _Evidence) -> list[Check]:
                 f"; code [{int(i)}, {column}]={int(v.codes[i, k])}: w' lies {step:+.4f} steps "
                 f"from it, allowed ±0.5 within {allowed:.2g}"
             )
-        checks.append(Check(name, requirement, over <= 1, (int(i), column), over, 1.0, message))
+        checks.append(Check(name, requirement, worst <= 1, (int(i), column), worst, 1.0, message))
     return checks
 
 

@@ -1,0 +1,27 @@
+"""The golden corpus: which cases there are, section by section; `quantref.generate` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from quantref.corpus.absmax import abs_cases
+from quantref.corpus.affine import aff_cases
+from quantref.corpus.gptq import gptq_cases
+from quantref.corpus.hessian import hes_cases
+from quantref.corpus.simple import cfg_cases, pack_cases, rnd_cases
+from quantref.vectors import Case
+
+BUILDERS = {
+    "cfg": cfg_cases,
+    "rnd": rnd_cases,
+    "aff": aff_cases,
+    "abs": abs_cases,
+    "pack": pack_cases,
+    "hes": hes_cases,
+    "gptq": gptq_cases,
+}
+
+
+def cases(section: str) -> Iterator[Case]:
+    """Yield the cases of a section, without the mutants they kill."""
+    yield from BUILDERS[section]()

@@ -1,0 +1,326 @@
+"""Cases of section GPTQ: exact codes with margins, and which of them are required."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantref import exact
+from quantref.bounds import Bounds, for_exact
+from quantref.corpus.draw import ULP32, dyadic, exact_list, floats, refused, shortened
+from quantref.corpus.hessian import exact_hessian, tokens
+from quantref.vectors import Case
+
+FULL: dict[str, Any] = {
+    "bits": 4, "symmetric": False, "per_channel": True, "group_size": -1,
+    "activation_order": False, "damping": 0.015625, "block_size": 128,
+}  # fmt: skip
+CORE = ("GPTQ-060", "GPTQ-070", "GPTQ-080", "GPTQ-090", "GPTQ-030")
+
+
+def gptq_case(
+    identity: str, title: str, weights: NDArray, hessian: NDArray, *requirements: str, **changes: Any
+) -> Case:
+    """Return the case of a whole problem; expected values are exact."""
+    parameters = {**FULL, **changes}
+    settings = {k: v for k, v in parameters.items() if k != "damping"}
+    answer = exact.gptq(
+        exact.fractions_of(exact_list(weights)),
+        exact.fractions_of(exact_list(hessian)),
+        damping=Fraction(parameters["damping"]),
+        **settings,
+    )
+    place = np.argsort(answer.order)
+    bounds = for_exact(answer)
+    single = _required(answer, weights, bounds, 2.0**-24, parameters)
+    double = _required(answer, weights, bounds, 2.0**-53, parameters)
+    outputs = {
+        "codes": np.array(answer.codes, np.uint8)[:, place],
+        "scale": floats(answer.scale, "float32"),
+        "zero_point": np.array(answer.zero_point, np.uint8),
+        "g_idx": np.array(answer.group, np.int32)[place],
+    }
+    judging = {
+        "margins": shortened(answer.margins)[:, place],
+        "zero_margins": shortened(answer.zero_margin),
+        "required_float32": single[0][:, place],
+        "required_float64": double[0][:, place],
+        "scale_bound": single[1],
+        "order": np.array(answer.order, np.int32),
+        "loss": _rounded_up(
+            math.fsum(
+                float(r) ** 2 * float(p)
+                for row in answer.residuals
+                for r, p in zip(row, answer.factor.pivots, strict=True)
+            )
+        ),
+    }
+    return Case(
+        f"gptq-{identity}", "gptq", title, "gptq_quantize", requirements, parameters,
+        {"weights": weights, "hessian": hessian}, {"outputs": outputs}, judging,
+    )  # fmt: skip
+
+
+def _rounded_up(value: float) -> float:
+    """Return a bound with three significant digits, not smaller."""
+    if value == 0:
+        return 0.0
+    short = float(f"{value:.2e}")
+    return short if short >= value else float(f"{value * 1.01:.2e}")
+
+
+def _required(
+    answer: exact.ExactGPTQ, weights: NDArray, bounds: Bounds, u: float, parameters: dict[str, Any]
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Return which codes arithmetic of unit roundoff u must reproduce, and bounds on scales.
+
+    A code is required while every decision before it in its row is: its margin exceeds the bound on
+    its own target, the effect of admissible scales included, and so did those of all earlier codes
+    and zero-points. Exact ties count as decided where no rounding occurs at all.
+    """
+    n_out, n_in = len(answer.codes), len(answer.order)
+    maxq = 2 ** parameters["bits"] - 1
+    target = bounds.target(u)
+    required = np.zeros((n_out, n_in), np.uint8)
+    scale_bound = np.zeros((n_out, len(answer.scale[0])))
+    unit = [[abs(float(answer.factor.unit(k, j))) if k < j else 0.0 for j in range(n_in)]
+            for k in range(n_in)]  # fmt: skip
+    errors = _base_errors(answer, bounds, target, parameters)
+    for i in range(n_out):
+        sure, drift = True, [0.0] * n_in
+        for j in range(n_in):
+            k = answer.group[j]
+            s, z = float(answer.scale[i][k]), answer.zero_point[i][k]
+            if j == 0 or answer.group[j - 1] != k:
+                error = errors[i][k]
+                sigma = 2 * error / maxq + 2 * float(ULP32) * s
+                scale_bound[i, k] = _rounded_up(sigma)
+                position = abs(float(answer.low[i][k])) / s if not parameters["symmetric"] else 0.0
+                allowed = error / s + position * (sigma / s + 3 * u)
+                zero_tie = answer.zero_margin[i][k] == 0 and error == 0 and _is_power_of_two(s)
+                sure = sure and (float(answer.zero_margin[i][k]) > allowed or zero_tie)
+            t = abs(float(answer.targets[i][j])) / s
+            allowed = (target[i, j] + drift[j]) / s + t * (sigma / s + 3 * u)
+            margin = answer.margins[i][j]
+            untouched = answer.targets[i][j] == Fraction(float(weights[i, answer.order[j]]))
+            exact_tie = margin == 0 and untouched and _is_power_of_two(s)
+            sure = sure and (float(margin) > allowed or exact_tie)
+            required[i, j] = sure
+            move = sigma * abs(answer.codes[i][j] - z)
+            drift = [d + move * unit[j][c] if c > j else d for c, d in enumerate(drift)]
+    return required, scale_bound
+
+
+def _is_power_of_two(scale: float) -> bool:
+    """Tell whether division by the scale is exact in every binary arithmetic."""
+    return math.frexp(scale)[0] == 0.5
+
+
+def _base_errors(
+    answer: exact.ExactGPTQ, bounds: Bounds, target: NDArray, parameters: dict[str, Any]
+) -> list[list[float]]:
+    """Return the bound on the ends of each group's range, per row and group; 0 in the first block."""
+    n_in, block = len(answer.order), parameters["block_size"]
+    size = n_in if parameters["group_size"] == -1 else parameters["group_size"]
+    inverse = bounds.inverse.tolist()
+    errors: list[list[float]] = []
+    for row in target.tolist():
+        found = []
+        for start in range(0, n_in, size):
+            worst = 0.0
+            if start >= block:
+                worst = max(
+                    math.fsum(row[k] * inverse[k][a] for k in range(a + 1))
+                    for a in range(start, min(start + size, n_in))
+                )
+            found.append(worst)
+        errors.append(found)
+    if not parameters["per_channel"]:
+        errors = [[max(column) for column in zip(*errors, strict=True)]] * len(errors)
+    return errors
+
+
+def problem(seed: int, n_out: int, n_in: int, count: int = 64) -> tuple[NDArray, NDArray]:
+    """Return weights (n_out, n_in) float32 and the Hessian (n_in, n_in) of correlated tokens."""
+    weights = dyadic(seed, (n_out, n_in), 2000, 10).astype(np.float32)
+    hessian = floats(exact_hessian(tokens(seed + 1, count, n_in)), "float64")
+    return weights, hessian
+
+
+def gptq_cases() -> Iterator[Case]:
+    """Yield the cases of section GPTQ."""
+    yield from _plain_cases()
+    yield from _group_cases()
+    yield from _order_cases()
+    yield from _isolated_cases()
+    yield from _hard_cases()
+    yield from _large_cases()
+    yield from _refused_cases()
+
+
+def _plain_cases() -> Iterator[Case]:
+    W, H = problem(600, 4, 16)
+    for bits in (2, 3, 4, 8):
+        for symmetric in (False, True):
+            kind = "symmetric" if symmetric else "asymmetric"
+            yield gptq_case(f"{bits}bit-{kind}", f"{bits} bits, {kind}, one group", W, H, *CORE,
+                            bits=bits, symmetric=symmetric)  # fmt: skip
+    for bits in (2, 4, 8):
+        yield gptq_case(f"{bits}bit-per-tensor", f"{bits} bits, all rows share one range", W, H, *CORE,
+                        bits=bits, per_channel=False)  # fmt: skip
+    yield gptq_case("damping-none", "no damping", W, H, *CORE, damping=0.0)
+    yield gptq_case("damping-default", "damping 0.01", W, H, *CORE, damping=0.01)
+    yield gptq_case("damping-one", "damping 1", W, H, *CORE, damping=1.0)
+    yield gptq_case("one-row", "a single row", W[:1], H, *CORE)
+    yield gptq_case("one-column", "a single column", W[:, :1], H[:1, :1], *CORE)
+
+
+def _group_cases() -> Iterator[Case]:
+    W, H = problem(610, 4, 24)
+    groups = ("GPTQ-050", *CORE)
+    for size, name in ((8, "equal to the block"), (4, "smaller than the block"),
+                       (12, "across blocks"), (16, "larger than the block, ragged"),
+                       (24, "all columns"), (100, "larger than n_in"), (5, "ragged, across blocks"),
+                       (1, "of one column")):  # fmt: skip
+        yield gptq_case(f"group-{size}-block-8", f"groups {name}: {size} of 24 columns, block 8", W, H,
+                        *groups, group_size=size, block_size=8)  # fmt: skip
+    yield gptq_case("whole-block-8", "one group over three blocks: parameters taken once", W, H,
+                    "GPTQ-040", *CORE, block_size=8)  # fmt: skip
+    yield gptq_case("group-8-block-128", "groups within one block: ranges of the original weights", W,
+                    H, *groups, group_size=8)  # fmt: skip
+    yield gptq_case("group-8-symmetric", "symmetric groups, block 8", W, H, *groups, group_size=8,
+                    block_size=8, symmetric=True, bits=3)  # fmt: skip
+    yield gptq_case("group-12-per-tensor", "groups across blocks, rows share ranges", W, H, *groups,
+                    group_size=12, block_size=8, per_channel=False)  # fmt: skip
+    for bits in (2, 3, 8):
+        yield gptq_case(f"group-8-{bits}bit", f"groups of 8, {bits} bits, block 8", W, H, *groups,
+                        group_size=8, block_size=8, bits=bits)  # fmt: skip
+
+
+def _order_cases() -> Iterator[Case]:
+    ordered = ("GPTQ-020", *CORE)
+    W, H = problem(620, 4, 16)
+    yield gptq_case("order", "activation order, one group", W, H, *ordered, activation_order=True)
+    yield gptq_case("order-groups", "activation order: groups of the ordered columns", W, H, *ordered,
+                    activation_order=True, group_size=4)  # fmt: skip
+    yield gptq_case("order-ragged", "activation order, ragged groups, block 8", W, H, *ordered,
+                    activation_order=True, group_size=6, block_size=8)  # fmt: skip
+    yield gptq_case("order-symmetric", "activation order, symmetric, 3 bits", W, H, *ordered,
+                    activation_order=True, symmetric=True, bits=3)  # fmt: skip
+    tied = H.copy()
+    mean = float(np.diagonal(tied).mean())
+    tied[np.diag_indices(16)] = [mean * 2, mean * 4] * 8
+    yield gptq_case("order-ties", "tied metrics: ascending index decides the groups", W, tied, *ordered,
+                    activation_order=True, group_size=4, damping=1.0)  # fmt: skip
+    near = np.diag([1.0 + (k % 4) * 2.0**-40 for k in range(16)])
+    yield gptq_case("order-near-ties", "metrics that differ by less than float32 sees", W, near,
+                    "GPTQ-020", "GPTQ-070", "GPTQ-090", activation_order=True, group_size=4)  # fmt: skip
+
+
+def _isolated_cases() -> Iterator[Case]:
+    """Yield cases with a diagonal Hessian, where nothing propagates: one rule at a time."""
+    identity = np.eye(16)
+    zero = np.float32([k - 7.5 for k in range(16)])  # lo + hi = 0
+    rows = np.stack([zero, -zero, zero + np.float32(0.5), zero - np.float32(0.5)])
+    yield gptq_case("ties", "exact ties at both parities: scale 1, zero-points around 7 and 8", rows,
+                    identity, "GPTQ-070", "GPTQ-080", damping=0.0)  # fmt: skip
+    odd = np.float32([-7, 8, -6.5, -5.5, -4.5, -3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5])
+    yield gptq_case("ties-odd-zero", "exact ties beside an odd zero-point", np.stack([odd, odd * 2]),
+                    identity, "GPTQ-070", "GPTQ-080", damping=0.0)  # fmt: skip
+    W, _ = problem(630, 4, 16)
+    dead = np.diag([0.0 if k in (3, 9) else 1.0 for k in range(16)])
+    wide = W.copy()
+    wide[:, 3], wide[:, 9] = 40.0, -40.0
+    yield gptq_case("dead", "dead columns: weights 0 before ranges are taken", wide, dead, "GPTQ-010",
+                    "GPTQ-070", "GPTQ-080")  # fmt: skip
+    yield gptq_case("dead-all", "every column dead: codes of zero", wide, np.zeros((16, 16)),
+                    "GPTQ-010", "GPTQ-080")  # fmt: skip
+    yield gptq_case("dead-group", "a whole group dead", wide,
+                    np.diag([0.0 if k < 4 else 1.0 for k in range(16)]), "GPTQ-010", "GPTQ-080",
+                    group_size=4)  # fmt: skip
+    yield gptq_case("positive", "rows of one sign: the range reaches to 0", np.abs(W) + np.float32(0.5),
+                    identity, "GPTQ-030", "GPTQ-070")  # fmt: skip
+    yield gptq_case("positive-symmetric", "rows of one sign, symmetric",
+                    np.abs(W) + np.float32(0.5), identity, "GPTQ-030", "GPTQ-070", symmetric=True)  # fmt: skip
+    constant = np.repeat(np.float32([[0.0], [0.75], [-2.0], [3.0]]), 16, axis=1)
+    yield gptq_case("constant", "constant rows, one of zeros", constant, identity, "GPTQ-030",
+                    "GPTQ-070")  # fmt: skip
+
+
+def _hard_cases() -> Iterator[Case]:
+    W, H = problem(640, 4, 16)
+    mixed = W.copy()
+    mixed[0] = np.abs(mixed[0]) + 1
+    mixed[1] = 0
+    mixed[2, 5] = 1e4
+    yield gptq_case("mixed-rows", "a row of one sign, a row of zeros, an outlier", mixed, H, *CORE)
+    x = tokens(642, 64, 16)
+    x[:, [2, 11]] = 0
+    wide = W.copy()
+    wide[:, [2, 11]] = 30.0
+    dead = floats(exact_hessian(x), "float64")
+    yield gptq_case("dead-correlated", "dead columns among correlated ones", wide, dead, "GPTQ-010",
+                    *CORE)  # fmt: skip
+    yield gptq_case("dead-order", "dead columns, activation order, groups", wide, dead, "GPTQ-010",
+                    "GPTQ-020", *CORE, activation_order=True, group_size=4)  # fmt: skip
+    few = floats(exact_hessian(tokens(644, 4, 16)), "float64")
+    yield gptq_case("near-singular", "4 tokens for 16 features: only damping makes it definite", W, few,
+                    *CORE)  # fmt: skip
+    double = tokens(646, 64, 16)
+    double[:, 8:] = double[:, :8]
+    yield gptq_case("duplicated", "every column twice", W, floats(exact_hessian(double), "float64"),
+                    *CORE)  # fmt: skip
+    yield gptq_case("weak", "activations of very different size", W,
+                    floats(exact_hessian(tokens(648, 64, 16) * np.float32(2.0) ** -np.arange(16)),
+                           "float64"), *CORE)  # fmt: skip
+    for name in ("float16", "float64"):
+        yield gptq_case(f"weights-{name}", f"{name} weights, feedback in at least float32",
+                        W.astype(name), H, "GPTQ-100", *CORE)  # fmt: skip
+
+
+def _large_cases() -> Iterator[Case]:
+    W, H = problem(660, 4, 40)
+    yield gptq_case("40-block-16", "40 columns, ragged last block", W, H, *CORE, block_size=16)
+    yield gptq_case("40-group-16", "40 columns, ragged groups and blocks of 16", W, H, "GPTQ-050",
+                    *CORE, block_size=16, group_size=16, activation_order=True)  # fmt: skip
+    W, H = problem(662, 4, 160, 128)
+    yield gptq_case("160-whole", "160 columns, two blocks of the default size, one group", W, H,
+                    "GPTQ-040", *CORE)  # fmt: skip
+    yield gptq_case("160-group-32", "160 columns, groups of 32", W, H, "GPTQ-050", *CORE,
+                    group_size=32)  # fmt: skip
+    yield gptq_case("160-group-128-order", "160 columns, groups of 128, activation order, 3 bits", W,
+                    H, "GPTQ-020", "GPTQ-050", *CORE, group_size=128, activation_order=True,
+                    bits=3)  # fmt: skip
+    yield gptq_case("160-group-48-symmetric", "160 columns, groups of 48 across the blocks, symmetric",
+                    W, H, "GPTQ-050", *CORE, group_size=48, symmetric=True)  # fmt: skip
+
+
+def _refused_cases() -> Iterator[Case]:
+    W, H = problem(680, 2, 8)
+    nan, infinite = W.copy(), H.copy()
+    nan[1, 3] = np.nan
+    infinite[2, 2] = np.inf
+    asymmetric, singular = H.copy(), np.ones((8, 8))
+    asymmetric[0, 1] += 1
+    for name, title, error, weights, hessian, changes in (
+        ("size", "a Hessian of another size", "ShapeError", W, H[:7, :7], {}),
+        ("rank", "weights of rank 1", "ShapeError", W[0], H, {}),
+        ("empty", "weights without rows", "EmptyArrayError", W[:0], H, {}),
+        ("nan", "NaN in the weights", "NonFiniteError", nan, H, {}),
+        ("infinity", "infinity in the Hessian", "NonFiniteError", W, infinite, {}),
+        ("integers", "integer weights", "DTypeError", W.astype(np.int32), H, {}),
+        ("asymmetric", "a Hessian that is not symmetric", "NotSymmetricError", W, asymmetric, {}),
+        ("bits", "5 bits", "ConfigError", W, H, {"bits": 5}),
+        ("group", "groups of 0 columns", "ConfigError", W, H, {"group_size": 0}),
+        ("damping", "damping of 2", "ConfigError", W, H, {"damping": 2.0}),
+    ):  # fmt: skip
+        yield refused("gptq", f"gptq-refuse-{name}", title, "gptq_quantize", "GPTQ-110", error,
+                      {**FULL, **changes}, {"weights": weights, "hessian": hessian})  # fmt: skip
+    yield refused("gptq", "gptq-refuse-singular", "a singular Hessian without damping",
+                  "gptq_quantize", "GPTQ-120", "NotPositiveDefiniteError", {**FULL, "damping": 0.0},
+                  {"weights": W, "hessian": singular})  # fmt: skip

@@ -1,0 +1,186 @@
+"""The reference as a target: questions in, answers out, the same words as on the wire (section 12)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from quantref.absmax import AbsMaxQuantizer, abs_max_dequantize, abs_max_quantize
+from quantref.affine import affine_dequantize, affine_parameters, affine_quantize
+from quantref.blocked import gptq_quantize
+from quantref.config import GPTQConfig, Int8QuantizationConfig, QuantizationConfig, Quantizer
+from quantref.errors import ConfigError, QuantrefError
+from quantref.hessian import (
+    accumulate_hessian,
+    prepare_hessian,
+    require_hessian,
+    reversed_cholesky,
+)
+from quantref.packing import pack_codes, unpack_codes
+from quantref.profile import Profile
+from quantref.rounding import round_half_even, saturating_cast
+from quantref.vectors import decode, encode
+
+Outputs = dict[str, Any]
+CLASSES: dict[str, type] = {
+    "Quantizer": Quantizer,
+    "AbsMaxQuantizer": AbsMaxQuantizer,
+    "QuantizationConfig": QuantizationConfig,
+    "Int8QuantizationConfig": Int8QuantizationConfig,
+    "GPTQConfig": GPTQConfig,
+}
+ATTRIBUTES = {
+    "Quantizer": ("output_dtype",),
+    "AbsMaxQuantizer": ("axis", "value_range", "epsilon", "output_dtype"),
+    "QuantizationConfig": ("weight_quantizer", "activation_quantizer"),
+    "Int8QuantizationConfig": ("mode", "weight_quantizer", "activation_quantizer"),
+    "GPTQConfig": (
+        "mode", "weight_bits", "num_samples", "per_channel", "sequence_length", "hessian_damping",
+        "group_size", "symmetric", "activation_order",
+    ),
+}  # fmt: skip
+
+
+def _abs_max(x: Any, **parameters: Any) -> Outputs:
+    codes, scale = abs_max_quantize(
+        x,
+        parameters["axis"],
+        parameters["value_range"],
+        parameters["output_dtype"],
+        parameters["epsilon"],
+    )
+    return {"codes": codes, "scale": scale}
+
+
+def _abs_max_quantizer(x: Any, arguments: dict[str, Any], call_axis: Any) -> Outputs:
+    codes, scale = AbsMaxQuantizer(**arguments)(x, axis=call_axis)
+    return {"codes": codes, "scale": scale}
+
+
+def _affine_parameters(weights: Any, **parameters: Any) -> Outputs:
+    scale, zero_point = affine_parameters(weights, **parameters)
+    return {"scale": scale, "zero_point": zero_point}
+
+
+def _prepare(hessian: Any, damping: float, activation_order: bool) -> Outputs:
+    prepared = prepare_hessian(hessian, damping=damping, activation_order=activation_order)
+    dead = prepared.dead.astype(np.uint8)
+    return {"damped": prepared.damped, "dead": dead, "order": prepared.order}
+
+
+def _factor(hessian: Any) -> Outputs:
+    return {"factor": reversed_cholesky(require_hessian(hessian, "HES-090"))}
+
+
+def _gptq(weights: Any, hessian: Any, **parameters: Any) -> Outputs:
+    config = GPTQConfig(
+        None,
+        None,
+        weight_bits=parameters["bits"],
+        per_channel=parameters["per_channel"],
+        hessian_damping=parameters["damping"],
+        group_size=parameters["group_size"],
+        symmetric=parameters["symmetric"],
+        activation_order=parameters["activation_order"],
+    )
+    profile = Profile(block_size=parameters["block_size"])
+    result = gptq_quantize(weights, hessian, config, profile=profile)
+    return {
+        "codes": result.codes,
+        "scale": result.scale,
+        "zero_point": result.zero_point,
+        "g_idx": result.g_idx,
+    }
+
+
+def build(description: dict[str, Any]) -> Any:
+    """Make an object from {"class", "arguments"}; nested descriptions become quantizers.
+
+    Examples
+    --------
+    >>> build({"class": "Quantizer", "arguments": {}})
+    Quantizer(output_dtype='int8')
+    """
+    if description["class"] not in CLASSES:
+        raise ConfigError(f"class in {sorted(CLASSES)}", f"{description['class']!r}", "CFG-090")
+    arguments = {
+        name: build(value) if isinstance(value, dict) and "class" in value else value
+        for name, value in description["arguments"].items()
+    }
+    if description["class"] == "GPTQConfig":
+        arguments = {"dataset": None, "tokenizer": None, **arguments}
+    return CLASSES[description["class"]](**arguments)
+
+
+def describe(value: Any) -> Any:
+    """Return the attributes of an object as JSON values, quantizers as {"class", "fields"}.
+
+    Examples
+    --------
+    >>> describe(Quantizer())
+    {'class': 'Quantizer', 'fields': {'output_dtype': 'int8'}}
+    """
+    if isinstance(value, (Quantizer, QuantizationConfig)):
+        name = type(value).__name__
+        fields = {key: describe(getattr(value, key)) for key in ATTRIBUTES[name]}
+        return {"class": name, "fields": fields}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _round_trip(**description: Any) -> Outputs:
+    value = build(description)
+    text = json.dumps(value.get_config())
+    again = type(value).from_config(json.loads(text))
+    return {"fields": describe(again)["fields"]}
+
+
+OPERATIONS: dict[str, Callable[..., Outputs]] = {
+    "round_half_even": lambda x: {"values": round_half_even(x)},
+    "saturating_cast": lambda x, dtype: {"codes": saturating_cast(x, dtype)},
+    "abs_max_quantize": _abs_max,
+    "abs_max_quantizer": _abs_max_quantizer,
+    "abs_max_dequantize": lambda codes, scale: {"values": abs_max_dequantize(codes, scale)},
+    "affine_parameters": _affine_parameters,
+    "affine_quantize": lambda **given: {"codes": affine_quantize(**given)},
+    "affine_dequantize": lambda **given: {"values": affine_dequantize(**given)},
+    "pack": lambda codes, bits, axis: {"packed": pack_codes(codes, bits, axis)},
+    "unpack": lambda packed, bits, axis, length: {"codes": unpack_codes(packed, bits, length, axis)},
+    "hessian": lambda batches: {"hessian": accumulate_hessian(batches)},
+    "prepare_hessian": _prepare,
+    "factor": _factor,
+    "gptq_quantize": _gptq,
+    "config_round_trip": _round_trip,
+}
+
+
+def answer(question: dict[str, Any]) -> dict[str, Any]:
+    """Return the reference's answer to a question of the wire format.  [VER-060]
+
+    Parameters
+    ----------
+    question : dict
+        {"id", "operation", "parameters", "inputs"}, arrays encoded.
+
+    Returns
+    -------
+    answer : dict
+        {"id"} with "outputs", or with "refused" and "type", or with "unsupported".
+
+    Examples
+    --------
+    >>> x = {"dtype": "float32", "shape": [2], "data": [0.5, 1.5]}
+    >>> answer({"id": "a", "operation": "round_half_even", "parameters": {}, "inputs": {"x": x}})
+    {'id': 'a', 'outputs': {'values': {'dtype': 'float32', 'shape': [2], 'data': [0.0, 2.0]}}}
+    """
+    name, identity = question["operation"], question["id"]
+    if name not in OPERATIONS:
+        return {"id": identity, "unsupported": f"no operation {name!r}"}
+    arguments = {**decode(question["inputs"], "inputs"), **question["parameters"]}
+    try:
+        outputs = OPERATIONS[name](**arguments)
+    except QuantrefError as error:
+        return {"id": identity, "refused": str(error), "type": type(error).__name__}
+    return {"id": identity, "outputs": encode(outputs)}

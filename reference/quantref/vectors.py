@@ -1,0 +1,354 @@
+"""Golden vectors: the case type, canonical load and dump (SPEC.md, section 11).
+
+A vector is plain JSON: nothing in it needs Python to be read, and nothing in it is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantref.errors import DamagedVectorError, DTypeError
+
+FORMAT = 1
+SECTIONS = ("cfg", "rnd", "aff", "abs", "pack", "hes", "gptq")
+DTYPES = (
+    "float16", "bfloat16", "float32", "float64",
+    "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
+)  # fmt: skip
+SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+FIELDS = (
+    "header", "id", "section", "title", "operation", "requirements", "parameters", "inputs",
+    "expected", "judging", "kills",
+)  # fmt: skip
+
+
+def directory() -> Path:
+    """Return the folder of the vectors: beside the installed package, or of the checkout."""
+    packaged = Path(__file__).parent / "_vectors"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "vectors"
+
+
+def spec_path() -> Path:
+    """Return the path of SPEC.md: beside the installed package, or of the checkout."""
+    packaged = Path(__file__).parent / "_spec" / "SPEC.md"
+    return packaged if packaged.is_file() else Path(__file__).parents[2] / "SPEC.md"
+
+
+def dtype_of(name: str) -> np.dtype:
+    """Return the dtype of a name in `DTYPES`; bfloat16 needs the package ml_dtypes.
+
+    Examples
+    --------
+    >>> dtype_of("float16")
+    dtype('float16')
+    """
+    if name not in DTYPES:
+        raise DTypeError(f"dtype in {', '.join(DTYPES)}", f"{name!r}", "VEC-020")
+    if name == "bfloat16":
+        try:
+            import ml_dtypes
+        except ImportError:
+            expected = "the package ml_dtypes for bfloat16 (pip install 'quantref[bfloat16]')"
+            raise DTypeError(expected, "no such package", "VEC-020") from None
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+def _number(value: Any) -> float | int | str:
+    """Return a JSON number, or the name of a special value.  [VEC-020]"""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value  # type: ignore[no-any-return]
+
+
+def encode_array(array: NDArray) -> dict[str, Any]:
+    """Return an array as {"dtype", "shape", "data"}, data flat in C order.  [VEC-020]
+
+    Examples
+    --------
+    >>> encode_array(np.float32([[0.5, np.inf]]))
+    {'dtype': 'float32', 'shape': [1, 2], 'data': [0.5, 'Infinity']}
+    """
+    array = np.asarray(array)
+    if array.dtype.name not in DTYPES:
+        raise DTypeError(f"dtype in {', '.join(DTYPES)}", array.dtype.name, "VEC-020")
+    wide = array if array.dtype.kind in "iu" else array.astype(np.float64)
+    data = [_number(value) for value in wide.ravel().tolist()]
+    return {"dtype": array.dtype.name, "shape": list(array.shape), "data": data}
+
+
+def is_array(data: Any) -> bool:
+    """Tell whether JSON data looks like an encoded array.
+
+    Examples
+    --------
+    >>> is_array({"dtype": "int8", "shape": [], "data": [1]}), is_array([1])
+    (True, False)
+    """
+    return isinstance(data, dict) and {"dtype", "shape", "data"} == set(data)
+
+
+def decode_array(data: Any, where: str = "array") -> NDArray:
+    """Return the array that `encode_array` wrote.  [VEC-020]
+
+    Raises
+    ------
+    DamagedVectorError
+        A key is missing, the dtype unknown, the length wrong, or a value not of the dtype.
+
+    Examples
+    --------
+    >>> decode_array({"dtype": "int8", "shape": [2], "data": [1, -2]})
+    array([ 1, -2], dtype=int8)
+    """
+    if not is_array(data):
+        raise DamagedVectorError(f"{where} with dtype, shape, data", f"{data!r:.80}", "VEC-020")
+    name, shape, values = data["dtype"], data["shape"], data["data"]
+    try:
+        dtype = dtype_of(name)
+    except DTypeError as error:
+        raise DamagedVectorError(f"{where}: {error.expected}", error.got, "VEC-020") from None
+    natural = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)
+    if not natural or not isinstance(values, list) or math.prod(shape) != len(values):
+        got = f"shape {shape!r:.40}, {len(values) if isinstance(values, list) else 0} values"
+        raise DamagedVectorError(f"{where}: as many values as the shape has", got, "VEC-020")
+    integer = dtype.kind in "iu"
+    for value in values:
+        if type(value) is int and (not integer or _fits(value, dtype)):
+            continue
+        if not integer and (type(value) is float or value in SPECIAL):
+            continue
+        raise DamagedVectorError(f"{where}: values of {name}", f"{value!r:.40}", "VEC-020")
+    if integer:
+        return np.array(values, dtype=dtype).reshape(shape)
+    numbers = [SPECIAL[v] if isinstance(v, str) else v for v in values]
+    return np.array(numbers, dtype=np.float64).astype(dtype).reshape(shape)
+
+
+def _fits(value: int, dtype: np.dtype) -> bool:
+    """Tell whether an integer fits an integer dtype."""
+    bounds = np.iinfo(dtype)
+    return bool(bounds.min <= value <= bounds.max)
+
+
+def encode(value: Any) -> Any:
+    """Encode arrays inside dicts and lists, leave the rest.
+
+    Examples
+    --------
+    >>> encode({"x": np.int8([1])})
+    {'x': {'dtype': 'int8', 'shape': [1], 'data': [1]}}
+    """
+    if isinstance(value, np.ndarray):
+        return encode_array(value)
+    if isinstance(value, dict):
+        return {key: encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encode(item) for item in value]
+    return value
+
+
+def decode(data: Any, where: str = "array") -> Any:
+    """Decode what `encode` wrote.
+
+    Examples
+    --------
+    >>> decode({"x": {"dtype": "int8", "shape": [1], "data": [1]}, "bits": 4})
+    {'x': array([1], dtype=int8), 'bits': 4}
+    """
+    if is_array(data):
+        return decode_array(data, where)
+    if isinstance(data, dict):
+        return {key: decode(item, f"{where}.{key}") for key, item in data.items()}
+    if isinstance(data, list):
+        return [decode(item, f"{where}[{k}]") for k, item in enumerate(data)]
+    return data
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One golden vector.
+
+    Attributes
+    ----------
+    id, section, title, operation : str
+    requirements : tuple of str
+        What the case covers; the first is blamed when nothing more specific is wrong.
+    parameters, inputs : dict
+        Arguments of the operation; inputs hold arrays (or lists of arrays).
+    expected : dict
+        {"outputs": {name: array}} or {"refused": name of the error type}.
+    judging : dict
+        Margins, required codes and bounds; see SPEC.md, section 11.
+    kills : tuple of str
+        Ids of the mutants that this case tells from the reference.
+    """
+
+    id: str
+    section: str
+    title: str
+    operation: str
+    requirements: tuple[str, ...]
+    parameters: dict[str, Any]
+    inputs: dict[str, Any]
+    expected: dict[str, Any]
+    judging: dict[str, Any] = field(default_factory=dict)
+    kills: tuple[str, ...] = ()
+
+    def question(self) -> dict[str, Any]:
+        """Return the question that a target is asked.  [VER-060]"""
+        return {
+            "id": self.id,
+            "operation": self.operation,
+            "parameters": self.parameters,
+            "inputs": encode(self.inputs),
+        }
+
+
+def dump(case: Case, *, generator: str, spec: str) -> str:
+    """Return the canonical text of a case: the same bytes for the same case.  [VEC-010] [VEC-030]"""
+    body: dict[str, Any] = {
+        "id": case.id,
+        "section": case.section,
+        "title": case.title,
+        "operation": case.operation,
+        "requirements": list(case.requirements),
+        "parameters": case.parameters,
+        "inputs": encode(case.inputs),
+        "expected": encode(case.expected),
+        "judging": encode(case.judging),
+        "kills": list(case.kills),
+    }
+    header = {
+        "format": FORMAT,
+        "generator": generator,
+        "spec": spec,
+        "sha256": content_hash(body),
+    }
+    return pretty({"header": header, **body}) + "\n"
+
+
+def content_hash(body: dict[str, Any]) -> str:
+    """Return the SHA-256 of the body as JSON without spaces, keys sorted.  [VEC-030]"""
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def pretty(value: Any, indent: str = "") -> str:
+    """Return JSON with one line per key, lists of numbers on one line.
+
+    Examples
+    --------
+    >>> print(pretty({"a": [1, 2], "b": {}}))
+    {
+     "a": [1, 2],
+     "b": {}
+    }
+    """
+    inner = indent + " "
+    if isinstance(value, dict) and value:
+        items = [f"{inner}{json.dumps(k)}: {pretty(v, inner)}" for k, v in value.items()]
+        return "{\n" + ",\n".join(items) + "\n" + indent + "}"
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return "[\n" + ",\n".join(inner + pretty(v, inner) for v in value) + "\n" + indent + "]"
+    return json.dumps(value, allow_nan=False)
+
+
+def parse(text: str, where: str) -> Case:
+    """Return the case of a file's text.  [VEC-010] [VEC-030]
+
+    Raises
+    ------
+    DamagedVectorError
+        Names file and field: not JSON, a field missing or unknown, another format, a wrong hash.
+    """
+    try:
+        data = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise DamagedVectorError(f"{where}: JSON", str(error), "VEC-010") from None
+    if not isinstance(data, dict) or set(data) != set(FIELDS):
+        keys = sorted(set(data) ^ set(FIELDS)) if isinstance(data, dict) else type(data).__name__
+        raise DamagedVectorError(f"{where}: fields {', '.join(FIELDS)}", f"{keys}", "VEC-010")
+    header = data.pop("header")
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        got = f"{header.get('format') if isinstance(header, dict) else header!r}"
+        raise DamagedVectorError(f"{where}: header.format {FORMAT}", got, "VEC-010")
+    digest = content_hash(data)
+    if header.get("sha256") != digest:
+        got = f"content {digest[:16]}…"
+        raise DamagedVectorError(f"{where}: header.sha256 {header.get('sha256')}", got, "VEC-030")
+    for name in ("id", "section", "title", "operation"):
+        if not isinstance(data[name], str):
+            raise DamagedVectorError(f"{where}: {name} a string", f"{data[name]!r}", "VEC-010")
+    for name in ("parameters", "inputs", "expected", "judging"):
+        if not isinstance(data[name], dict):
+            raise DamagedVectorError(f"{where}: {name} an object", f"{data[name]!r:.40}", "VEC-010")
+    for name in ("requirements", "kills"):
+        if not isinstance(data[name], list) or not all(isinstance(v, str) for v in data[name]):
+            raise DamagedVectorError(f"{where}: {name} strings", f"{data[name]!r:.40}", "VEC-010")
+    return Case(
+        id=data["id"],
+        section=data["section"],
+        title=data["title"],
+        operation=data["operation"],
+        requirements=tuple(data["requirements"]),
+        parameters=data["parameters"],
+        inputs=decode(data["inputs"], f"{where}: inputs"),
+        expected=decode(data["expected"], f"{where}: expected"),
+        judging=decode(data["judging"], f"{where}: judging"),
+        kills=tuple(data["kills"]),
+    )
+
+
+def _refuse_constant(name: str) -> float:
+    """Refuse the bare words NaN and Infinity, which are not JSON."""
+    raise ValueError(f"{name} is not JSON; special values are strings")
+
+
+def load(path: str | Path) -> Case:
+    """Return the case of one file; errors name file and field."""
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedVectorError(f"{file.name}: a readable text file", str(error), "VEC-010") from None
+    case = parse(text, file.name)
+    if file.stem != case.id or file.parent.name != case.section:
+        got = f"{case.section}/{case.id}"
+        raise DamagedVectorError(f"{file.name}: {file.parent.name}/{file.stem}", got, "VEC-010")
+    return case
+
+
+def load_all(folder: str | Path | None = None) -> list[Case]:
+    """Return all cases of a folder, checked against its MANIFEST.json.  [VEC-040]
+
+    Raises
+    ------
+    DamagedVectorError
+        A file is missing, damaged, or not in the manifest.
+    """
+    root = directory() if folder is None else Path(folder)
+    manifest = root / "MANIFEST.json"
+    try:
+        listed = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedVectorError(f"{manifest.name} with files", f"{error!r}", "VEC-040") from None
+    present = {path.relative_to(root).as_posix() for path in root.glob("*/*.json")}
+    if present != set(listed):
+        got = ", ".join(sorted(present ^ set(listed))[:5])
+        raise DamagedVectorError("the files of MANIFEST.json, no more, no fewer", got, "VEC-040")
+    cases = []
+    for name, digest in listed.items():
+        data = (root / name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise DamagedVectorError(f"{name} with SHA-256 {digest}", "another", "VEC-040")
+        cases.append(load(root / name))
+    return cases
