@@ -219,7 +219,7 @@ def _hessian(judge: _Judge) -> None:
     judging = judge.case.judging
     gamma = growth(judging["tokens"] + 4 * judging["batches"] + 4, judge.u)
     judge.within("hessian", "HES-010", got - expected, gamma * judging["absolute"])
-    judge.add("HES-015", bool((got == got.T).all()), "hessian: equal to its transpose")
+    judge.add("HES-100", bool((got == got.T).all()), "hessian: equal to its transpose")
 
 
 def _prepare(judge: _Judge) -> None:

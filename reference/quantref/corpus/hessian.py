@@ -78,7 +78,7 @@ def factor_case(identity: str, title: str, hessian: NDArray) -> Case:
 
 def hes_cases() -> Iterator[Case]:
     """Yield the cases of section HES."""
-    value = ("HES-010", "HES-015")
+    value = ("HES-010", "HES-100")
     x = tokens(500, 32, 8)
     yield sum_case("one-batch", "32 tokens at once", [x], *value)
     yield sum_case("split", "the same tokens in two batches", [x[:16], x[16:]], "HES-030", *value)
