@@ -27,8 +27,8 @@ from quantcheck.errors import QuantcheckError, SuiteError, UsageError
 from quantcheck.requirements import SECTIONS
 from quantcheck.run import EXIT_INTERRUPTED, EXIT_USAGE, exit_code_of
 from quantcheck.targets import list_targets, open_target
-from quantcheck.targets.process import TIME_LIMIT
 
+WIDTH = 120  # columns where there is no terminal, as in logs
 SUITE = Path(__file__).resolve().parent / "suite"
 
 
@@ -36,13 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     options = _parser().parse_args(arguments)
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
     if options.list_targets:
         report.print_targets(console, list_targets())
         return 0
     try:
         _check_options(options)
     except QuantcheckError as error:
-        Console(stderr=True).print(f"quantcheck: {error}", markup=False, highlight=False)
+        Console(stderr=True).print(
+            f"quantcheck: {error}", markup=False, highlight=False, soft_wrap=True
+        )
         return EXIT_USAGE
     reports = []
     for spec in options.targets:
@@ -70,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--vectors", metavar="DIR", help="golden vectors, in place of those of the package")
     add("--deviations", metavar="FILE", help="known deviations, in place of ours")
     add("--write-deviations", metavar="FILE", help="write what fails as a deviation file")
-    add("--time-limit", type=float, default=TIME_LIMIT, metavar="S", help="seconds per question")
+    add("--time-limit", type=float, metavar="S", help="seconds per question (60; Keras 300)")
     add("--section", action="append", choices=SECTIONS, help="this section alone (repeatable)")
     add("--list-targets", action="store_true", help="list the kinds of target, and end")
     return parser
@@ -88,7 +92,7 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UsageError("a TARGET", "none; quantcheck --list-targets lists them")
     for spec in options.targets:
         open_target(spec)
-    if not options.time_limit > 0:
+    if options.time_limit is not None and not options.time_limit > 0:
         raise UsageError("--time-limit above 0", f"{options.time_limit:g}")
     if len(options.targets) > 1 and (options.deviations or options.write_deviations):
         raise UsageError("one TARGET with a deviation file", f"{len(options.targets)} targets")
@@ -130,7 +134,8 @@ def _pytest_command(spec: str, options: argparse.Namespace, path: Path) -> list[
     command += ["-p", "no:terminal", "-p", "no:cacheprovider", "--noconftest", "-s"]
     command += ["-c", os.devnull, f"--rootdir={SUITE}", "--import-mode=importlib"]
     command += [f"--target={spec}", f"--quantcheck-report={path}", "--quantcheck-events"]
-    command += [f"--time-limit={options.time_limit}"]
+    if options.time_limit is not None:
+        command.append(f"--time-limit={options.time_limit}")
     if options.vectors:
         command.append(f"--vectors={Path(options.vectors).resolve()}")
     if options.deviations:

@@ -123,9 +123,11 @@ def apply(
 ) -> list[Judgement]:
     """Replace what the file knows: listed failures become known, listed passes fail."""
     listed = {d.requirement: d for d in deviations if case.id in d.cases}
+    unjudged = {j.requirement for j in judgements if j.verdict == Verdict.NOT_JUDGED}
     made = [
         _apply_one(j, listed.pop(j.requirement)) if j.requirement in listed else j
         for j in judgements
+        if j.requirement not in unjudged.intersection(listed)
     ]
     for entry in listed.values():
         message = f"deviation {entry.id} lists this case, but {entry.requirement} was not judged"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quantcheck.errors import QuantcheckError, UsageError
+from quantcheck.report import empty
 from quantcheck.run import EXIT_INTERRUPTED, Run, exit_code_of
 from quantcheck.targets import open_target
-from quantcheck.targets.process import TIME_LIMIT
 from quantcheck.verdict import CaseResult, Verdict
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--target", help="what is put to the suite, such as keras:jax")
     group.addoption("--deviations", metavar="FILE", help="known deviations, in place of ours")
     group.addoption("--vectors", metavar="DIR", help="golden vectors, in place of ours")
-    group.addoption("--time-limit", type=float, default=TIME_LIMIT, help="seconds per question")
+    group.addoption("--time-limit", type=float, help="seconds per question")
     group.addoption("--quantcheck-report", metavar="FILE", help="write the report here (JSON)")
     group.addoption("--quantcheck-skeleton", metavar="FILE", help="write a deviation file here")
     group.addoption("--quantcheck-events", action="store_true", help="progress as JSON lines")
@@ -140,10 +140,16 @@ def _outcome(result: CaseResult) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
     """Close the target, write the report; also after an abort or Ctrl-C."""
     run = session.config.stash.get(RUN, None)
+    report_file = session.config.getoption("--quantcheck-report")
+    error = session.config.stash.get(ABORTED, None)
+    if error is not None:
+        spec = str(session.config.getoption("--target"))
+        told = {"kind": type(error).__name__, "message": str(error), "stderr": ""}
+        _write(report_file, lambda: empty(spec, exit_code_of(error), told))
     if run is not None:
         run.interrupted = exitstatus == pytest.ExitCode.INTERRUPTED and run.aborted is None
         run.target.close()
-        _write(session.config.getoption("--quantcheck-report"), run.report)
+        _write(report_file, run.report)
         if run.results:
             _write(session.config.getoption("--quantcheck-skeleton"), run.deviation_skeleton)
         if not session.config.option.collectonly:

@@ -13,6 +13,7 @@ STYLES = {
     "pass": "green",
     "fail": "bold red",
     "known deviation": "yellow",
+    "not judged": "yellow",
     "unsupported": "dim",
     "not covered": "dim",
     "error": "bold magenta",
@@ -61,9 +62,11 @@ def print_report(console: Console, made: dict[str, Any]) -> None:
         _print_details(console, made)
     aborted = made["aborted"]
     if aborted is not None:
-        console.print(f"[bold red]{escape(aborted['kind'])}[/]: {escape(aborted['message'])}")
+        console.print(
+            f"[bold red]{escape(aborted['kind'])}[/]: {escape(aborted['message'])}", soft_wrap=True
+        )
         if aborted["stderr"]:
-            console.print(escape(aborted["stderr"][-4000:]), highlight=False)
+            console.print(escape(aborted["stderr"][-4000:]), highlight=False, soft_wrap=True)
     counts = _counts(made["requirements"])
     canaries = len(made["canaries"])
     told = [
@@ -73,7 +76,7 @@ def print_report(console: Console, made: dict[str, Any]) -> None:
         counts,
         f"{MEANINGS[made['exit_code']]} (exit {made['exit_code']})",
     ]
-    console.print("; ".join(filter(None, told)), markup=False, highlight=False)
+    console.print("; ".join(filter(None, told)), markup=False, highlight=False, soft_wrap=True)
 
 
 def _counts(rows: list[dict[str, Any]]) -> str:
@@ -98,7 +101,9 @@ def _table(made: dict[str, Any]) -> Table:
         if row["verdict"] == "not covered":
             continue
         worst = row["worst"] or {}
-        failed = sum(n for name, n in row["counts"].items() if name not in ("pass", "unsupported"))
+        failed = sum(
+            n for name, n in row["counts"].items() if name in ("fail", "known deviation", "error")
+        )
         total = sum(row["counts"].values())
         table.add_row(
             row["requirement"]["id"],
@@ -120,12 +125,12 @@ def _ratio(ratio: float | str | None) -> str:
 def _print_details(console: Console, made: dict[str, Any]) -> None:
     for row in made["requirements"]:
         worst = row["worst"]
-        if worst is None or row["verdict"] in ("pass", "unsupported", "not covered"):
+        if worst is None or row["verdict"] not in ("fail", "known deviation", "error"):
             continue
         style = STYLES[row["verdict"]]
         where = f" at {tuple(worst['index'])}" if worst["index"] is not None else ""
         head = f"{row['requirement']['id']} {row['verdict']}: case {worst['case']}{where}"
-        console.print(f"\n[{style}]{escape(head)}[/]")
+        console.print(f"\n[{style}]{escape(head)}[/]", soft_wrap=True)
         details = {
             "reason": worst["reason"],
             "link": worst["link"],
@@ -136,9 +141,9 @@ def _print_details(console: Console, made: dict[str, Any]) -> None:
         }
         for name, value in details.items():
             if value not in (None, ""):
-                console.print(f"  {name}: {value}", markup=False, highlight=False)
+                console.print(f"  {name}: {value}", markup=False, highlight=False, soft_wrap=True)
         if row.get("reproduction"):
-            console.print("  to see it:", markup=False, highlight=False)
+            console.print("  to see it:", markup=False, highlight=False, soft_wrap=True)
             for line in row["reproduction"]:
                 console.print(f"    {line}", markup=False, highlight=False, soft_wrap=True)
     _print_broken(console, made)
@@ -149,5 +154,9 @@ def _print_broken(console: Console, made: dict[str, Any]) -> None:
     broken = [case for case in made["cases"] if case["trace"] or case["stderr"]]
     if broken:
         case = broken[0]
-        console.print(f"\nwhat the target left behind in case {case['case']}:", markup=False)
-        console.print((case["trace"] + case["stderr"])[-4000:], markup=False, highlight=False)
+        console.print(
+            f"\nwhat the target left behind in case {case['case']}:", markup=False, soft_wrap=True
+        )
+        console.print(
+            (case["trace"] + case["stderr"])[-4000:], markup=False, highlight=False, soft_wrap=True
+        )

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """What a run says about a requirement; the five, and that nothing asked about it."""
+    """What a run says about a requirement: five verdicts, and two ways of having none.
+
+    `NOT_JUDGED`: a case that names it failed another requirement, so nothing can be said.
+    `NOT_COVERED`: no case that was asked names it.
+    """
 
     ERROR = "error"
     FAIL = "fail"
     KNOWN = "known deviation"
+    NOT_JUDGED = "not judged"
     PASS = "pass"  # noqa: S105 - a verdict, no password
     UNSUPPORTED = "unsupported"
     NOT_COVERED = "not covered"
@@ -126,10 +131,28 @@ def judge_answer(
         # A judge that stumbles over an answer must not end the run, nor pass for a verdict.
         message = f"the answer could not be judged: {type(error).__name__}: {error}"
         return everywhere(case, Verdict.ERROR, message), traceback.format_exc()
-    return [
+    judged = [
         _of_findings(case, requirement, [f for f in findings if f.requirement == requirement])
         for requirement in dict.fromkeys(f.requirement for f in findings)
-    ], ""
+    ]
+    return judged + _without_finding(case, judged), ""
+
+
+def _without_finding(case: Case, judged: Sequence[Judgement]) -> list[Judgement]:
+    """Verdicts of requirements that only the case as a whole can show to be met."""
+    failed = [j.requirement for j in judged if j.verdict != Verdict.PASS]
+    verdict = Verdict.NOT_JUDGED if failed or not judged else Verdict.PASS
+    message = (
+        f"no finding of its own, and the case fails {', '.join(failed)}"
+        if failed
+        else "every finding of the case passes"
+    )
+    found = {j.requirement for j in judged}
+    return [
+        Judgement(requirement, case.id, verdict, message)
+        for requirement in case.requirements
+        if requirement not in found
+    ]
 
 
 def decode(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from quantref import mutants
 from quantref.vectors import Case
 
@@ -105,7 +106,7 @@ def test_shrunken_or_damaged_corpus(
     quantcheck: Any, corpus: Any, pack: list[str], damage: str
 ) -> None:
     root = corpus(pack)
-    victim = sorted(root.glob("pack/*.json"))[0]
+    victim = min(root.glob("pack/*.json"))
     if damage == "remove":
         victim.unlink()
     elif damage == "edit":

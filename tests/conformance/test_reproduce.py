@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from quantcheck import reproduce
 from quantcheck.reproduce_templates import TEMPLATES
 from quantref.vectors import Case, encode
@@ -76,7 +77,10 @@ def test_lines_run(tmp_path: Path) -> None:
     )
     assert set(shown) == set(QUESTIONS)
     assert "127" in shown["saturating_cast"]
-    assert "'axis': (0,)" in shown["config_round_trip"] or "weight_quantizer" in shown["config_round_trip"]
+    assert (
+        "'axis': (0,)" in shown["config_round_trip"]
+        or "weight_quantizer" in shown["config_round_trip"]
+    )
 
 
 @pytest.mark.skipif(not find_spec("ml_dtypes"), reason="needs ml_dtypes")

@@ -16,6 +16,7 @@ from quantcheck.targets.protocol import Handshake
 __all__ = ["KERAS_BACKENDS", "Handshake", "Target", "list_targets", "open_target"]
 
 Target = ProcessTarget
+COMPILING_LIMIT = 300.0
 KERAS_BACKENDS = ("jax", "tensorflow", "torch", "numpy", "openvino")
 _PACKAGES = {"jax": "jax", "tensorflow": "tensorflow", "torch": "torch", "openvino": "openvino"}
 
@@ -38,7 +39,7 @@ def list_targets() -> list[tuple[str, str]]:
 
 
 def open_target(
-    spec: str, *, time_limit: float = TIME_LIMIT, start_limit: float = START_LIMIT
+    spec: str, *, time_limit: float | None = None, start_limit: float = START_LIMIT
 ) -> Target:
     """Build the target that `spec` names; used as a context manager it starts and ends it.
 
@@ -46,8 +47,11 @@ def open_target(
     ----------
     spec : str
         One of the forms of `list_targets`.
-    time_limit, start_limit : float
-        Seconds for one answer, and for the handshake.
+    time_limit : float, optional
+        Seconds for one answer; by default 60, and 300 for Keras, whose backends compile every
+        shape that they meet for the first time.
+    start_limit : float
+        Seconds for the handshake.
 
     Raises
     ------
@@ -55,12 +59,13 @@ def open_target(
         When there is no such kind of target; the message lists those that exist.
     """
     command = _command(spec)
+    limit = COMPILING_LIMIT if spec.startswith("keras:") else TIME_LIMIT
     environment = {} if spec.startswith("process:") else import_path()
     return ProcessTarget(
         spec,
         command,
         environment=environment,
-        time_limit=time_limit,
+        time_limit=limit if time_limit is None else time_limit,
         start_limit=start_limit,
     )
 

@@ -63,22 +63,26 @@ def serve(answer: Answer, ready: Mapping[str, Any], out: IO[str]) -> None:
         if "stop" in message:
             return
         if "start" in message:
-            _send(out, {"ready": {"protocol": PROTOCOL, **ready}})
+            _send(out, _line({"ready": {"protocol": PROTOCOL, **ready}}))
             continue
         _send(out, _answer(answer, message))
 
 
-def _answer(answer: Answer, question: dict[str, Any]) -> dict[str, Any]:
+def _answer(answer: Answer, question: dict[str, Any]) -> str:
     identity = question.get("id")
     try:
-        return {**answer(question), "id": identity}
+        return _line({**answer(question), "id": identity})
     except Exception as error:  # noqa: BLE001 - told to the suite, with its trace
         message = f"{type(error).__name__}: {error}"
-        return {"id": identity, "error": message, "trace": traceback.format_exc()}
+        return _line({"id": identity, "error": message, "trace": traceback.format_exc()})
 
 
-def _send(out: IO[str], message: Mapping[str, Any]) -> None:
-    out.write(json.dumps(message, allow_nan=False, ensure_ascii=False) + "\n")
+def _line(message: Mapping[str, Any]) -> str:
+    return json.dumps(message, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _send(out: IO[str], line: str) -> None:
+    out.write(line)
     out.flush()
 
 
