@@ -100,7 +100,8 @@ def abs_max_quantize(
     amax = np.max(np.abs(x.astype(np.float64)), axis=axes, keepdims=True)
     with np.errstate(over="ignore"):
         scale = hi / (amax + epsilon)  # [ABS-010]
-    scale = scale.astype(np.float64 if x.dtype == np.float64 else np.float32)  # [ABS-020] [ABS-060]
+    wide = np.float64 if x.dtype == np.float64 else np.float32
+    scale = np.asarray(scale, dtype=wide)  # [ABS-020] [ABS-060]
     if not scale.all():
         expected = f"max|x| for which {hi} / max|x| is not zero in {scale.dtype.name}"
         raise OverflowRangeError(expected, f"max|x|={float(amax.max())!r}", "ABS-100")
@@ -108,7 +109,7 @@ def abs_max_quantize(
     # CODES
     product = x.astype(np.float64) * scale  # exact unless both are float64
     codes = np.clip(np.rint(product), lo, hi)  # [ABS-030] [ABS-070]
-    return codes.astype(output), scale  # [ABS-040]: 0 * finite scale
+    return np.asarray(codes, dtype=output), scale  # [ABS-040]: 0 * finite scale
 
 
 def abs_max_dequantize(codes: ArrayLike, scale: ArrayLike) -> NDArray[np.floating]:
@@ -145,7 +146,7 @@ def abs_max_dequantize(codes: ArrayLike, scale: ArrayLike) -> NDArray[np.floatin
         raise ShapeError(expected, f"scale {s.shape}, codes {q.shape}", "ABS-110")
     if not (np.isfinite(s) & (s > 0)).all():
         raise NonFiniteError("a finite, positive scale", f"min={float(s.min())!r}", "ABS-110")
-    return (q.astype(np.float64) / s.astype(np.float64)).astype(s.dtype)  # [ABS-080]
+    return np.asarray(q.astype(np.float64) / s.astype(np.float64), dtype=s.dtype)  # [ABS-080]
 
 
 class AbsMaxQuantizer(Quantizer):

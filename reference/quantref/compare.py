@@ -131,12 +131,12 @@ class _Judge:
         self.add(requirement, worst <= 1, message, **details)
 
     def teacher_forced(self, requirement: str, t: NDArray, lo: int, hi: int, z: NDArray) -> None:
-        """Judge codes = clip(rint(t) + z, lo, hi) where t is known up to 2u|t|."""
+        """Judge codes = clip(rint(t) + z, lo, hi) where t + z is known up to 3u|t| + u·z."""
         codes = self.output("codes").astype(np.float64)
         inside = np.clip(t, lo - z, hi - z)  # beyond the clip every t has the same code
         excess = np.maximum(np.abs(codes - z - inside) - 0.5, 0.0)
         excess = np.where((codes >= lo) & (codes <= hi), excess, np.inf)
-        self.within("codes", requirement, excess, 2 * self.u * np.abs(t))
+        self.within("codes", requirement, excess, self.u * (3 * np.abs(t) + z))
 
 
 def _abs_max(judge: _Judge) -> None:
@@ -161,7 +161,7 @@ def _abs_max(judge: _Judge) -> None:
     t = x * scale
     inner = (codes > lo) & (codes < hi)
     step = np.where(inner, np.abs(t - codes.astype(np.float64)), 0.0)
-    judge.within("codes", "ABS-090", step, 0.5 + 2 * judge.u * np.abs(t))
+    judge.within("codes", "ABS-090", step, 0.5 + 3 * judge.u * np.abs(t))
 
 
 def _values(requirement: str) -> Callable[[_Judge], None]:
@@ -211,7 +211,7 @@ def _affine_quantize(judge: _Judge) -> None:
     codes = judge.outputs["codes"].astype(np.float64)
     inner = (codes > 0) & (codes < maxq)
     step = np.where(inner, np.abs(t + z - codes), 0.0)
-    judge.within("codes", "AFF-120", step, 0.5 + 2 * judge.u * np.abs(t) + judge.u * np.abs(z))
+    judge.within("codes", "AFF-120", step, 0.5 + judge.u * (3 * np.abs(t) + z))
 
 
 def _hessian(judge: _Judge) -> None:
@@ -276,7 +276,6 @@ def _gptq(judge: _Judge) -> None:
         profile=profile,
         unit_roundoff=judge.u,
     )
-    requirements = {"GPTQ-090": "GPTQ-090", "CERT-030": "GPTQ-030"}
     for check in certificate.checks:
         if check.requirement == "CERT-040":
             continue  # an identity of the certificate's own arithmetic, not of the answer
@@ -284,10 +283,24 @@ def _gptq(judge: _Judge) -> None:
         if check.bound > 0:
             details |= {"observed": check.observed, "bound": check.bound}
         note = " (plain rounding: no error was fed back)" if certificate.plain_rounding else ""
-        requirement = requirements.get(check.requirement, "GPTQ-060")
-        judge.add(requirement, check.passed, f"{check.name}: {check.message}{note}", **details)
+        for requirement in _gptq_blame(case, check.requirement):
+            judge.add(requirement, check.passed, f"{check.name}: {check.message}{note}", **details)
     required = _required_codes(judge)
     judge.equal("codes", "GPTQ-070", where=required)
+
+
+def _gptq_blame(case: Case, requirement: str) -> list[str]:
+    """Return the requirements of section GPTQ that a check of the certificate speaks about."""
+    if requirement == "GPTQ-090":
+        wanted = ["GPTQ-090", "GPTQ-020"]
+    elif requirement == "CERT-030":
+        topic = case.requirements[0]
+        special = topic in ("GPTQ-010", "GPTQ-040", "GPTQ-050")
+        wanted = [topic, "GPTQ-030"] if special else ["GPTQ-030"]
+    else:
+        wanted = ["GPTQ-060"]
+    covered = [name for name in wanted if name in case.requirements]
+    return covered or [case.requirements[0]]
 
 
 def _required_codes(judge: _Judge) -> NDArray:
@@ -319,7 +332,7 @@ def _round_trip(judge: _Judge) -> None:
         key = wrong[0]
         details = {"got": f"{got.get(key)!r}", "expected": f"{expected[key]!r}"}
         message = f"field {key}: expected {expected[key]!r}, got {got.get(key)!r}"
-    judge.add("CFG-090", not wrong, message, **details)
+    judge.add(judge.case.requirements[0], not wrong, message, **details)
 
 
 JUDGES: dict[str, Callable[[_Judge], None]] = {
@@ -374,4 +387,21 @@ def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[F
         return [Finding(first, False, message, case.id)]
     collected = _Judge(case, answer["outputs"], unit_roundoff)
     JUDGES[case.operation](collected)
-    return collected.findings
+    return collected.findings + _of_the_whole(case, collected.findings)
+
+
+def _of_the_whole(case: Case, findings: list[Finding]) -> list[Finding]:
+    """Return findings for what the case covers and no check speaks about.
+
+    Where every check passed, all of it is kept; where one failed, only the case's topic (its first
+    requirement) is blamed, and about the others the case says nothing.
+    """
+    failed = [finding for finding in findings if not finding.passed]
+    message = failed[0].message if failed else "every check of the case passed"
+    spoken = {finding.requirement for finding in findings}
+    covered = case.requirements[:1] if failed else case.requirements
+    return [
+        Finding(requirement, not failed, message, case.id)
+        for requirement in covered
+        if requirement not in spoken
+    ]

@@ -50,6 +50,17 @@ def _m(id: str, module: str, line: str, replacement: str, effect: str, *sections
 
 
 MUTANTS: tuple[Mutant, ...] = (
+    _m("cfg-axis-lost", "absmax", '"axis": None if self.axis is None else list(self.axis)',
+       '"axis": None',
+       "The axis is lost when a quantizer is saved.", "cfg"),
+    _m("cfg-default-axis", "config", "activation_quantizer = AbsMaxQuantizer(axis=-1)  #",
+       "activation_quantizer = AbsMaxQuantizer()  #",
+       "The default activation quantizer does not say which axis it means.", "cfg"),
+    _m("cfg-activation-lost", "config",
+       'deserialize_quantizer(config.get("activation_quantizer")),', '"default",',
+       "A saved activation quantizer comes back as the default one.", "cfg"),
+    _m("cfg-damping-unchecked", "config", "if not 0 <= self.hessian_damping <= 1:", "if False:",
+       "Damping outside [0, 1] is taken.", "cfg"),
     _m("rnd-half-up", "rounding", "return np.rint(array)  #",
        "return np.floor(array + array.dtype.type(0.5))  #",
        "Ties go up instead of to the even integer.", "rnd"),

@@ -147,8 +147,8 @@ def encode(value: Any) -> Any:
     >>> encode({"x": np.int8([1])})
     {'x': {'dtype': 'int8', 'shape': [1], 'data': [1]}}
     """
-    if isinstance(value, np.ndarray):
-        return encode_array(value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        return encode_array(np.asarray(value))
     if isinstance(value, dict):
         return {key: encode(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -14,6 +14,7 @@ from quantref.affine import group_index, group_layout
 from quantref.corpus.draw import (
     U32,
     ULP32,
+    alternating,
     dyadic,
     exact_list,
     floats,
@@ -141,9 +142,12 @@ def _parameter_cases() -> Iterator[Case]:
             requirements = (*core, "AFF-030") if symmetric else core
             yield parameters_case(name, f"{bits} bits, per row, symmetric={symmetric}", x,
                                   *requirements, bits=bits, symmetric=symmetric)  # fmt: skip
-    for size in (4, 6, 16, 100, 1):
-        yield parameters_case(f"group-{size}", f"groups of {size} of 16 columns", x, "AFF-090",
+    mixed = alternating(x)  # both signs in every group of two or more
+    for size in (4, 6, 16, 100):
+        yield parameters_case(f"group-{size}", f"groups of {size} of 16 columns", mixed, "AFF-090",
                               *core, group_size=size)  # fmt: skip
+    yield parameters_case("group-1", "groups of one column: one sign each", x, "AFF-010", *core,
+                          group_size=1)  # fmt: skip
     yield parameters_case("per-tensor", "one range in all", x, "AFF-090", *core, per_channel=False)
     yield parameters_case("per-tensor-groups", "one range per group, all rows", x, "AFF-090", *core,
                           per_channel=False, group_size=8)  # fmt: skip
@@ -162,6 +166,7 @@ def _parameter_cases() -> Iterator[Case]:
     zeros = x.copy()
     zeros[1] = 0
     zeros[2, :8] = 0
+    zeros = alternating(zeros)
     yield parameters_case("zero-groups", "groups of zeros: range −1 … 1, whose zero-point is a near-tie",
                           zeros, "AFF-020", *core, group_size=8)  # fmt: skip
     yield parameters_case("zero-groups-symmetric", "groups of zeros, symmetric", zeros, "AFF-020",

@@ -52,6 +52,18 @@ def dyadic(seed: int, shape: tuple[int, ...], spread: int, bits: int) -> NDArray
     return np.array([float(v) for v in values]).reshape(shape)
 
 
+def alternating(weights: NDArray) -> NDArray:
+    """Return weights of the same magnitudes, columns of alternating sign.
+
+    Examples
+    --------
+    >>> alternating(np.float32([[1, 2, -3]]))
+    array([[ 1., -2.,  3.]], dtype=float32)
+    """
+    signs = np.where(np.arange(weights.shape[1]) % 2, -1, 1).astype(weights.dtype)
+    return np.abs(weights) * signs
+
+
 def floats(nested: Any, dtype: str) -> NDArray:
     """Return nested fractions as an array; each must be a number of that dtype."""
     return np.array(_to_float(nested), dtype=np.float64).astype(dtype_of(dtype))

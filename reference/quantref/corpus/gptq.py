@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quantref import exact
 from quantref.bounds import Bounds, for_exact
-from quantref.corpus.draw import ULP32, dyadic, exact_list, floats, refused, shortened
+from quantref.corpus.draw import ULP32, alternating, dyadic, exact_list, floats, refused, shortened
 from quantref.corpus.hessian import exact_hessian, tokens
 from quantref.vectors import Case
 
@@ -182,6 +182,7 @@ def _plain_cases() -> Iterator[Case]:
 
 def _group_cases() -> Iterator[Case]:
     W, H = problem(610, 4, 24)
+    W = alternating(W)
     groups = ("GPTQ-050", *CORE)
     for size, name in ((8, "equal to the block"), (4, "smaller than the block"),
                        (12, "across blocks"), (16, "larger than the block, ragged"),

@@ -27,7 +27,8 @@ def _config(
     identity: str, title: str, requirement: str, name: str, arguments: Any, fields: Any
 ) -> Case:
     return Case(
-        f"cfg-{identity}", "cfg", title, "config_round_trip", (requirement, "CFG-090"),
+        f"cfg-{identity}", "cfg", title, "config_round_trip",
+        (requirement,) if identity.endswith("-default") else (requirement, "CFG-090"),
         {"class": name, "arguments": arguments}, {}, {"outputs": {"fields": fields}},
     )  # fmt: skip
 
