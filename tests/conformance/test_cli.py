@@ -172,6 +172,8 @@ for n, q in enumerate(questions()):
         stdout=subprocess.PIPE,
         encoding="utf-8",
         start_new_session=True,
+        # Where the tests run in the background of a shell, the signal would be ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     for line in process.stdout:

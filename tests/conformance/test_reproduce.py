@@ -25,8 +25,8 @@ CODES = np.arange(-2, 2, dtype=np.int8).reshape(4, 1)
 NESTED = {"class": "AbsMaxQuantizer", "arguments": {"axis": 0}}
 
 QUESTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "round_half_even": ({"x": np.float32([2.5, np.nan, -np.inf])}, {}),
-    "saturating_cast": ({"x": np.float32([300.0])}, {"dtype": "int8"}),
+    "round_half_even": ({"x": np.array([2.5, np.nan, -np.inf], np.float32)}, {}),
+    "saturating_cast": ({"x": np.array([300.0], np.float32)}, {"dtype": "int8"}),
     "abs_max_quantize": ({"x": W}, ABS_MAX),
     "abs_max_quantizer": ({"x": W}, {"arguments": ABS_MAX, "call_axis": None}),
     "affine_parameters": ({"weights": W}, AFFINE),
