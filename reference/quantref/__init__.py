@@ -4,7 +4,7 @@ Reading order, each module beside the section of SPEC.md of the same name:
 
 1. `config`, `profile`: what can be asked for (section 1, appendix A).
 2. `rounding`, `affine`, `absmax`, `packing`: numbers to codes and back (sections 2 to 5).
-3. `hessian`, `gptq`: the textbook algorithm, one screen (sections 6 and 7); `blocked`, the same fast.
+3. `hessian`, `gptq`: the textbook algorithm, one screen (sections 6 and 7); `blocked`: fast.
 4. `certificate`: checks any quantized weight without trusting who made it (section 8).
 5. `exact`: all of it in rational arithmetic, the oracle behind `vectors` (section 11).
 """

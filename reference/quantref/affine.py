@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quantref.arrays import Array
 from quantref.config import require_bool, require_integer
 from quantref.errors import (
     BitsError,
@@ -96,8 +97,8 @@ def group_index(n_in: int, group_size: int) -> NDArray[np.int32]:
 
 
 def range_parameters(
-    lo: NDArray,
-    hi: NDArray,
+    lo: Array,
+    hi: Array,
     *,
     bits: int,
     symmetric: bool,
@@ -172,13 +173,13 @@ def range_parameters(
 
 
 def codes_of(
-    w: NDArray,
-    scale: NDArray,
-    zero_point: NDArray,
+    w: Array,
+    scale: Array,
+    zero_point: Array,
     *,
     maxq: int,
     profile: Profile = DEFAULT_PROFILE,
-) -> NDArray:
+) -> Array:
     """Return clip(rint(w / s) + z, 0, maxq) as floats; all arguments broadcast.  [AFF-070]
 
     Examples
@@ -187,11 +188,11 @@ def codes_of(
     array([1., 3., 3.])
     """
     if profile.code_rule is CodeRule.ADD_THEN_ROUND:
-        return np.clip(np.rint(w / scale + zero_point), 0, maxq)
-    return np.clip(np.rint(w / scale) + zero_point, 0, maxq)  # [AFF-070]
+        return np.asarray(np.clip(np.rint(w / scale + zero_point), 0, maxq))
+    return np.asarray(np.clip(np.rint(w / scale) + zero_point, 0, maxq))  # [AFF-070]
 
 
-def require_weights(weights: ArrayLike, requirement: str) -> NDArray:
+def require_weights(weights: ArrayLike, requirement: str) -> Array:
     """Return weights of shape (n_out, n_in), finite floats, not empty, or raise.  [AFF-110]"""
     w = require_float(weights, "weights", requirement)
     if w.ndim != 2:
@@ -203,10 +204,10 @@ def require_weights(weights: ArrayLike, requirement: str) -> NDArray:
 
 def require_affine_bits(bits: Any) -> int:
     """Return bits in 2 … 8, or raise.  [AFF-110]"""
-    bits = require_integer(bits, "bits", "AFF-110")
-    if not 2 <= bits <= 8:
-        raise BitsError("bits in 2 … 8", f"bits={bits}", "AFF-110")
-    return bits
+    width = require_integer(bits, "bits", "AFF-110")
+    if not 2 <= width <= 8:
+        raise BitsError("bits in 2 … 8", f"bits={width}", "AFF-110")
+    return width
 
 
 def affine_parameters(
@@ -269,7 +270,7 @@ def affine_parameters(
 
 
 def group_parameters(
-    w: NDArray,
+    w: Array,
     *,
     bits: int,
     symmetric: bool,
@@ -291,7 +292,7 @@ def group_parameters(
 
 def _require_map(
     shape: tuple[int, int], scale: ArrayLike, zero_point: ArrayLike, g_idx: ArrayLike
-) -> tuple[NDArray, NDArray, NDArray]:
+) -> tuple[Array, Array, Array]:
     """Return scale, zero-point and g_idx if they fit (n_out, n_in), or raise.  [AFF-110]"""
     s, z, g = np.asarray(scale), np.asarray(zero_point), np.asarray(g_idx)
     s = require_float(s, "scale", "AFF-110")

@@ -15,9 +15,10 @@ Rows of the transposed weights are contiguous, so that a column is one stretch o
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
 from quantref.affine import Group, codes_of
+from quantref.arrays import Array
 from quantref.config import GPTQConfig
 from quantref.errors import ConfigError
 from quantref.problem import GPTQProblem, GPTQResult, prepare_problem
@@ -123,12 +124,12 @@ class _Block:
         self,
         problem: GPTQProblem,
         a: int,
-        W: NDArray,
-        U: NDArray,
-        E: NDArray,
-        Q: NDArray,
-        scales: list[NDArray],
-        zeros: list[NDArray],
+        W: Array,
+        U: Array,
+        E: Array,
+        Q: Array,
+        scales: list[Array],
+        zeros: list[Array],
     ) -> None:
         self.problem, self.a, self.W, self.U, self.E, self.Q = problem, a, W, U, E, Q
         self.scales, self.zeros = scales, zeros

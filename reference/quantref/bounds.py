@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from quantref.arrays import Array
 from quantref.exact import ExactGPTQ
 
 ULP32 = 2.0**-23
@@ -79,7 +80,7 @@ class Bounds:
         return target @ self.inverse
 
 
-def for_answer(residuals: NDArray, R: NDArray, U: NDArray) -> Bounds:
+def for_answer(residuals: Array, R: Array, U: Array) -> Bounds:
     """Return the bounds for given residuals (n_out, n_in), R and U (n_in, n_in).  [CERT-060]
 
     Examples
@@ -107,7 +108,7 @@ def for_answer(residuals: NDArray, R: NDArray, U: NDArray) -> Bounds:
     return Bounds(always, likely, absU * size[:, None])
 
 
-def _norm_bound(absolute: NDArray) -> float:
+def _norm_bound(absolute: Array) -> float:
     """Return an upper bound on the spectral norm: √(largest column sum · largest row sum)."""
     return float(np.sqrt(absolute.sum(axis=0).max() * absolute.sum(axis=1).max()))
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quantref.affine import Group, codes_of
+from quantref.arrays import Array
 from quantref.bounds import ULP32, for_answer, growth
 from quantref.config import GPTQConfig
 from quantref.errors import AnswerError
@@ -33,13 +34,24 @@ class Answer(Protocol):
     """What a certificate needs: `GPTQResult` has it, and so has any object with these fields."""
 
     @property
-    def codes(self) -> NDArray: ...  # noqa: D102 - described by GPTQResult
+    def codes(self) -> Array:
+        """See `GPTQResult`."""
+        ...
+
     @property
-    def scale(self) -> NDArray: ...  # noqa: D102
+    def scale(self) -> Array:
+        """See `GPTQResult`."""
+        ...
+
     @property
-    def zero_point(self) -> NDArray: ...  # noqa: D102
+    def zero_point(self) -> Array:
+        """See `GPTQResult`."""
+        ...
+
     @property
-    def g_idx(self) -> NDArray: ...  # noqa: D102
+    def g_idx(self) -> Array:
+        """See `GPTQResult`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -134,15 +146,15 @@ class _Evidence:
     """Arrays in processing order that all checks read."""
 
     problem: GPTQProblem
-    codes: NDArray  # (n_out, n_in)
-    scale: NDArray  # (n_out, n_groups) as the answer has it, float64
-    zero_point: NDArray  # (n_out, n_groups)
-    column_scale: NDArray  # (n_out, n_in)
-    difference: NDArray  # (n_out, n_in): W − Ŵ
-    E: NDArray  # (n_out, n_in)
-    residuals: NDArray  # (n_out, n_in): w' − ŵ
-    target_bound: NDArray  # (n_out, n_in)
-    base_bound: NDArray  # (n_out, n_in)
+    codes: Array  # (n_out, n_in)
+    scale: Array  # (n_out, n_groups) as the answer has it, float64
+    zero_point: Array  # (n_out, n_groups)
+    column_scale: Array  # (n_out, n_in)
+    difference: Array  # (n_out, n_in): W − Ŵ
+    E: Array  # (n_out, n_in)
+    residuals: Array  # (n_out, n_in): w' − ŵ
+    target_bound: Array  # (n_out, n_in)
+    base_bound: Array  # (n_out, n_in)
     u: float
 
 
@@ -293,11 +305,11 @@ def _check_residuals(v: _Evidence) -> list[Check]:
     return checks
 
 
-def _base_weights(v: _Evidence) -> dict[int, NDArray]:
+def _base_weights(v: _Evidence) -> dict[int, Array]:
     """Return, per group index, the weights (n_out, columns) its range is taken from.  [CERT-030]"""
     problem, U = v.problem, v.problem.rows
     base, done, block = problem.weights.copy(), 0, problem.profile.block_size
-    sources: dict[int, NDArray] = {}
+    sources: dict[int, Array] = {}
     for k, group in enumerate(problem.groups):
         upto = {
             GroupSource.EARLIER_BLOCKS: group.first - group.first % block,
@@ -334,14 +346,14 @@ def _check_parameters(v: _Evidence) -> list[Check]:
     ]
 
 
-def _shifted(source: NDArray, group: Group) -> NDArray:
+def _shifted(source: Array, group: Group) -> Array:
     """Return a matrix in which the group's columns stand at their own place."""
     full = np.zeros((source.shape[0], group.end))
     full[:, group.start : group.end] = source
     return full
 
 
-def _base_error(v: _Evidence, group: Group) -> NDArray:
+def _base_error(v: _Evidence, group: Group) -> Array:
     """Return the bound (n_out,) on the error of the ends of a group's range.  [CERT-060]"""
     error = v.base_bound[:, group.start : group.end].max(axis=1)
     first_block = group.first < v.problem.profile.block_size
@@ -349,11 +361,11 @@ def _base_error(v: _Evidence, group: Group) -> NDArray:
     if v.problem.profile.group_source is GroupSource.STATIC or (first_block and not live):
         error = np.zeros_like(error)
     if not v.problem.config.per_channel:
-        error = np.full_like(error, error.max())
-    return error
+        return np.full_like(error, error.max())
+    return np.asarray(error)
 
 
-def _zero_ratio(v: _Evidence, k: int, source: NDArray, error: NDArray, z: NDArray) -> NDArray:
+def _zero_ratio(v: _Evidence, k: int, source: Array, error: Array, z: Array) -> Array:
     """Return |z − (−lo / s)| beyond half a code, over its bound, per row.  [CERT-030]"""
     problem, s = v.problem, v.scale[:, k]
     if problem.config.symmetric:
@@ -373,7 +385,7 @@ def _zero_ratio(v: _Evidence, k: int, source: NDArray, error: NDArray, z: NDArra
     return np.where(by_profile, 0.0, np.maximum(over, 0.0) / allowed)
 
 
-def _parameter_check(name: str, ratio: NDArray, got: NDArray, expected: NDArray) -> Check:
+def _parameter_check(name: str, ratio: Array, got: Array, expected: Array) -> Check:
     """Return the check for scales or zero-points from observed / bound per row and group."""
     i, k = (int(x) for x in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
     worst = float(ratio[i, k])
@@ -396,7 +408,12 @@ def _check_loss(v: _Evidence) -> list[Check]:
     ratio = np.abs(direct - squares) / (growth(4 * n + 8, U64) * size + 1e-300)
     i = int(np.argmax(ratio))
     identity = Check(
-        "loss identity", "CERT-040", float(ratio[i]) <= 1, (i,), float(ratio[i]), 1.0,
+        "loss identity",
+        "CERT-040",
+        float(ratio[i]) <= 1,
+        (i,),
+        float(ratio[i]),
+        1.0,
         f"row {i}: tr = {direct[i]:.9g}, sum of squared errors = {squares[i]:.9g}",
     )  # fmt: skip  [CERT-040]
     allowed = _loss_terms(v).sum(axis=1)
@@ -404,25 +421,28 @@ def _check_loss(v: _Evidence) -> list[Check]:
     ratio = squares / (allowed + slack + 1e-300)
     i = int(np.argmax(ratio))
     bound = Check(
-        "loss bound", "CERT-050", float(ratio[i]) <= 1, (i,), float(ratio[i]), 1.0,
+        "loss bound",
+        "CERT-050",
+        float(ratio[i]) <= 1,
+        (i,),
+        float(ratio[i]),
+        1.0,
         f"row {i}: loss {squares[i]:.6g}, bound {allowed[i]:.6g}",
     )  # fmt: skip  [CERT-050]
     return [identity, bound]
 
 
-def _loss_terms(v: _Evidence) -> NDArray:
+def _loss_terms(v: _Evidence) -> Array:
     """Return ¼ (s_j / U_jj)² per code, the actual e_j² where the code is clipped.  [CERT-050]"""
     box = (v.column_scale / 2 / np.diagonal(v.problem.rows)) ** 2
     clipped = (v.codes == 0) | (v.codes == v.problem.maxq)
-    return np.where(clipped, np.maximum(v.E**2, 0.0), box)
+    return np.asarray(np.where(clipped, v.E**2, box))
 
 
 def _conclude(v: _Evidence, checks: list[Check]) -> Certificate:
     """Return the certificate with its figures."""
     problem, H = v.problem, v.problem.prepared.permuted()
-    group = np.repeat(
-        np.arange(len(problem.groups)), [g.stop - g.first for g in problem.groups]
-    )
+    group = np.repeat(np.arange(len(problem.groups)), [g.stop - g.first for g in problem.groups])
     z = v.zero_point[:, group]
     plain = codes_of(problem.weights, v.column_scale, z, maxq=problem.maxq)
     plain_difference = problem.weights - v.column_scale * (plain - z)

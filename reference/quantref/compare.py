@@ -12,8 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from quantref.arrays import Array
 from quantref.bounds import ULP32, growth
 from quantref.certificate import certify
 from quantref.config import GPTQConfig
@@ -68,7 +68,7 @@ class _Judge:
         covered = self.case.requirements
         return requirement if requirement in covered else covered[0]
 
-    def output(self, name: str) -> NDArray:
+    def output(self, name: str) -> Array:
         """Return an output as an array of the expected shape, or raise AnswerError."""
         if name not in self.outputs:
             raise AnswerError(f"output {name!r}", f"{sorted(self.outputs)}", self.case.id)
@@ -90,7 +90,7 @@ class _Judge:
         message = f"{name}: expected dtype {expected.name}, got {got.name}"
         self.add(requirement, got == expected, message, got=got.name, expected=expected.name)
 
-    def equal(self, name: str, requirement: str, *, where: NDArray | None = None) -> None:
+    def equal(self, name: str, requirement: str, *, where: Array | None = None) -> None:
         """Judge equality, element by element."""
         got, expected = self.output(name), self.expected[name]
         wrong = got.astype(np.float64) != expected.astype(np.float64)
@@ -108,9 +108,7 @@ class _Judge:
                 details["margin"] = float(margins[index])
         self.add(requirement, count == 0, message, **details)
 
-    def within(
-        self, name: str, requirement: str, difference: NDArray, bound: NDArray
-    ) -> None:
+    def within(self, name: str, requirement: str, difference: Array, bound: Array) -> None:
         """Judge |difference| <= bound, element by element; NaN is outside."""
         got, expected = self.outputs[name], self.expected.get(name)
         bound = np.broadcast_to(bound, difference.shape)
@@ -130,7 +128,7 @@ class _Judge:
             message += f", expected {expected[index]!s}, got {got[index]!s}"
         self.add(requirement, worst <= 1, message, **details)
 
-    def teacher_forced(self, requirement: str, t: NDArray, lo: int, hi: int, z: NDArray) -> None:
+    def teacher_forced(self, requirement: str, t: Array, lo: int, hi: int, z: Array) -> None:
         """Judge codes = clip(rint(t) + z, lo, hi) where t + z is known up to 3u|t| + u·z."""
         codes = self.output("codes").astype(np.float64)
         inside = np.clip(t, lo - z, hi - z)  # beyond the clip every t has the same code
@@ -241,7 +239,7 @@ def _factor(judge: _Judge) -> None:
     judge.findings.append(_residual_finding(judge, R @ R.T - H, bound))
 
 
-def _residual_finding(judge: _Judge, difference: NDArray, bound: NDArray) -> Finding:
+def _residual_finding(judge: _Judge, difference: Array, bound: Array) -> Finding:
     ratio = np.abs(difference) / np.maximum(bound, 1e-300)
     index = tuple(int(i) for i in np.unravel_index(int(np.nanargmax(ratio)), ratio.shape))
     worst = float(ratio[index])
@@ -303,7 +301,7 @@ def _gptq_blame(case: Case, requirement: str) -> list[str]:
     return covered or [case.requirements[0]]
 
 
-def _required_codes(judge: _Judge) -> NDArray:
+def _required_codes(judge: _Judge) -> Array:
     """Return which codes must be the expected ones, given the parameters of the answer.
 
     The vector's scales, zero-points and codes belong together: a row in which an earlier group has
@@ -318,7 +316,7 @@ def _required_codes(judge: _Judge) -> NDArray:
     ).all(axis=1)
     exact_scale = (judge.outputs["scale"] == expected["scale"]).all(axis=1)
     ties = judging["margins"] == 0
-    return required & same[:, None] & (~ties | exact_scale[:, None])
+    return np.asarray(required & same[:, None] & (~ties | exact_scale[:, None]))
 
 
 def _round_trip(judge: _Judge) -> None:

@@ -78,7 +78,7 @@ def require_output_dtype(dtype: Any, requirement: str) -> str:
         name = repr(dtype)
     if name not in INTEGER_NAMES:
         raise DTypeError(f"output_dtype in {', '.join(INTEGER_NAMES)}", name, requirement)
-    return name
+    return str(name)
 
 
 def require_value_range(value_range: Any, dtype: str, requirement: str) -> tuple[int, int]:
@@ -92,7 +92,9 @@ def require_value_range(value_range: Any, dtype: str, requirement: str) -> tuple
     try:
         lo, hi = value_range
     except (TypeError, ValueError):
-        raise ValueRangeError("value_range of two integers", f"{value_range!r}", requirement) from None
+        raise ValueRangeError(
+            "value_range of two integers", f"{value_range!r}", requirement
+        ) from None
     lo = require_integer(lo, "value_range[0]", requirement)
     hi = require_integer(hi, "value_range[1]", requirement)
     bounds = np.iinfo(dtype)
@@ -118,7 +120,7 @@ def require_epsilon(epsilon: Any, hi: int, requirement: str) -> float:
     return number
 
 
-def normalize_axis_argument(axis: Any, requirement: str) -> Axis:
+def normalize_axis_argument(axis: Any, requirement: str) -> tuple[int, ...] | None:
     """Return None, or a tuple of distinct integers; ranges are checked against arrays later.
 
     Examples
@@ -173,7 +175,7 @@ class Quantizer:
         return cls(**config)
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.get_config() == other.get_config()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.get_config() == other.get_config()
 
     def __hash__(self) -> int:
         return hash((type(self), repr(self)))
@@ -261,7 +263,7 @@ class QuantizationConfig:
         )
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.get_config() == other.get_config()  # type: ignore[attr-defined]
+        return type(self) is type(other) and self.get_config() == other.get_config()
 
     def __hash__(self) -> int:
         return hash((type(self), repr(self)))

@@ -292,7 +292,9 @@ def compensated(row: Row, differences: Row, factor: ExactFactor, end: int) -> Ro
     change: Row = []
     for j in range(done, end):
         value = sum((d * factor.numerators[k][j] for k, d in enumerate(differences)), Fraction(0))
-        value -= sum((y * factor.numerators[done + k][j] for k, y in enumerate(change)), Fraction(0))
+        value -= sum(
+            (y * factor.numerators[done + k][j] for k, y in enumerate(change)), Fraction(0)
+        )
         change.append(value / factor.minors[j])
     return row[:done] + [w + y for w, y in zip(row[done:end], change, strict=True)]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -29,6 +28,10 @@ from quantref.vectors import SECTIONS, Case, decode, dump
 Progress = Callable[[str], None]
 Texts = dict[str, str]
 PROSE = ("README.md", "schema.json")
+
+
+def _silent(_text: str) -> None:
+    """Say nothing."""
 
 
 class DisagreementError(QuantrefError):
@@ -78,7 +81,7 @@ def _killed(case: Case, target: Callable[[dict[str, Any]], dict[str, Any]]) -> b
         return True  # the mutant breaks down, or answers what is no answer
 
 
-def build_all(progress: Progress = lambda text: None) -> Texts:
+def build_all(progress: Progress = _silent) -> Texts:
     """Return every file that generation writes, MANIFEST.json last.  [VEC-040]
 
     Raises
@@ -107,7 +110,7 @@ def build_all(progress: Progress = lambda text: None) -> Texts:
     return {**texts, "MANIFEST.json": json.dumps(manifest, indent=1) + "\n"}
 
 
-def write(folder: Path, progress: Progress = lambda text: None) -> int:
+def write(folder: Path, progress: Progress = _silent) -> int:
     """Write the vectors into a folder and return their number; all files or none.
 
     Files are made beside the folder and moved into place one by one at the end, the manifest last,
@@ -123,13 +126,13 @@ def write(folder: Path, progress: Progress = lambda text: None) -> int:
         folder.mkdir(exist_ok=True)
         for section in SECTIONS:
             shutil.rmtree(folder / section, ignore_errors=True)
-            os.replace(Path(place, section), folder / section)
-        os.replace(Path(place, "MANIFEST.json"), folder / "MANIFEST.json")
+            Path(place, section).replace(folder / section)
+        Path(place, "MANIFEST.json").replace(folder / "MANIFEST.json")
     progress(f"{len(texts) - 1} cases written to {folder}")
     return len(texts) - 1
 
 
-def check(folder: Path, progress: Progress = lambda text: None) -> int:
+def check(folder: Path, progress: Progress = _silent) -> int:
     """Regenerate everything, compare bytes, and return the number of cases.  [VEC-070]
 
     Raises
@@ -142,7 +145,9 @@ def check(folder: Path, progress: Progress = lambda text: None) -> int:
     present -= set(PROSE)
     if present != set(texts):
         got = ", ".join(sorted(present ^ set(texts))[:5])
-        raise DamagedVectorError(f"the {len(texts)} files of the corpus", f"other: {got}", "VEC-070")
+        raise DamagedVectorError(
+            f"the {len(texts)} files of the corpus", f"other: {got}", "VEC-070"
+        )
     for name, text in texts.items():
         if (folder / name).read_bytes() != text.encode():
             raise DamagedVectorError(f"{name} as regenerated", "other bytes", "VEC-070")

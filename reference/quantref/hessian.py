@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quantref.arrays import Array
 from quantref.config import require_bool, require_number
 from quantref.errors import (
     ConfigError,
@@ -149,7 +150,7 @@ class PreparedHessian:
         return self.damped[np.ix_(self.order, self.order)]
 
 
-def require_hessian(hessian: ArrayLike, requirement: str, n_in: int | None = None) -> NDArray:
+def require_hessian(hessian: ArrayLike, requirement: str, n_in: int | None = None) -> Array:
     """Return a square, finite, symmetric Hessian as float64, or raise.  [HES-090]"""
     h = require_float(hessian, "hessian", requirement)
     if h.ndim != 2 or h.shape[0] != h.shape[1] or (n_in is not None and h.shape[0] != n_in):
@@ -239,7 +240,7 @@ def prepare_hessian(
     return PreparedHessian(h, dead, order.astype(np.int32), added)
 
 
-def activation_order_of(diagonal: NDArray, damping: float, profile: Profile) -> NDArray[np.intp]:
+def activation_order_of(diagonal: Array, damping: float, profile: Profile) -> NDArray[np.intp]:
     """Return the columns in descending order of the diagonal.  [HES-060]
 
     Examples
@@ -254,7 +255,7 @@ def activation_order_of(diagonal: NDArray, damping: float, profile: Profile) -> 
     return np.argsort(-diagonal, kind="stable")  # [HES-060]
 
 
-def reversed_cholesky(hessian: NDArray, *, damping: float = 0.0) -> NDArray[np.float64]:
+def reversed_cholesky(hessian: Array, *, damping: float = 0.0) -> NDArray[np.float64]:
     """Return R, upper triangular with positive diagonal, H = R Rᵀ.  [HES-070]
 
     Rows and columns are reversed, factored by Cholesky, and reversed back.
@@ -290,7 +291,7 @@ def reversed_cholesky(hessian: NDArray, *, damping: float = 0.0) -> NDArray[np.f
     return np.ascontiguousarray(factor[::-1, ::-1])
 
 
-def _failed_pivot(h: NDArray, factor: NDArray, k: int) -> float:
+def _failed_pivot(h: Array, factor: Array, k: int) -> float:
     """Return the pivot h_kk − ‖L⁻¹ h‖² at which the factorization of `h` stopped.  [HES-080]"""
     from scipy.linalg import solve_triangular
 
@@ -300,7 +301,7 @@ def _failed_pivot(h: NDArray, factor: NDArray, k: int) -> float:
     return float(h[k, k] - row @ row)
 
 
-def upper_inverse(factor: NDArray) -> NDArray[np.float64]:
+def upper_inverse(factor: Array) -> NDArray[np.float64]:
     """Return U = R⁻¹, upper triangular, so that H⁻¹ = Uᵀ U.  [GPTQ-060]
 
     Examples

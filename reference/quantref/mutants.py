@@ -104,8 +104,8 @@ MUTANTS: tuple[Mutant, ...] = (
        "The symmetric zero-point is off by one.", "aff", "gptq"),
     _m("aff-zero-floor", "affine", "zero_point = np.rint(-lo / scale", "zero_point = np.floor(-lo / scale",
        "The zero-point is rounded down: off by one in half of all groups.", "aff", "gptq"),
-    _m("aff-add-then-round", "affine", "return np.clip(np.rint(w / scale) + zero_point, 0, maxq)",
-       "return np.clip(np.rint(w / scale + zero_point), 0, maxq)",
+    _m("aff-add-then-round", "affine", "np.clip(np.rint(w / scale) + zero_point, 0, maxq)",
+       "np.clip(np.rint(w / scale + zero_point), 0, maxq)",
        "The zero-point is added before rounding: ties with an odd zero-point differ.",
        "aff", "gptq"),
     _m("aff-dequantize-no-zero", "affine", "q.astype(np.float64) - z.astype(np.float64)[:, g]",
@@ -120,8 +120,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _m("pack-high-first", "packing", "packed |= fields[k::per_byte] << (bits * k)",
        "packed |= fields[k::per_byte] << (bits * (per_byte - 1 - k))",
        "Nibbles are swapped: the first code in the highest bits.", "pack"),
-    _m("pack-pad-front", "packing", "np.concatenate([fields, np.zeros((padding, *fields.shape[1:]), np.uint8)])",
-       "np.concatenate([np.zeros((padding, *fields.shape[1:]), np.uint8), fields])",
+    _m("pack-pad-front", "packing", "[fields, np.zeros((padding, *fields.shape[1:]), np.uint8)]",
+       "[np.zeros((padding, *fields.shape[1:]), np.uint8), fields]",
        "Padding goes before the codes instead of behind them.", "pack"),
     _m("pack-unsigned", "packing", "return ((codes ^ sign) - sign).view(np.int8)",
        "return codes.view(np.int8)",
@@ -197,7 +197,9 @@ def mutated(mutant: Mutant) -> str:
     source = (SOURCES / f"{mutant.module}.py").read_text(encoding="utf-8")
     if source.count(mutant.line) != 1:
         count = source.count(mutant.line)
-        raise LookupError(f"mutant {mutant.id}: its line stands {count} times in {mutant.module}.py")
+        raise LookupError(
+            f"mutant {mutant.id}: its line stands {count} times in {mutant.module}.py"
+        )
     return source.replace(mutant.line, mutant.replacement)
 
 
@@ -208,7 +210,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         self.alias, self.mutant = alias, mutant
 
     def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if name != self.alias and not name.startswith(self.alias + "."):
             return None

@@ -1,4 +1,4 @@
-"""The reference as a target: questions in, answers out, the same words as on the wire (section 12)."""
+"""The reference as a target: questions in, answers out, in the words of section 12."""
 
 from __future__ import annotations
 
@@ -147,7 +147,9 @@ OPERATIONS: dict[str, Callable[..., Outputs]] = {
     "affine_quantize": lambda **given: {"codes": affine_quantize(**given)},
     "affine_dequantize": lambda **given: {"values": affine_dequantize(**given)},
     "pack": lambda codes, bits, axis: {"packed": pack_codes(codes, bits, axis)},
-    "unpack": lambda packed, bits, axis, length: {"codes": unpack_codes(packed, bits, length, axis)},
+    "unpack": lambda packed, bits, axis, length: {
+        "codes": unpack_codes(packed, bits, length, axis)
+    },
     "hessian": lambda batches: {"hessian": accumulate_hessian(batches)},
     "prepare_hessian": _prepare,
     "factor": _factor,

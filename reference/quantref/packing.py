@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from quantref.arrays import Array
 from quantref.config import require_integer
 from quantref.errors import AxisError, BitsError, CodeRangeError, DTypeError, ShapeError
 
 CODES_PER_BYTE = {2: 4, 3: 1, 4: 2, 8: 1}
 
 
-def _checked(x: ArrayLike, bits: Any, axis: Any, name: str) -> tuple[NDArray, int, int]:
+def _checked(x: ArrayLike, bits: Any, axis: Any, name: str) -> tuple[Array, int, int]:
     """Return the array, its bit width, and the axis counted from 0, or raise.  [PACK-080]"""
     array = np.asarray(x)
     if array.dtype not in (np.dtype(np.int8), np.dtype(np.uint8)):
@@ -79,16 +80,16 @@ def pack_codes(codes: ArrayLike, bits: int, axis: int = 0) -> NDArray[np.integer
 
     fields = np.moveaxis(array, axis, 0).view(np.uint8) & (2**bits - 1)  # [PACK-030]
     padding = -len(fields) % per_byte
-    fields = np.concatenate([fields, np.zeros((padding, *fields.shape[1:]), np.uint8)])  # [PACK-020]
+    fields = np.concatenate(
+        [fields, np.zeros((padding, *fields.shape[1:]), np.uint8)]
+    )  # [PACK-020]
     packed = np.zeros((len(fields) // per_byte, *fields.shape[1:]), np.uint8)
     for k in range(per_byte):
         packed |= fields[k::per_byte] << (bits * k)  # [PACK-010] [PACK-050]
     return np.ascontiguousarray(np.moveaxis(packed, 0, axis)).view(array.dtype)  # [PACK-070]
 
 
-def unpack_codes(
-    packed: ArrayLike, bits: int, length: int, axis: int = 0
-) -> NDArray[np.integer]:
+def unpack_codes(packed: ArrayLike, bits: int, length: int, axis: int = 0) -> NDArray[np.integer]:
     """Undo `pack_codes`: the first `length` codes along `axis`.  [PACK-040]
 
     Parameters
@@ -119,7 +120,9 @@ def unpack_codes(
     per_byte = CODES_PER_BYTE[bits]
     if length < 0 or -(-length // per_byte) != array.shape[axis]:
         most = array.shape[axis] * per_byte
-        expected = f"length in [{max(most - per_byte + 1, 0)}, {most}] for {array.shape[axis]} bytes"
+        expected = (
+            f"length in [{max(most - per_byte + 1, 0)}, {most}] for {array.shape[axis]} bytes"
+        )
         raise ShapeError(expected, f"length={length}", "PACK-080")
     if per_byte == 1:
         lo, hi = code_bounds(bits, signed=array.dtype == np.int8)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from quantref.affine import Group, group_layout, group_parameters, require_weights
+from quantref.arrays import Array
 from quantref.config import GPTQConfig
 from quantref.errors import ConfigError, DTypeError
 from quantref.hessian import (
@@ -88,8 +89,8 @@ class GPTQProblem:
     storage : dtype in which the weights came
     """
 
-    weights: NDArray
-    rows: NDArray
+    weights: Array
+    rows: Array
     factor: NDArray[np.float64]
     groups: list[Group]
     prepared: PreparedHessian
@@ -102,13 +103,13 @@ class GPTQProblem:
         """Largest code, 2^bits − 1."""
         return int(2**self.config.weight_bits - 1)
 
-    def carry(self, compensated: NDArray) -> NDArray:
+    def carry(self, compensated: Array) -> Array:
         """Return weights in the precision in which they carry their compensation.  [GPTQ-100]"""
         if self.profile.feedback_dtype is FeedbackDtype.STORAGE:
             return compensated.astype(self.storage).astype(compensated.dtype)
         return compensated  # [GPTQ-100]
 
-    def parameters(self, source: NDArray, group: Group) -> tuple[NDArray, NDArray]:
+    def parameters(self, source: Array, group: Group) -> tuple[Array, Array]:
         """Return scale (n_out,) float32 and zero-point (n_out,) uint8 of a group.  [GPTQ-030]"""
         return group_parameters(
             source[:, group.start : group.end],
@@ -119,7 +120,7 @@ class GPTQProblem:
             profile=self.profile,
         )
 
-    def result(self, codes: NDArray, scales: list[NDArray], zeros: list[NDArray]) -> GPTQResult:
+    def result(self, codes: Array, scales: list[Array], zeros: list[Array]) -> GPTQResult:
         """Return codes (n_out, n_in) in processing order as a result in the original order."""
         n_in = codes.shape[1]
         order = self.prepared.order

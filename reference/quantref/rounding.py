@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
+from quantref.arrays import Array
 from quantref.errors import DTypeError, NonFiniteError
 
 FLOAT_NAMES = ("float16", "bfloat16", "float32", "float64")
@@ -21,7 +22,7 @@ def is_float(dtype: np.dtype) -> bool:
     return dtype.name in FLOAT_NAMES
 
 
-def require_float(x: ArrayLike, name: str, requirement: str) -> NDArray:
+def require_float(x: ArrayLike, name: str, requirement: str) -> Array:
     """Return `x` as an array if it holds finite floats, without copying or casting it.
 
     Parameters
@@ -55,7 +56,7 @@ def require_float(x: ArrayLike, name: str, requirement: str) -> NDArray:
     return array
 
 
-def round_half_even(x: ArrayLike) -> NDArray:
+def round_half_even(x: ArrayLike) -> Array:
     """Round to the nearest integer, ties to the even one.  [RND-010]
 
     Parameters
@@ -80,7 +81,7 @@ def round_half_even(x: ArrayLike) -> NDArray:
     return np.rint(array)  # [RND-010]
 
 
-def saturating_cast(x: ArrayLike, dtype: DTypeLike) -> NDArray:
+def saturating_cast(x: ArrayLike, dtype: DTypeLike) -> Array:
     """Cast to an integer dtype; what does not fit becomes the nearest bound.  [RND-020]
 
     Parameters
@@ -113,4 +114,6 @@ def saturating_cast(x: ArrayLike, dtype: DTypeLike) -> NDArray:
     above = rounded >= float(bounds.max)
     below = rounded <= float(bounds.min)
     inside = np.where(above | below, 0.0, rounded).astype(target)
-    return np.where(above, bounds.max, np.where(below, bounds.min, inside)).astype(target)  # [RND-020]
+    return np.where(above, bounds.max, np.where(below, bounds.min, inside)).astype(
+        target
+    )  # [RND-020]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from quantref.arrays import Array
 from quantref.errors import DamagedVectorError, DTypeError
 
 FORMAT = 1
@@ -42,7 +42,7 @@ def spec_path() -> Path:
     return packaged if packaged.is_file() else Path(__file__).parents[2] / "SPEC.md"
 
 
-def dtype_of(name: str) -> np.dtype:
+def dtype_of(name: str) -> np.dtype[Any]:
     """Return the dtype of a name in `DTYPES`; bfloat16 needs the package ml_dtypes.
 
     Examples
@@ -58,7 +58,8 @@ def dtype_of(name: str) -> np.dtype:
         except ImportError:
             expected = "the package ml_dtypes for bfloat16 (pip install 'quantref[bfloat16]')"
             raise DTypeError(expected, "no such package", "VEC-020") from None
-        return np.dtype(ml_dtypes.bfloat16)
+        narrow: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+        return narrow
     return np.dtype(name)
 
 
@@ -69,7 +70,7 @@ def _number(value: Any) -> float | int | str:
     return value  # type: ignore[no-any-return]
 
 
-def encode_array(array: NDArray) -> dict[str, Any]:
+def encode_array(array: Array) -> dict[str, Any]:
     """Return an array as {"dtype", "shape", "data"}, data flat in C order.  [VEC-020]
 
     Examples
@@ -96,7 +97,7 @@ def is_array(data: Any) -> bool:
     return isinstance(data, dict) and {"dtype", "shape", "data"} == set(data)
 
 
-def decode_array(data: Any, where: str = "array") -> NDArray:
+def decode_array(data: Any, where: str = "array") -> Array:
     """Return the array that `encode_array` wrote.  [VEC-020]
 
     Raises
@@ -214,7 +215,7 @@ class Case:
 
 
 def dump(case: Case, *, generator: str, spec: str) -> str:
-    """Return the canonical text of a case: the same bytes for the same case.  [VEC-010] [VEC-030]"""
+    """Return the canonical text of a case, always the same bytes.  [VEC-010] [VEC-030]"""
     body: dict[str, Any] = {
         "id": case.id,
         "section": case.section,
@@ -278,22 +279,8 @@ def parse(text: str, where: str) -> Case:
         keys = sorted(set(data) ^ set(FIELDS)) if isinstance(data, dict) else type(data).__name__
         raise DamagedVectorError(f"{where}: fields {', '.join(FIELDS)}", f"{keys}", "VEC-010")
     header = data.pop("header")
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        got = f"{header.get('format') if isinstance(header, dict) else header!r}"
-        raise DamagedVectorError(f"{where}: header.format {FORMAT}", got, "VEC-010")
-    digest = content_hash(data)
-    if header.get("sha256") != digest:
-        got = f"content {digest[:16]}…"
-        raise DamagedVectorError(f"{where}: header.sha256 {header.get('sha256')}", got, "VEC-030")
-    for name in ("id", "section", "title", "operation"):
-        if not isinstance(data[name], str):
-            raise DamagedVectorError(f"{where}: {name} a string", f"{data[name]!r}", "VEC-010")
-    for name in ("parameters", "inputs", "expected", "judging"):
-        if not isinstance(data[name], dict):
-            raise DamagedVectorError(f"{where}: {name} an object", f"{data[name]!r:.40}", "VEC-010")
-    for name in ("requirements", "kills"):
-        if not isinstance(data[name], list) or not all(isinstance(v, str) for v in data[name]):
-            raise DamagedVectorError(f"{where}: {name} strings", f"{data[name]!r:.40}", "VEC-010")
+    _require_header(header, data, where)
+    _require_kinds(data, where)
     return Case(
         id=data["id"],
         section=data["section"],
@@ -308,6 +295,30 @@ def parse(text: str, where: str) -> Case:
     )
 
 
+def _require_header(header: Any, data: dict[str, Any], where: str) -> None:
+    """Raise unless format and content hash are right.  [VEC-030]"""
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        got = f"{header.get('format') if isinstance(header, dict) else header!r}"
+        raise DamagedVectorError(f"{where}: header.format {FORMAT}", got, "VEC-010")
+    digest = content_hash(data)
+    if header.get("sha256") != digest:
+        got = f"content {digest[:16]}…"
+        raise DamagedVectorError(f"{where}: header.sha256 {header.get('sha256')}", got, "VEC-030")
+
+
+def _require_kinds(data: dict[str, Any], where: str) -> None:
+    """Raise unless every field has the kind of value that it is meant to have.  [VEC-010]"""
+    for name in ("id", "section", "title", "operation"):
+        if not isinstance(data[name], str):
+            raise DamagedVectorError(f"{where}: {name} a string", f"{data[name]!r}", "VEC-010")
+    for name in ("parameters", "inputs", "expected", "judging"):
+        if not isinstance(data[name], dict):
+            raise DamagedVectorError(f"{where}: {name} an object", f"{data[name]!r:.40}", "VEC-010")
+    for name in ("requirements", "kills"):
+        if not isinstance(data[name], list) or not all(isinstance(v, str) for v in data[name]):
+            raise DamagedVectorError(f"{where}: {name} strings", f"{data[name]!r:.40}", "VEC-010")
+
+
 def _refuse_constant(name: str) -> float:
     """Refuse the bare words NaN and Infinity, which are not JSON."""
     raise ValueError(f"{name} is not JSON; special values are strings")
@@ -319,7 +330,9 @@ def load(path: str | Path) -> Case:
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DamagedVectorError(f"{file.name}: a readable text file", str(error), "VEC-010") from None
+        raise DamagedVectorError(
+            f"{file.name}: a readable text file", str(error), "VEC-010"
+        ) from None
     case = parse(text, file.name)
     if file.stem != case.id or file.parent.name != case.section:
         got = f"{case.section}/{case.id}"

@@ -7,22 +7,25 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quantref import exact
 from quantref.absmax import resolve_axis
-from quantref.corpus.draw import U32, U64, dyadic, exact_list, floats, refused, shortened
+from quantref.arrays import Array
+from quantref.corpus.draw import U32, U64, dyadic, exact_list, floats, refused, shortened, single
 from quantref.vectors import Case, dtype_of
 
 FULL: dict[str, Any] = {
-    "axis": -1, "value_range": [-127, 127], "epsilon": 1e-07, "output_dtype": "int8",
-}  # fmt: skip
+    "axis": -1,
+    "value_range": [-127, 127],
+    "epsilon": 1e-07,
+    "output_dtype": "int8",
+}
 
 
 def absmax_case(
     identity: str,
     title: str,
-    x: NDArray,
+    x: Array,
     *requirements: str,
     quantizer: bool = False,
     call_axis: Any = None,
@@ -52,9 +55,10 @@ def absmax_case(
             [m == 0 or m > u * abs(v * scale) for m, v in zip(margin, row, strict=True)]
         )
     shape = [x.shape[a] for a in kept] + [x.shape[a] for a in axes]
-    undo = np.argsort([*kept, *axes]) if x.ndim else []
+    places = [*kept, *axes]
+    undo = [places.index(a) for a in range(x.ndim)]
 
-    def restore(rows: Any, dtype: Any) -> NDArray:
+    def restore(rows: Any, dtype: Any) -> Array:
         array = np.array(rows, dtype=dtype).reshape(shape).transpose(*undo)
         return np.ascontiguousarray(array).reshape(x.shape)  # keeps rank 0
 
@@ -71,9 +75,16 @@ def absmax_case(
         parameters = {"arguments": parameters, "call_axis": call_axis}
     operation = "abs_max_quantizer" if quantizer else "abs_max_quantize"
     return Case(
-        f"abs-{identity}", "abs", title, operation, requirements, parameters, {"x": x},
-        {"outputs": outputs}, judging,
-    )  # fmt: skip
+        f"abs-{identity}",
+        "abs",
+        title,
+        operation,
+        requirements,
+        parameters,
+        {"x": x},
+        {"outputs": outputs},
+        judging,
+    )
 
 
 def abs_cases() -> Iterator[Case]:
@@ -85,60 +96,108 @@ def abs_cases() -> Iterator[Case]:
         for axis in axes:
             name = "none" if axis is None else str(axis).replace(", ", "_").strip("[]")
             title = f"shape {shape}, axis {axis}"
-            yield absmax_case(f"axis-{'x'.join(map(str, shape))}-{name}", title, x, *values,
-                              "ABS-050", axis=axis)  # fmt: skip
+            yield absmax_case(
+                f"axis-{'x'.join(map(str, shape))}-{name}", title, x, *values, "ABS-050", axis=axis
+            )
     for dtype in ("float16", "bfloat16"):
         x = dyadic(320, (4, 8), 4000, 9).astype(dtype_of(dtype))
         yield absmax_case(f"{dtype}", f"{dtype}: the scale is float32", x, "ABS-060", *values)
         tiny = (dyadic(321, (4, 8), 4000, 9) * 2.0**-20).astype(dtype_of(dtype))
         yield absmax_case(
-            f"{dtype}-small", f"{dtype}: 127 / max|x| exceeds the largest float16", tiny, "ABS-060",
-            "ABS-010", "ABS-030",
-        )  # fmt: skip
-    x = dyadic(322, (4, 8), 2**40, 45)
-    yield absmax_case("float64", "float64: the scale is float64", x, "ABS-020", "ABS-010", "ABS-030")
+            f"{dtype}-small",
+            f"{dtype}: 127 / max|x| exceeds the largest float16",
+            tiny,
+            "ABS-060",
+            "ABS-010",
+            "ABS-030",
+        )
+    precise = dyadic(322, (4, 8), 2**40, 45)
+    yield absmax_case(
+        "float64", "float64: the scale is float64", precise, "ABS-020", "ABS-010", "ABS-030"
+    )
     for name, peak in (("1", 127.0), ("2", 63.5), ("half", 254.0)):
         scale = 127.0 / peak
         steps = [k + 0.5 for k in (-126, -125, -3, -2, -1, 0, 1, 2, 3, 124, 125, 60, 61, -61, -60)]
         x = np.array([[peak, *(t / scale for t in steps)]], dtype=np.float32)
-        yield absmax_case(f"ties-scale-{name}", f"exact ties of both parities and signs, scale {scale:g}",
-                          x, "ABS-030")  # fmt: skip
-        yield absmax_case(f"ties-negative-scale-{name}", f"the same with signs flipped, scale {scale:g}",
-                          -x, "ABS-030")  # fmt: skip
+        yield absmax_case(
+            f"ties-scale-{name}",
+            f"exact ties of both parities and signs, scale {scale:g}",
+            x,
+            "ABS-030",
+        )
+        yield absmax_case(
+            f"ties-negative-scale-{name}",
+            f"the same with signs flipped, scale {scale:g}",
+            -x,
+            "ABS-030",
+        )
     zeros = np.zeros((4, 8), np.float32)
     zeros[1] = dyadic(330, (8,), 500, 6)
     yield absmax_case("zero-slices", "all-zero slices beside others", zeros, "ABS-040", "ABS-010")
-    yield absmax_case("zero-tensor", "nothing but zeros", np.zeros((4, 8), np.float32), "ABS-040",
-                      axis=None)  # fmt: skip
-    constant = np.repeat(np.float32([[0.125], [-3.0], [1e-3], [7e4]]), 8, axis=1)
-    yield absmax_case("constant-slices", "constant slices of both signs", constant, "ABS-010", "ABS-030")
+    yield absmax_case(
+        "zero-tensor", "nothing but zeros", np.zeros((4, 8), np.float32), "ABS-040", axis=None
+    )
+    constant = np.repeat(single([[0.125], [-3.0], [1e-3], [7e4]]), 8, axis=1)
+    yield absmax_case(
+        "constant-slices", "constant slices of both signs", constant, "ABS-010", "ABS-030"
+    )
     outlier = dyadic(331, (4, 8), 500, 9).astype(np.float32)
     outlier[:, 3] = [1e6, -1e6, 3e30, -3.4e38]
     yield absmax_case("outliers", "one huge element per slice", outlier, "ABS-010", "ABS-030")
     small = (dyadic(332, (4, 8), 2**20, 0) * 2.0**-149).astype(np.float32)
-    yield absmax_case("subnormals", "subnormal inputs: codes 0, scale hi / epsilon", small, "ABS-010",
-                      "ABS-030")  # fmt: skip
+    yield absmax_case(
+        "subnormals", "subnormal inputs: codes 0, scale hi / epsilon", small, "ABS-010", "ABS-030"
+    )
     around = (dyadic(333, (4, 8), 4000, 9) * 2.0**-26).astype(np.float32)
-    yield absmax_case("near-epsilon", "magnitudes near epsilon, where leaving it out shows", around,
-                      "ABS-010", "ABS-030")  # fmt: skip
+    yield absmax_case(
+        "near-epsilon",
+        "magnitudes near epsilon, where leaving it out shows",
+        around,
+        "ABS-010",
+        "ABS-030",
+    )
     x = dyadic(334, (4, 8), 4000, 9).astype(np.float32)
-    yield absmax_case("epsilon-large", "an epsilon that matters", x, "ABS-010", "ABS-030", epsilon=0.25)
+    yield absmax_case(
+        "epsilon-large", "an epsilon that matters", x, "ABS-010", "ABS-030", epsilon=0.25
+    )
     for name, bounds, dtype in (
-        ("int8-full", [-128, 127], "int8"), ("int4", [-8, 7], "int8"), ("narrow", [-3, 100], "int8"),
-        ("uint8", [0, 255], "uint8"), ("int16", [-32767, 32767], "int16"), ("one", [-1, 1], "int8"),
-    ):  # fmt: skip
+        ("int8-full", [-128, 127], "int8"),
+        ("int4", [-8, 7], "int8"),
+        ("narrow", [-3, 100], "int8"),
+        ("uint8", [0, 255], "uint8"),
+        ("int16", [-32767, 32767], "int16"),
+        ("one", [-1, 1], "int8"),
+    ):
         y = x.copy()
         y[:, 0] = -8.0  # the largest magnitude is negative: the lower clip acts
-        yield absmax_case(f"range-{name}", f"value range {bounds}, {dtype}", y, "ABS-070", "ABS-030",
-                          value_range=bounds, output_dtype=dtype)  # fmt: skip
+        yield absmax_case(
+            f"range-{name}",
+            f"value range {bounds}, {dtype}",
+            y,
+            "ABS-070",
+            "ABS-030",
+            value_range=bounds,
+            output_dtype=dtype,
+        )
     yield absmax_case("scalar", "rank 0", np.array(-2.5, np.float32), "ABS-050", axis=None)
     yield absmax_case("vector", "rank 1", dyadic(335, (8,), 4000, 9).astype(np.float32), "ABS-050")
     for name, axis, call in (
-        ("default", None, None), ("stored", [0], None), ("call", [0], -1), ("call-only", None, 0),
-    ):  # fmt: skip
-        yield absmax_case(f"quantizer-{name}", f"AbsMaxQuantizer, axis {axis}, called with {call}", x,
-                          "CFG-020", "ABS-010", "ABS-030", quantizer=True, call_axis=call,
-                          axis=axis)  # fmt: skip
+        ("default", None, None),
+        ("stored", [0], None),
+        ("call", [0], -1),
+        ("call-only", None, 0),
+    ):
+        yield absmax_case(
+            f"quantizer-{name}",
+            f"AbsMaxQuantizer, axis {axis}, called with {call}",
+            x,
+            "CFG-020",
+            "ABS-010",
+            "ABS-030",
+            quantizer=True,
+            call_axis=call,
+            axis=axis,
+        )
     yield from _dequantize_cases()
     yield from _refused_cases()
 
@@ -146,18 +205,23 @@ def abs_cases() -> Iterator[Case]:
 def _dequantize_cases() -> Iterator[Case]:
     codes = np.arange(-127, 129, 8, dtype=np.int16).astype(np.int8).reshape(4, 8)
     for name, scale in (
-        ("dyadic", np.float32([[2.0], [0.5], [64.0], [1.0]])),
-        ("third", np.float32([[3.0], [1e9], [0.7], [127.0]])),
+        ("dyadic", single([[2.0], [0.5], [64.0], [1.0]])),
+        ("third", single([[3.0], [1e9], [0.7], [127.0]])),
     ):
         values = [
             [exact.nearest_float(Fraction(q) / s) for q in row]
             for row, (s,) in zip(codes.tolist(), exact.fractions_of(exact_list(scale)), strict=True)
         ]
         yield Case(
-            f"abs-dequantize-{name}", "abs", f"codes / scale, {name} scales", "abs_max_dequantize",
-            ("ABS-080",), {}, {"codes": codes, "scale": scale},
+            f"abs-dequantize-{name}",
+            "abs",
+            f"codes / scale, {name} scales",
+            "abs_max_dequantize",
+            ("ABS-080",),
+            {},
+            {"codes": codes, "scale": scale},
             {"outputs": {"values": floats(values, "float32")}},
-        )  # fmt: skip
+        )
 
 
 def _refused_cases() -> Iterator[Case]:
@@ -170,18 +234,44 @@ def _refused_cases() -> Iterator[Case]:
         ("integers", "integer inputs", "DTypeError", np.ones((2, 3), np.int32), {}),
         ("axis", "axis 2 of a matrix", "AxisError", good, {"axis": 2}),
         ("axis-twice", "an axis named twice", "AxisError", good, {"axis": [1, -1]}),
-        ("range-reversed", "a reversed range", "ValueRangeError", good, {"value_range": [127, -127]}),
-        ("range-outside", "a range outside int8", "ValueRangeError", good,
-         {"value_range": [-127, 300]}),
-    ):  # fmt: skip
-        yield refused("abs", f"abs-refuse-{name}", title, "abs_max_quantize", "ABS-100", error,
-                      {**FULL, **changes}, {"x": x})  # fmt: skip
-    yield refused("abs", "abs-refuse-dequantize-shape", "scale of another shape",
-                  "abs_max_dequantize", "ABS-110", "ShapeError", {},
-                  {"codes": np.ones((2, 3), np.int8), "scale": np.ones((2, 2), np.float32)})  # fmt: skip
+        (
+            "range-reversed",
+            "a reversed range",
+            "ValueRangeError",
+            good,
+            {"value_range": [127, -127]},
+        ),
+        (
+            "range-outside",
+            "a range outside int8",
+            "ValueRangeError",
+            good,
+            {"value_range": [-127, 300]},
+        ),
+    ):
+        yield refused(
+            "abs",
+            f"abs-refuse-{name}",
+            title,
+            "abs_max_quantize",
+            "ABS-100",
+            error,
+            {**FULL, **changes},
+            {"x": x},
+        )
+    yield refused(
+        "abs",
+        "abs-refuse-dequantize-shape",
+        "scale of another shape",
+        "abs_max_dequantize",
+        "ABS-110",
+        "ShapeError",
+        {},
+        {"codes": np.ones((2, 3), np.int8), "scale": np.ones((2, 2), np.float32)},
+    )
 
 
-def _with(array: NDArray, value: float) -> NDArray:
+def _with(array: Array, value: float) -> Array:
     changed = array.copy()
     changed[1, 2] = value
     return changed

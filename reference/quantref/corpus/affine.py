@@ -7,10 +7,10 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from quantref import exact
 from quantref.affine import group_index, group_layout
+from quantref.arrays import Array
 from quantref.corpus.draw import (
     U32,
     ULP32,
@@ -21,6 +21,8 @@ from quantref.corpus.draw import (
     integers,
     refused,
     shortened,
+    single,
+    small,
 )
 from quantref.vectors import Case
 
@@ -41,7 +43,7 @@ def admissible_zero_points(
 
 
 def parameters_case(
-    identity: str, title: str, weights: NDArray, *requirements: str, **changes: Any
+    identity: str, title: str, weights: Array, *requirements: str, **changes: Any
 ) -> Case:
     """Return the case of scale and zero-point of a weight matrix; expected values are exact."""
     parameters = {**FULL, **changes}
@@ -54,7 +56,9 @@ def parameters_case(
     admissible: Any = [[] for _ in range(n_out)]
     margins: Any = [[] for _ in range(n_out)]
     for group in group_layout(n_in, parameters["group_size"]):
-        ranges = [(min(row[group.start : group.end]), max(row[group.start : group.end])) for row in W]
+        ranges = [
+            (min(row[group.start : group.end]), max(row[group.start : group.end])) for row in W
+        ]
         if not parameters["per_channel"]:
             ranges = [(min(r[0] for r in ranges), max(r[1] for r in ranges))] * n_out
         for i, (lo, hi) in enumerate(ranges):
@@ -65,7 +69,9 @@ def parameters_case(
             scale[i].append(s)
             zero[i].append(z)
             margins[i].append(margin)
-            pair = (z, z) if symmetric else admissible_zero_points(position, z, margin, allowed, maxq)
+            pair = (
+                (z, z) if symmetric else admissible_zero_points(position, z, margin, allowed, maxq)
+            )
             admissible[i].append(pair)
     outputs = {"scale": floats(scale, "float32"), "zero_point": np.array(zero, np.uint8)}
     judging = {
@@ -73,18 +79,25 @@ def parameters_case(
         "zero_admissible": np.array(admissible, np.uint8),
     }
     return Case(
-        f"aff-{identity}", "aff", title, "affine_parameters", requirements, parameters,
-        {"weights": weights}, {"outputs": outputs}, judging,
-    )  # fmt: skip
+        f"aff-{identity}",
+        "aff",
+        title,
+        "affine_parameters",
+        requirements,
+        parameters,
+        {"weights": weights},
+        {"outputs": outputs},
+        judging,
+    )
 
 
 def quantize_case(
     identity: str,
     title: str,
-    weights: NDArray,
-    scale: NDArray,
-    zero_point: NDArray,
-    g_idx: NDArray,
+    weights: Array,
+    scale: Array,
+    zero_point: Array,
+    g_idx: Array,
     *requirements: str,
     bits: int = 4,
 ) -> Case:
@@ -106,9 +119,16 @@ def quantize_case(
     judging = {"margins": shortened(margins), "required": np.array(required, np.uint8)}
     inputs = {"weights": weights, "scale": scale, "zero_point": zero_point, "g_idx": g_idx}
     return Case(
-        f"aff-{identity}", "aff", title, "affine_quantize", requirements, {"bits": bits}, inputs,
-        {"outputs": {"codes": np.array(codes, np.uint8)}}, judging,
-    )  # fmt: skip
+        f"aff-{identity}",
+        "aff",
+        title,
+        "affine_quantize",
+        requirements,
+        {"bits": bits},
+        inputs,
+        {"outputs": {"codes": np.array(codes, np.uint8)}},
+        judging,
+    )
 
 
 def aff_cases() -> Iterator[Case]:
@@ -127,8 +147,16 @@ def aff_cases() -> Iterator[Case]:
         ("nan", "NaN", "NonFiniteError", nan, {}),
         ("integers", "integer weights", "DTypeError", good.astype(np.int32), {}),
     ):
-        yield refused("aff", f"aff-refuse-{name}", title, "affine_parameters", "AFF-110", error,
-                      {**FULL, **changes}, {"weights": weights})  # fmt: skip
+        yield refused(
+            "aff",
+            f"aff-refuse-{name}",
+            title,
+            "affine_parameters",
+            "AFF-110",
+            error,
+            {**FULL, **changes},
+            {"weights": weights},
+        )
 
 
 def _parameter_cases() -> Iterator[Case]:
@@ -140,49 +168,113 @@ def _parameter_cases() -> Iterator[Case]:
                 continue
             name = f"{bits}bit-{'symmetric' if symmetric else 'asymmetric'}"
             requirements = (*core, "AFF-030") if symmetric else core
-            yield parameters_case(name, f"{bits} bits, per row, symmetric={symmetric}", x,
-                                  *requirements, bits=bits, symmetric=symmetric)  # fmt: skip
+            yield parameters_case(
+                name,
+                f"{bits} bits, per row, symmetric={symmetric}",
+                x,
+                *requirements,
+                bits=bits,
+                symmetric=symmetric,
+            )
     mixed = alternating(x)  # both signs in every group of two or more
     for size in (4, 6, 16, 100):
-        yield parameters_case(f"group-{size}", f"groups of {size} of 16 columns", mixed, "AFF-090",
-                              *core, group_size=size)  # fmt: skip
-    yield parameters_case("group-1", "groups of one column: one sign each", x, "AFF-010", *core,
-                          group_size=1)  # fmt: skip
+        yield parameters_case(
+            f"group-{size}",
+            f"groups of {size} of 16 columns",
+            mixed,
+            "AFF-090",
+            *core,
+            group_size=size,
+        )
+    yield parameters_case(
+        "group-1", "groups of one column: one sign each", x, "AFF-010", *core, group_size=1
+    )
     yield parameters_case("per-tensor", "one range in all", x, "AFF-090", *core, per_channel=False)
-    yield parameters_case("per-tensor-groups", "one range per group, all rows", x, "AFF-090", *core,
-                          per_channel=False, group_size=8)  # fmt: skip
+    yield parameters_case(
+        "per-tensor-groups",
+        "one range per group, all rows",
+        x,
+        "AFF-090",
+        *core,
+        per_channel=False,
+        group_size=8,
+    )
     positive = np.abs(x) + np.float32(0.5)
     for symmetric in (False, True):
         ending = "-symmetric" if symmetric else ""
         extra = ("AFF-030",) if symmetric else ()
-        yield parameters_case(f"positive{ending}", "all weights positive: the range reaches down to 0",
-                              positive, "AFF-010", *core, *extra, symmetric=symmetric)  # fmt: skip
-        yield parameters_case(f"negative{ending}", "all weights negative: the range reaches up to 0",
-                              -positive, "AFF-010", *core, *extra, symmetric=symmetric)  # fmt: skip
+        yield parameters_case(
+            f"positive{ending}",
+            "all weights positive: the range reaches down to 0",
+            positive,
+            "AFF-010",
+            *core,
+            *extra,
+            symmetric=symmetric,
+        )
+        yield parameters_case(
+            f"negative{ending}",
+            "all weights negative: the range reaches up to 0",
+            -positive,
+            "AFF-010",
+            *core,
+            *extra,
+            symmetric=symmetric,
+        )
     ragged = x.copy()
     ragged[:, 12:] = np.abs(ragged[:, 12:]) + 3
-    yield parameters_case("ragged-positive", "a short last group of one sign", ragged, "AFF-090",
-                          "AFF-010", *core, group_size=12)  # fmt: skip
+    yield parameters_case(
+        "ragged-positive",
+        "a short last group of one sign",
+        ragged,
+        "AFF-090",
+        "AFF-010",
+        *core,
+        group_size=12,
+    )
     zeros = x.copy()
     zeros[1] = 0
     zeros[2, :8] = 0
     zeros = alternating(zeros)
-    yield parameters_case("zero-groups", "groups of zeros: range −1 … 1, whose zero-point is a near-tie",
-                          zeros, "AFF-020", *core, group_size=8)  # fmt: skip
-    yield parameters_case("zero-groups-symmetric", "groups of zeros, symmetric", zeros, "AFF-020",
-                          "AFF-030", *core, group_size=8, symmetric=True)  # fmt: skip
-    constant = np.repeat(np.float32([[0.75], [-2.0], [1e-6], [3e6]]), 16, axis=1)
-    yield parameters_case("constant", "constant rows: not degenerate, the range reaches to 0", constant,
-                          "AFF-010", *core)  # fmt: skip
+    yield parameters_case(
+        "zero-groups",
+        "groups of zeros: range −1 … 1, whose zero-point is a near-tie",
+        zeros,
+        "AFF-020",
+        *core,
+        group_size=8,
+    )
+    yield parameters_case(
+        "zero-groups-symmetric",
+        "groups of zeros, symmetric",
+        zeros,
+        "AFF-020",
+        "AFF-030",
+        *core,
+        group_size=8,
+        symmetric=True,
+    )
+    constant = np.repeat(single([[0.75], [-2.0], [1e-6], [3e6]]), 16, axis=1)
+    yield parameters_case(
+        "constant",
+        "constant rows: not degenerate, the range reaches to 0",
+        constant,
+        "AFF-010",
+        *core,
+    )
     outlier = x / 4096
     outlier[:, 5] = [1e6, -1e6, 3e38, -3e38]
     yield parameters_case("outliers", "one huge weight per row", outlier, *core)
-    wide = np.float32([[3.4e38, -3.4e38, 0, 1], [1e38, -3e38, 2, 3]])
+    wide = single([[3.4e38, -3.4e38, 0, 1], [1e38, -3e38, 2, 3]])
     yield parameters_case("overflow", "hi − lo exceeds float32, the scale does not", wide, *core)
     tiny = (dyadic(401, (2, 4), 4000, 0) * 2.0**-140).astype(np.float32)
     yield parameters_case("floor", "subnormal weights: the scale stops at 2^-126", tiny, "AFF-050")
-    yield parameters_case("float64", "float64 weights: the scale is float32 still",
-                          dyadic(402, (4, 16), 2**40, 45), *core)  # fmt: skip
+    yield parameters_case(
+        "float64",
+        "float64 weights: the scale is float32 still",
+        dyadic(402, (4, 16), 2**40, 45),
+        *core,
+    )
 
 
 def _code_cases() -> Iterator[Case]:
@@ -193,29 +285,59 @@ def _code_cases() -> Iterator[Case]:
             weights = np.stack([ties, ties + np.float32(s) / 4])
             scale = np.full((2, 1), s, np.float32)
             zero = np.full((2, 1), z, np.uint8)
-            yield quantize_case(f"ties-scale-{name}-zero-{z}",
-                                f"exact ties across all codes, scale {s:g}, zero-point {z}",
-                                weights, scale, zero, one_group, "AFF-070")  # fmt: skip
+            yield quantize_case(
+                f"ties-scale-{name}-zero-{z}",
+                f"exact ties across all codes, scale {s:g}, zero-point {z}",
+                weights,
+                scale,
+                zero,
+                one_group,
+                "AFF-070",
+            )
     for bits in (2, 3, 4, 8):
         maxq = 2**bits - 1
         weights = dyadic(420 + bits, (4, 16), 4000, 9).astype(np.float32)
         scale = dyadic(430 + bits, (4, 3), 400, 12).astype(np.float32)
         scale = np.abs(scale) + np.float32(16 / maxq)
         zero = np.array(integers(440 + bits, 12, 0, maxq), np.uint8).reshape(4, 3)
-        yield quantize_case(f"codes-{bits}bit", f"{bits} bits, ragged groups, clips at both ends",
-                            weights, scale, zero, group_index(16, 6), "AFF-070", "AFF-100",
-                            "AFF-120", bits=bits)  # fmt: skip
+        yield quantize_case(
+            f"codes-{bits}bit",
+            f"{bits} bits, ragged groups, clips at both ends",
+            weights,
+            scale,
+            zero,
+            group_index(16, 6),
+            "AFF-070",
+            "AFF-100",
+            "AFF-120",
+            bits=bits,
+        )
     shuffled = np.array([2, 0, 1, 1, 0, 2, 2, 0, 1, 0, 2, 1, 1, 0, 2, 0], np.int32)
     weights = dyadic(450, (4, 16), 4000, 9).astype(np.float32)
-    scale = np.float32([[0.5, 1.5, 0.7]] * 4)
-    zero = np.uint8([[0, 7, 15]] * 4)
-    yield quantize_case("codes-shuffled-groups", "group index in any order", weights, scale, zero,
-                        shuffled, "AFF-100", "AFF-070")  # fmt: skip
-    near = np.float32([1.5, 2.5, 3.5, 4.5]) * np.float32(0.1)
+    scale = single([[0.5, 1.5, 0.7]] * 4)
+    zero = small([[0, 7, 15]] * 4)
+    yield quantize_case(
+        "codes-shuffled-groups",
+        "group index in any order",
+        weights,
+        scale,
+        zero,
+        shuffled,
+        "AFF-100",
+        "AFF-070",
+    )
+    near = single([1.5, 2.5, 3.5, 4.5]) * np.float32(0.1)
     below, above = np.nextafter(near, np.float32(0)), np.nextafter(near, np.float32(9))
     weights = np.concatenate([near, below, above, -near])[None]
-    yield quantize_case("codes-near-ties", "neighbours of ties at a scale that is not dyadic", weights,
-                        np.float32([[0.1]]), np.uint8([[7]]), one_group, "AFF-070")  # fmt: skip
+    yield quantize_case(
+        "codes-near-ties",
+        "neighbours of ties at a scale that is not dyadic",
+        weights,
+        single([[0.1]]),
+        small([[7]]),
+        one_group,
+        "AFF-070",
+    )
 
 
 def _dequantize_cases() -> Iterator[Case]:
@@ -234,8 +356,12 @@ def _dequantize_cases() -> Iterator[Case]:
             for i in range(2)
         ]
         yield Case(
-            f"aff-dequantize-{bits}bit", "aff", f"codes back to weights, {bits} bits",
-            "affine_dequantize", ("AFF-080", "AFF-100"), {},
+            f"aff-dequantize-{bits}bit",
+            "aff",
+            f"codes back to weights, {bits} bits",
+            "affine_dequantize",
+            ("AFF-080", "AFF-100"),
+            {},
             {"codes": codes, "scale": scale, "zero_point": zero, "g_idx": groups},
             {"outputs": {"values": floats(values, "float32")}},
-        )  # fmt: skip
+        )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantref.arrays import Array
 from quantref.vectors import Case, dtype_of
 
 U32, U64 = Fraction(1, 2**24), Fraction(1, 2**53)
@@ -52,7 +53,17 @@ def dyadic(seed: int, shape: tuple[int, ...], spread: int, bits: int) -> NDArray
     return np.array([float(v) for v in values]).reshape(shape)
 
 
-def alternating(weights: NDArray) -> NDArray:
+def single(values: Any) -> NDArray[np.float32]:
+    """Return nested numbers as a float32 array."""
+    return np.array(values, dtype=np.float32)
+
+
+def small(values: Any) -> NDArray[np.uint8]:
+    """Return nested integers as a uint8 array."""
+    return np.array(values, dtype=np.uint8)
+
+
+def alternating(weights: Array) -> Array:
     """Return weights of the same magnitudes, columns of alternating sign.
 
     Examples
@@ -61,10 +72,10 @@ def alternating(weights: NDArray) -> NDArray:
     array([[ 1., -2.,  3.]], dtype=float32)
     """
     signs = np.where(np.arange(weights.shape[1]) % 2, -1, 1).astype(weights.dtype)
-    return np.abs(weights) * signs
+    return np.asarray(np.abs(weights) * signs)
 
 
-def floats(nested: Any, dtype: str) -> NDArray:
+def floats(nested: Any, dtype: str) -> Array:
     """Return nested fractions as an array; each must be a number of that dtype."""
     return np.array(_to_float(nested), dtype=np.float64).astype(dtype_of(dtype))
 
@@ -75,16 +86,15 @@ def _to_float(nested: Any) -> Any:
     return float(nested)
 
 
-def exact_list(array: NDArray) -> Any:
+def exact_list(array: Array) -> Any:
     """Return an array of floats as nested lists of Python floats (exact for every float dtype)."""
     return array.astype(np.float64).tolist()
 
 
 def shortened(nested: Any) -> NDArray[np.float64]:
     """Return margins as floats of four significant digits."""
-    return np.vectorize(lambda v: float(f"{float(v):.3e}"), otypes=[float])(
-        np.array(nested, dtype=object)
-    )
+    short = np.vectorize(lambda v: float(f"{float(v):.3e}"), otypes=[float])
+    return np.asarray(short(np.array(nested, dtype=object)))
 
 
 def refused(

@@ -11,20 +11,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref import exact
+from quantref.arrays import Array
 from quantref.bounds import Bounds, for_exact
-from quantref.corpus.draw import ULP32, alternating, dyadic, exact_list, floats, refused, shortened
+from quantref.corpus.draw import (
+    ULP32,
+    alternating,
+    dyadic,
+    exact_list,
+    floats,
+    refused,
+    shortened,
+    single,
+)
 from quantref.corpus.hessian import exact_hessian, tokens
 from quantref.vectors import Case
 
 FULL: dict[str, Any] = {
-    "bits": 4, "symmetric": False, "per_channel": True, "group_size": -1,
-    "activation_order": False, "damping": 0.015625, "block_size": 128,
-}  # fmt: skip
+    "bits": 4,
+    "symmetric": False,
+    "per_channel": True,
+    "group_size": -1,
+    "activation_order": False,
+    "damping": 0.015625,
+    "block_size": 128,
+}
 CORE = ("GPTQ-060", "GPTQ-070", "GPTQ-080", "GPTQ-090", "GPTQ-030")
 
 
 def gptq_case(
-    identity: str, title: str, weights: NDArray, hessian: NDArray, *requirements: str, **changes: Any
+    identity: str, title: str, weights: Array, hessian: Array, *requirements: str, **changes: Any
 ) -> Case:
     """Return the case of a whole problem; expected values are exact."""
     parameters = {**FULL, **changes}
@@ -61,9 +76,16 @@ def gptq_case(
         ),
     }
     return Case(
-        f"gptq-{identity}", "gptq", title, "gptq_quantize", requirements, parameters,
-        {"weights": weights, "hessian": hessian}, {"outputs": outputs}, judging,
-    )  # fmt: skip
+        f"gptq-{identity}",
+        "gptq",
+        title,
+        "gptq_quantize",
+        requirements,
+        parameters,
+        {"weights": weights, "hessian": hessian},
+        {"outputs": outputs},
+        judging,
+    )
 
 
 def _rounded_up(value: float) -> float:
@@ -75,7 +97,7 @@ def _rounded_up(value: float) -> float:
 
 
 def _required(
-    answer: exact.ExactGPTQ, weights: NDArray, bounds: Bounds, u: float, parameters: dict[str, Any]
+    answer: exact.ExactGPTQ, weights: Array, bounds: Bounds, u: float, parameters: dict[str, Any]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Return which codes arithmetic of unit roundoff u must reproduce, and bounds on scales.
 
@@ -88,8 +110,10 @@ def _required(
     target = bounds.target(u)
     required = np.zeros((n_out, n_in), np.uint8)
     scale_bound = np.zeros((n_out, len(answer.scale[0])))
-    unit = [[abs(float(answer.factor.unit(k, j))) if k < j else 0.0 for j in range(n_in)]
-            for k in range(n_in)]  # fmt: skip
+    unit = [
+        [abs(float(answer.factor.unit(k, j))) if k < j else 0.0 for j in range(n_in)]
+        for k in range(n_in)
+    ]
     errors = _base_errors(answer, bounds, target, parameters)
     for i in range(n_out):
         sure, drift = True, [0.0] * n_in
@@ -122,9 +146,9 @@ def _is_power_of_two(scale: float) -> bool:
 
 
 def _base_errors(
-    answer: exact.ExactGPTQ, bounds: Bounds, target: NDArray, parameters: dict[str, Any]
+    answer: exact.ExactGPTQ, bounds: Bounds, target: Array, parameters: dict[str, Any]
 ) -> list[list[float]]:
-    """Return the bound on the ends of each group's range, per row and group; 0 in the first block."""
+    """Return the bound on the ends of each group's range (0 in the first block)."""
     n_in, block = len(answer.order), parameters["block_size"]
     size = n_in if parameters["group_size"] == -1 else parameters["group_size"]
     inverse = bounds.inverse.tolist()
@@ -145,7 +169,7 @@ def _base_errors(
     return errors
 
 
-def problem(seed: int, n_out: int, n_in: int, count: int = 64) -> tuple[NDArray, NDArray]:
+def problem(seed: int, n_out: int, n_in: int, count: int = 64) -> tuple[Array, Array]:
     """Return weights (n_out, n_in) float32 and the Hessian (n_in, n_in) of correlated tokens."""
     weights = dyadic(seed, (n_out, n_in), 2000, 10).astype(np.float32)
     hessian = floats(exact_hessian(tokens(seed + 1, count, n_in)), "float64")
@@ -168,11 +192,25 @@ def _plain_cases() -> Iterator[Case]:
     for bits in (2, 3, 4, 8):
         for symmetric in (False, True):
             kind = "symmetric" if symmetric else "asymmetric"
-            yield gptq_case(f"{bits}bit-{kind}", f"{bits} bits, {kind}, one group", W, H, *CORE,
-                            bits=bits, symmetric=symmetric)  # fmt: skip
+            yield gptq_case(
+                f"{bits}bit-{kind}",
+                f"{bits} bits, {kind}, one group",
+                W,
+                H,
+                *CORE,
+                bits=bits,
+                symmetric=symmetric,
+            )
     for bits in (2, 4, 8):
-        yield gptq_case(f"{bits}bit-per-tensor", f"{bits} bits, all rows share one range", W, H, *CORE,
-                        bits=bits, per_channel=False)  # fmt: skip
+        yield gptq_case(
+            f"{bits}bit-per-tensor",
+            f"{bits} bits, all rows share one range",
+            W,
+            H,
+            *CORE,
+            bits=bits,
+            per_channel=False,
+        )
     yield gptq_case("damping-none", "no damping", W, H, *CORE, damping=0.0)
     yield gptq_case("damping-default", "damping 0.01", W, H, *CORE, damping=0.01)
     yield gptq_case("damping-one", "damping 1", W, H, *CORE, damping=1.0)
@@ -184,73 +222,213 @@ def _group_cases() -> Iterator[Case]:
     W, H = problem(610, 4, 24)
     W = alternating(W)
     groups = ("GPTQ-050", *CORE)
-    for size, name in ((8, "equal to the block"), (4, "smaller than the block"),
-                       (12, "across blocks"), (16, "larger than the block, ragged"),
-                       (24, "all columns"), (100, "larger than n_in"), (5, "ragged, across blocks"),
-                       (1, "of one column")):  # fmt: skip
-        yield gptq_case(f"group-{size}-block-8", f"groups {name}: {size} of 24 columns, block 8", W, H,
-                        *groups, group_size=size, block_size=8)  # fmt: skip
-    yield gptq_case("whole-block-8", "one group over three blocks: parameters taken once", W, H,
-                    "GPTQ-040", *CORE, block_size=8)  # fmt: skip
-    yield gptq_case("group-8-block-128", "groups within one block: ranges of the original weights", W,
-                    H, *groups, group_size=8)  # fmt: skip
-    yield gptq_case("group-8-symmetric", "symmetric groups, block 8", W, H, *groups, group_size=8,
-                    block_size=8, symmetric=True, bits=3)  # fmt: skip
-    yield gptq_case("group-12-per-tensor", "groups across blocks, rows share ranges", W, H, *groups,
-                    group_size=12, block_size=8, per_channel=False)  # fmt: skip
+    for size, name in (
+        (8, "equal to the block"),
+        (4, "smaller than the block"),
+        (12, "across blocks"),
+        (16, "larger than the block, ragged"),
+        (24, "all columns"),
+        (100, "larger than n_in"),
+        (5, "ragged, across blocks"),
+        (1, "of one column"),
+    ):
+        yield gptq_case(
+            f"group-{size}-block-8",
+            f"groups {name}: {size} of 24 columns, block 8",
+            W,
+            H,
+            *groups,
+            group_size=size,
+            block_size=8,
+        )
+    yield gptq_case(
+        "whole-block-8",
+        "one group over three blocks: parameters taken once",
+        W,
+        H,
+        "GPTQ-040",
+        *CORE,
+        block_size=8,
+    )
+    yield gptq_case(
+        "group-8-block-128",
+        "groups within one block: ranges of the original weights",
+        W,
+        H,
+        *groups,
+        group_size=8,
+    )
+    yield gptq_case(
+        "group-8-symmetric",
+        "symmetric groups, block 8",
+        W,
+        H,
+        *groups,
+        group_size=8,
+        block_size=8,
+        symmetric=True,
+        bits=3,
+    )
+    yield gptq_case(
+        "group-12-per-tensor",
+        "groups across blocks, rows share ranges",
+        W,
+        H,
+        *groups,
+        group_size=12,
+        block_size=8,
+        per_channel=False,
+    )
     for bits in (2, 3, 8):
-        yield gptq_case(f"group-8-{bits}bit", f"groups of 8, {bits} bits, block 8", W, H, *groups,
-                        group_size=8, block_size=8, bits=bits)  # fmt: skip
+        yield gptq_case(
+            f"group-8-{bits}bit",
+            f"groups of 8, {bits} bits, block 8",
+            W,
+            H,
+            *groups,
+            group_size=8,
+            block_size=8,
+            bits=bits,
+        )
 
 
 def _order_cases() -> Iterator[Case]:
     ordered = ("GPTQ-020", *CORE)
     W, H = problem(620, 4, 16)
     yield gptq_case("order", "activation order, one group", W, H, *ordered, activation_order=True)
-    yield gptq_case("order-groups", "activation order: groups of the ordered columns", W, H, *ordered,
-                    activation_order=True, group_size=4)  # fmt: skip
-    yield gptq_case("order-ragged", "activation order, ragged groups, block 8", W, H, *ordered,
-                    activation_order=True, group_size=6, block_size=8)  # fmt: skip
-    yield gptq_case("order-symmetric", "activation order, symmetric, 3 bits", W, H, *ordered,
-                    activation_order=True, symmetric=True, bits=3)  # fmt: skip
+    yield gptq_case(
+        "order-groups",
+        "activation order: groups of the ordered columns",
+        W,
+        H,
+        *ordered,
+        activation_order=True,
+        group_size=4,
+    )
+    yield gptq_case(
+        "order-ragged",
+        "activation order, ragged groups, block 8",
+        W,
+        H,
+        *ordered,
+        activation_order=True,
+        group_size=6,
+        block_size=8,
+    )
+    yield gptq_case(
+        "order-symmetric",
+        "activation order, symmetric, 3 bits",
+        W,
+        H,
+        *ordered,
+        activation_order=True,
+        symmetric=True,
+        bits=3,
+    )
     tied = H.copy()
     mean = float(np.diagonal(tied).mean())
     tied[np.diag_indices(16)] = [mean * 2, mean * 4] * 8
-    yield gptq_case("order-ties", "tied metrics: ascending index decides the groups", W, tied, *ordered,
-                    activation_order=True, group_size=4, damping=1.0)  # fmt: skip
+    yield gptq_case(
+        "order-ties",
+        "tied metrics: ascending index decides the groups",
+        W,
+        tied,
+        *ordered,
+        activation_order=True,
+        group_size=4,
+        damping=1.0,
+    )
     near = np.diag([1.0 + (k % 4) * 2.0**-40 for k in range(16)])
-    yield gptq_case("order-near-ties", "metrics that differ by less than float32 sees", W, near,
-                    "GPTQ-020", "GPTQ-070", "GPTQ-090", activation_order=True, group_size=4)  # fmt: skip
+    yield gptq_case(
+        "order-near-ties",
+        "metrics that differ by less than float32 sees",
+        W,
+        near,
+        "GPTQ-020",
+        "GPTQ-070",
+        "GPTQ-090",
+        activation_order=True,
+        group_size=4,
+    )
 
 
 def _isolated_cases() -> Iterator[Case]:
     """Yield cases with a diagonal Hessian, where nothing propagates: one rule at a time."""
     identity = np.eye(16)
-    zero = np.float32([k - 7.5 for k in range(16)])  # lo + hi = 0
+    zero = single([k - 7.5 for k in range(16)])  # lo + hi = 0
     rows = np.stack([zero, -zero, zero + np.float32(0.5), zero - np.float32(0.5)])
-    yield gptq_case("ties", "exact ties at both parities: scale 1, zero-points around 7 and 8", rows,
-                    identity, "GPTQ-070", "GPTQ-080", damping=0.0)  # fmt: skip
-    odd = np.float32([-7, 8, -6.5, -5.5, -4.5, -3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5])
-    yield gptq_case("ties-odd-zero", "exact ties beside an odd zero-point", np.stack([odd, odd * 2]),
-                    identity, "GPTQ-070", "GPTQ-080", damping=0.0)  # fmt: skip
+    yield gptq_case(
+        "ties",
+        "exact ties at both parities: scale 1, zero-points around 7 and 8",
+        rows,
+        identity,
+        "GPTQ-070",
+        "GPTQ-080",
+        damping=0.0,
+    )
+    odd = single(
+        [-7, 8, -6.5, -5.5, -4.5, -3.5, -2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5]
+    )
+    yield gptq_case(
+        "ties-odd-zero",
+        "exact ties beside an odd zero-point",
+        np.stack([odd, odd * 2]),
+        identity,
+        "GPTQ-070",
+        "GPTQ-080",
+        damping=0.0,
+    )
     W, _ = problem(630, 4, 16)
     dead = np.diag([0.0 if k in (3, 9) else 1.0 for k in range(16)])
     wide = W.copy()
     wide[:, 3], wide[:, 9] = 40.0, -40.0
-    yield gptq_case("dead", "dead columns: weights 0 before ranges are taken", wide, dead, "GPTQ-010",
-                    "GPTQ-070", "GPTQ-080")  # fmt: skip
-    yield gptq_case("dead-all", "every column dead: codes of zero", wide, np.zeros((16, 16)),
-                    "GPTQ-010", "GPTQ-080")  # fmt: skip
-    yield gptq_case("dead-group", "a whole group dead", wide,
-                    np.diag([0.0 if k < 4 else 1.0 for k in range(16)]), "GPTQ-010", "GPTQ-080",
-                    group_size=4)  # fmt: skip
-    yield gptq_case("positive", "rows of one sign: the range reaches to 0", np.abs(W) + np.float32(0.5),
-                    identity, "GPTQ-030", "GPTQ-070")  # fmt: skip
-    yield gptq_case("positive-symmetric", "rows of one sign, symmetric",
-                    np.abs(W) + np.float32(0.5), identity, "GPTQ-030", "GPTQ-070", symmetric=True)  # fmt: skip
-    constant = np.repeat(np.float32([[0.0], [0.75], [-2.0], [3.0]]), 16, axis=1)
-    yield gptq_case("constant", "constant rows, one of zeros", constant, identity, "GPTQ-030",
-                    "GPTQ-070")  # fmt: skip
+    yield gptq_case(
+        "dead",
+        "dead columns: weights 0 before ranges are taken",
+        wide,
+        dead,
+        "GPTQ-010",
+        "GPTQ-070",
+        "GPTQ-080",
+    )
+    yield gptq_case(
+        "dead-all",
+        "every column dead: codes of zero",
+        wide,
+        np.zeros((16, 16)),
+        "GPTQ-010",
+        "GPTQ-080",
+    )
+    yield gptq_case(
+        "dead-group",
+        "a whole group dead",
+        wide,
+        np.diag([0.0 if k < 4 else 1.0 for k in range(16)]),
+        "GPTQ-010",
+        "GPTQ-080",
+        group_size=4,
+    )
+    yield gptq_case(
+        "positive",
+        "rows of one sign: the range reaches to 0",
+        np.abs(W) + np.float32(0.5),
+        identity,
+        "GPTQ-030",
+        "GPTQ-070",
+    )
+    yield gptq_case(
+        "positive-symmetric",
+        "rows of one sign, symmetric",
+        np.abs(W) + np.float32(0.5),
+        identity,
+        "GPTQ-030",
+        "GPTQ-070",
+        symmetric=True,
+    )
+    constant = np.repeat(single([[0.0], [0.75], [-2.0], [3.0]]), 16, axis=1)
+    yield gptq_case(
+        "constant", "constant rows, one of zeros", constant, identity, "GPTQ-030", "GPTQ-070"
+    )
 
 
 def _hard_cases() -> Iterator[Case]:
@@ -265,40 +443,95 @@ def _hard_cases() -> Iterator[Case]:
     wide = W.copy()
     wide[:, [2, 11]] = 30.0
     dead = floats(exact_hessian(x), "float64")
-    yield gptq_case("dead-correlated", "dead columns among correlated ones", wide, dead, "GPTQ-010",
-                    *CORE)  # fmt: skip
-    yield gptq_case("dead-order", "dead columns, activation order, groups", wide, dead, "GPTQ-010",
-                    "GPTQ-020", *CORE, activation_order=True, group_size=4)  # fmt: skip
+    yield gptq_case(
+        "dead-correlated", "dead columns among correlated ones", wide, dead, "GPTQ-010", *CORE
+    )
+    yield gptq_case(
+        "dead-order",
+        "dead columns, activation order, groups",
+        wide,
+        dead,
+        "GPTQ-010",
+        "GPTQ-020",
+        *CORE,
+        activation_order=True,
+        group_size=4,
+    )
     few = floats(exact_hessian(tokens(644, 4, 16)), "float64")
-    yield gptq_case("near-singular", "4 tokens for 16 features: only damping makes it definite", W, few,
-                    *CORE)  # fmt: skip
+    yield gptq_case(
+        "near-singular", "4 tokens for 16 features: only damping makes it definite", W, few, *CORE
+    )
     double = tokens(646, 64, 16)
     double[:, 8:] = double[:, :8]
-    yield gptq_case("duplicated", "every column twice", W, floats(exact_hessian(double), "float64"),
-                    *CORE)  # fmt: skip
-    yield gptq_case("weak", "activations of very different size", W,
-                    floats(exact_hessian(tokens(648, 64, 16) * np.float32(2.0) ** -np.arange(16)),
-                           "float64"), *CORE)  # fmt: skip
+    yield gptq_case(
+        "duplicated", "every column twice", W, floats(exact_hessian(double), "float64"), *CORE
+    )
+    yield gptq_case(
+        "weak",
+        "activations of very different size",
+        W,
+        floats(exact_hessian(tokens(648, 64, 16) * np.float32(2.0) ** -np.arange(16)), "float64"),
+        *CORE,
+    )
     for name in ("float16", "float64"):
-        yield gptq_case(f"weights-{name}", f"{name} weights, feedback in at least float32",
-                        W.astype(name), H, "GPTQ-100", *CORE)  # fmt: skip
+        yield gptq_case(
+            f"weights-{name}",
+            f"{name} weights, feedback in at least float32",
+            W.astype(name),
+            H,
+            "GPTQ-100",
+            *CORE,
+        )
 
 
 def _large_cases() -> Iterator[Case]:
     W, H = problem(660, 4, 40)
     yield gptq_case("40-block-16", "40 columns, ragged last block", W, H, *CORE, block_size=16)
-    yield gptq_case("40-group-16", "40 columns, ragged groups and blocks of 16", W, H, "GPTQ-050",
-                    *CORE, block_size=16, group_size=16, activation_order=True)  # fmt: skip
+    yield gptq_case(
+        "40-group-16",
+        "40 columns, ragged groups and blocks of 16",
+        W,
+        H,
+        "GPTQ-050",
+        *CORE,
+        block_size=16,
+        group_size=16,
+        activation_order=True,
+    )
     W, H = problem(662, 4, 160, 128)
-    yield gptq_case("160-whole", "160 columns, two blocks of the default size, one group", W, H,
-                    "GPTQ-040", *CORE)  # fmt: skip
-    yield gptq_case("160-group-32", "160 columns, groups of 32", W, H, "GPTQ-050", *CORE,
-                    group_size=32)  # fmt: skip
-    yield gptq_case("160-group-128-order", "160 columns, groups of 128, activation order, 3 bits", W,
-                    H, "GPTQ-020", "GPTQ-050", *CORE, group_size=128, activation_order=True,
-                    bits=3)  # fmt: skip
-    yield gptq_case("160-group-48-symmetric", "160 columns, groups of 48 across the blocks, symmetric",
-                    W, H, "GPTQ-050", *CORE, group_size=48, symmetric=True)  # fmt: skip
+    yield gptq_case(
+        "160-whole",
+        "160 columns, two blocks of the default size, one group",
+        W,
+        H,
+        "GPTQ-040",
+        *CORE,
+    )
+    yield gptq_case(
+        "160-group-32", "160 columns, groups of 32", W, H, "GPTQ-050", *CORE, group_size=32
+    )
+    yield gptq_case(
+        "160-group-128-order",
+        "160 columns, groups of 128, activation order, 3 bits",
+        W,
+        H,
+        "GPTQ-020",
+        "GPTQ-050",
+        *CORE,
+        group_size=128,
+        activation_order=True,
+        bits=3,
+    )
+    yield gptq_case(
+        "160-group-48-symmetric",
+        "160 columns, groups of 48 across the blocks, symmetric",
+        W,
+        H,
+        "GPTQ-050",
+        *CORE,
+        group_size=48,
+        symmetric=True,
+    )
 
 
 def _refused_cases() -> Iterator[Case]:
@@ -319,9 +552,24 @@ def _refused_cases() -> Iterator[Case]:
         ("bits", "5 bits", "ConfigError", W, H, {"bits": 5}),
         ("group", "groups of 0 columns", "ConfigError", W, H, {"group_size": 0}),
         ("damping", "damping of 2", "ConfigError", W, H, {"damping": 2.0}),
-    ):  # fmt: skip
-        yield refused("gptq", f"gptq-refuse-{name}", title, "gptq_quantize", "GPTQ-110", error,
-                      {**FULL, **changes}, {"weights": weights, "hessian": hessian})  # fmt: skip
-    yield refused("gptq", "gptq-refuse-singular", "a singular Hessian without damping",
-                  "gptq_quantize", "GPTQ-120", "NotPositiveDefiniteError", {**FULL, "damping": 0.0},
-                  {"weights": W, "hessian": singular})  # fmt: skip
+    ):
+        yield refused(
+            "gptq",
+            f"gptq-refuse-{name}",
+            title,
+            "gptq_quantize",
+            "GPTQ-110",
+            error,
+            {**FULL, **changes},
+            {"weights": weights, "hessian": hessian},
+        )
+    yield refused(
+        "gptq",
+        "gptq-refuse-singular",
+        "a singular Hessian without damping",
+        "gptq_quantize",
+        "GPTQ-120",
+        "NotPositiveDefiniteError",
+        {**FULL, "damping": 0.0},
+        {"weights": W, "hessian": singular},
+    )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref import exact
+from quantref.arrays import Array
 from quantref.corpus.draw import dyadic, exact_list, floats, refused
 from quantref.vectors import Case
 
@@ -22,12 +23,12 @@ def tokens(seed: int, count: int, n_in: int) -> NDArray[np.float32]:
     return x.astype(np.float32)
 
 
-def exact_hessian(x: NDArray) -> list[list[Fraction]]:
+def exact_hessian(x: Array) -> list[list[Fraction]]:
     """Return (2 / N) Σ x xᵀ of tokens (N, n_in), exact."""
     return exact.hessian_of(exact.fractions_of(exact_list(x)))
 
 
-def sum_case(identity: str, title: str, batches: list[NDArray], *requirements: str) -> Case:
+def sum_case(identity: str, title: str, batches: list[Array], *requirements: str) -> Case:
     """Return the case of a Hessian of several batches."""
     n_in = batches[0].shape[-1]
     x = np.concatenate([b.reshape(-1, n_in).astype(np.float64) for b in batches])
@@ -39,13 +40,20 @@ def sum_case(identity: str, title: str, batches: list[NDArray], *requirements: s
         "absolute": floats(absolute, "float64"),
     }
     return Case(
-        f"hes-{identity}", "hes", title, "hessian", requirements, {}, {"batches": batches},
-        {"outputs": {"hessian": floats(H, "float64")}}, judging,
-    )  # fmt: skip
+        f"hes-{identity}",
+        "hes",
+        title,
+        "hessian",
+        requirements,
+        {},
+        {"batches": batches},
+        {"outputs": {"hessian": floats(H, "float64")}},
+        judging,
+    )
 
 
 def prepare_case(
-    identity: str, title: str, hessian: NDArray, damping: float, ordered: bool, *requirements: str
+    identity: str, title: str, hessian: Array, damping: float, ordered: bool, *requirements: str
 ) -> Case:
     """Return the case of dead columns, damping and order."""
     H = exact.fractions_of(exact_list(hessian))
@@ -56,24 +64,37 @@ def prepare_case(
         "order": np.array(order, np.int32),
     }
     return Case(
-        f"hes-{identity}", "hes", title, "prepare_hessian", requirements,
-        {"damping": damping, "activation_order": ordered}, {"hessian": hessian},
+        f"hes-{identity}",
+        "hes",
+        title,
+        "prepare_hessian",
+        requirements,
+        {"damping": damping, "activation_order": ordered},
+        {"hessian": hessian},
         {"outputs": outputs},
-    )  # fmt: skip
+    )
 
 
-def factor_case(identity: str, title: str, hessian: NDArray) -> Case:
+def factor_case(identity: str, title: str, hessian: Array) -> Case:
     """Return the case of a reversed Cholesky factor, each element rounded from exact parts."""
     factor = exact.ldl(exact.fractions_of(exact_list(hessian)))
     n = len(hessian)
     roots = [math.sqrt(float(p)) for p in factor.pivots]
-    R = [[float(factor.unit(k, j)) * roots[j] if k <= j else 0.0 for j in range(n)] for k in range(n)]
+    R = [
+        [float(factor.unit(k, j)) * roots[j] if k <= j else 0.0 for j in range(n)] for k in range(n)
+    ]
     for j in range(n):
         R[j][j] = roots[j]
     return Case(
-        f"hes-{identity}", "hes", title, "factor", ("HES-070",), {}, {"hessian": hessian},
+        f"hes-{identity}",
+        "hes",
+        title,
+        "factor",
+        ("HES-070",),
+        {},
+        {"hessian": hessian},
         {"outputs": {"factor": np.array(R)}},
-    )  # fmt: skip
+    )
 
 
 def hes_cases() -> Iterator[Case]:
@@ -82,14 +103,31 @@ def hes_cases() -> Iterator[Case]:
     x = tokens(500, 32, 8)
     yield sum_case("one-batch", "32 tokens at once", [x], *value)
     yield sum_case("split", "the same tokens in two batches", [x[:16], x[16:]], "HES-030", *value)
-    yield sum_case("split-uneven", "the same tokens in uneven batches", [x[:1], x[1:16], x[16:]],
-                   "HES-030", *value)  # fmt: skip
-    yield sum_case("rank-3", "the same tokens as (batch, sequence, feature)", [x.reshape(4, 8, 8)],
-                   "HES-020", *value)  # fmt: skip
-    yield sum_case("rank-4", "the same tokens as rank 4", [x.reshape(2, 2, 8, 8)], "HES-020",
-                   *value)  # fmt: skip
-    yield sum_case("rank-mixed", "batches of ranks 2 and 3", [x[:16], x[16:].reshape(2, 8, 8)],
-                   "HES-020", "HES-030", *value)  # fmt: skip
+    yield sum_case(
+        "split-uneven",
+        "the same tokens in uneven batches",
+        [x[:1], x[1:16], x[16:]],
+        "HES-030",
+        *value,
+    )
+    yield sum_case(
+        "rank-3",
+        "the same tokens as (batch, sequence, feature)",
+        [x.reshape(4, 8, 8)],
+        "HES-020",
+        *value,
+    )
+    yield sum_case(
+        "rank-4", "the same tokens as rank 4", [x.reshape(2, 2, 8, 8)], "HES-020", *value
+    )
+    yield sum_case(
+        "rank-mixed",
+        "batches of ranks 2 and 3",
+        [x[:16], x[16:].reshape(2, 8, 8)],
+        "HES-020",
+        "HES-030",
+        *value,
+    )
     yield sum_case("one-token", "a single token", [x[:1]], *value)
     dead = x.copy()
     dead[:, [2, 5]] = 0
@@ -98,8 +136,9 @@ def hes_cases() -> Iterator[Case]:
     yield sum_case("large", "activations of 10¹²", [large], *value)
     rough = dyadic(501, (32, 8), 2**22, 21).astype(np.float32)
     yield sum_case("rough", "full float32 significands", [rough], *value)
-    yield sum_case("float16", "float16 activations, summed in at least float32",
-                   [x.astype(np.float16)], *value)  # fmt: skip
+    yield sum_case(
+        "float16", "float16 activations, summed in at least float32", [x.astype(np.float16)], *value
+    )
 
     H = floats(exact_hessian(x), "float64")
     Hd = floats(exact_hessian(dead), "float64")
@@ -110,14 +149,26 @@ def hes_cases() -> Iterator[Case]:
         ("damping", "damping 1/64 of the mean diagonal", H, 1 / 64, False, ("HES-050",)),
         ("damping-default", "damping 0.01", H, 0.01, False, ("HES-050",)),
         ("damping-one", "damping 1", H, 1.0, False, ("HES-050",)),
-        ("mend-dead", "dead columns get a diagonal of 1 before the mean is taken", Hd, 1 / 64, False,
-         ("HES-040", "HES-050")),
+        (
+            "mend-dead",
+            "dead columns get a diagonal of 1 before the mean is taken",
+            Hd,
+            1 / 64,
+            False,
+            ("HES-040", "HES-050"),
+        ),
         ("order", "descending diagonal", H, 1 / 64, True, ("HES-060",)),
         ("order-ties", "ties by ascending index", tied, 1 / 64, True, ("HES-060",)),
         ("order-dead", "dead columns are ordered as 1", Hd, 1 / 64, True, ("HES-060", "HES-040")),
-        ("order-near-ties", "diagonals that differ by less than float32 sees once damped",
-         np.diag([2.0**-20, 1.0, 2.0**-20 + 2.0**-44, 1.0]), 1.0, True, ("HES-060",)),
-    ):  # fmt: skip
+        (
+            "order-near-ties",
+            "diagonals that differ by less than float32 sees once damped",
+            np.diag([2.0**-20, 1.0, 2.0**-20 + 2.0**-44, 1.0]),
+            1.0,
+            True,
+            ("HES-060",),
+        ),
+    ):
         yield prepare_case(name, title, matrix, damping, ordered, *needs)
 
     yield factor_case("factor", "a well-conditioned factor", H)
@@ -130,7 +181,7 @@ def hes_cases() -> Iterator[Case]:
     yield from _refused_cases(x, H, floats(exact_hessian(duplicated), "float64"))
 
 
-def _refused_cases(x: NDArray, H: NDArray, singular: NDArray) -> Iterator[Case]:
+def _refused_cases(x: Array, H: Array, singular: Array) -> Iterator[Case]:
     bad = x.copy()
     bad[3, 2] = np.nan
     asymmetric, negative, beside = H.copy(), H.copy(), H.copy()
@@ -144,19 +195,41 @@ def _refused_cases(x: NDArray, H: NDArray, singular: NDArray) -> Iterator[Case]:
         ("integers", "integer activations", "DTypeError", [x.astype(np.int32)]),
     ]
     for name, title, error, given in batches:
-        yield refused("hes", f"hes-refuse-{name}", title, "hessian", "HES-090", error, {},
-                      {"batches": given})  # fmt: skip
+        yield refused(
+            "hes", f"hes-refuse-{name}", title, "hessian", "HES-090", error, {}, {"batches": given}
+        )
     for name, title, error, matrix, damping in (
         ("rectangle", "not square", "ShapeError", H[:4], 0.0),
         ("asymmetric", "not symmetric", "NotSymmetricError", asymmetric, 0.0),
         ("negative", "a negative diagonal", "NotPositiveDefiniteError", negative, 0.0),
-        ("beside-dead", "a zero diagonal beside a column that is not zero",
-         "NotPositiveDefiniteError", beside, 0.0),
+        (
+            "beside-dead",
+            "a zero diagonal beside a column that is not zero",
+            "NotPositiveDefiniteError",
+            beside,
+            0.0,
+        ),
         ("damping", "damping of 1.5", "ConfigError", H, 1.5),
-    ):  # fmt: skip
-        yield refused("hes", f"hes-refuse-{name}", title, "prepare_hessian", "HES-090", error,
-                      {"damping": damping, "activation_order": False}, {"hessian": matrix})  # fmt: skip
+    ):
+        yield refused(
+            "hes",
+            f"hes-refuse-{name}",
+            title,
+            "prepare_hessian",
+            "HES-090",
+            error,
+            {"damping": damping, "activation_order": False},
+            {"hessian": matrix},
+        )
     indefinite = singular.copy()
     indefinite[3, 3] -= 0.5
-    yield refused("hes", "hes-refuse-indefinite", "an indefinite matrix has no factor", "factor",
-                  "HES-080", "NotPositiveDefiniteError", {}, {"hessian": indefinite})  # fmt: skip
+    yield refused(
+        "hes",
+        "hes-refuse-indefinite",
+        "an indefinite matrix has no factor",
+        "factor",
+        "HES-080",
+        "NotPositiveDefiniteError",
+        {},
+        {"hessian": indefinite},
+    )
