@@ -22,6 +22,11 @@ from quantref.profile import Profile
 from quantref.vectors import Case
 
 ULP64 = 2.0**-52
+ISOLATED = {
+    "CFG-020", "AFF-010", "AFF-020", "AFF-030", "AFF-050", "AFF-090",
+    "ABS-040", "ABS-050", "ABS-060", "ABS-070",
+}  # fmt: skip
+"""Topics of cases in which nothing else is difficult: whatever fails there, fails for them."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,10 @@ class _Judge:
         self.findings: list[Finding] = []
 
     def blame(self, requirement: str) -> str:
-        """Return the requirement if the case covers it, else the case's first."""
+        """Return whom to blame: a topic that the case isolates, else the requirement if covered."""
         covered = self.case.requirements
+        if covered[0] in ISOLATED:
+            return covered[0]
         return requirement if requirement in covered else covered[0]
 
     def output(self, name: str) -> Array:
@@ -391,15 +398,13 @@ def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[F
 def _of_the_whole(case: Case, findings: list[Finding]) -> list[Finding]:
     """Return findings for what the case covers and no check speaks about.
 
-    Where every check passed, all of it is kept; where one failed, only the case's topic (its first
-    requirement) is blamed, and about the others the case says nothing.
+    Where every check passed, all of it is kept; where one failed, the case says nothing about them.
     """
-    failed = [finding for finding in findings if not finding.passed]
-    message = failed[0].message if failed else "every check of the case passed"
+    if any(not finding.passed for finding in findings):
+        return []
     spoken = {finding.requirement for finding in findings}
-    covered = case.requirements[:1] if failed else case.requirements
     return [
-        Finding(requirement, not failed, message, case.id)
-        for requirement in covered
+        Finding(requirement, True, "every check of the case passed", case.id)
+        for requirement in case.requirements
         if requirement not in spoken
     ]

@@ -167,7 +167,7 @@ def _parameter_cases() -> Iterator[Case]:
             if bits in (5, 6, 7) and symmetric:
                 continue
             name = f"{bits}bit-{'symmetric' if symmetric else 'asymmetric'}"
-            requirements = (*core, "AFF-030") if symmetric else core
+            requirements = ("AFF-030", *core) if symmetric else core
             yield parameters_case(
                 name,
                 f"{bits} bits, per row, symmetric={symmetric}",
@@ -207,18 +207,18 @@ def _parameter_cases() -> Iterator[Case]:
             f"positive{ending}",
             "all weights positive: the range reaches down to 0",
             positive,
+            *extra,
             "AFF-010",
             *core,
-            *extra,
             symmetric=symmetric,
         )
         yield parameters_case(
             f"negative{ending}",
             "all weights negative: the range reaches up to 0",
             -positive,
+            *extra,
             "AFF-010",
             *core,
-            *extra,
             symmetric=symmetric,
         )
     ragged = x.copy()
