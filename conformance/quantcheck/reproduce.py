@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from quantcheck.reproduce_templates import TEMPLATES, UNPACK_FOUR_BITS
 
-INLINE = 256  # elements; larger arrays are read from the vector's file
+INLINE = 64  # elements; larger arrays are read from the vector's file
 Question = Mapping[str, Any]
 
 
@@ -80,13 +82,16 @@ def _array(wire: Mapping[str, Any], source: str) -> str:
     if _too_large(wire):
         data = f'[float(v) for v in {source}["data"]]' if "float" in dtype else f'{source}["data"]'
     else:
-        data = f"[{', '.join(_number(v) for v in wire['data'])}]"
+        data = f"[{', '.join(_number(v, dtype) for v in wire['data'])}]"
     return f"np.array({data}, {kind}).reshape({tuple(wire['shape'])})"
 
 
-def _number(value: Any) -> str:
+def _number(value: Any, dtype: str) -> str:
     words = {"NaN": "np.nan", "Infinity": "np.inf", "-Infinity": "-np.inf"}
-    return words.get(value, str(value)) if isinstance(value, str) else repr(value)
+    if isinstance(value, str):
+        return words.get(value, value)
+    # Fewer digits say the same float32; narrower floats are read through float64 as they are.
+    return str(np.float32(value)) if dtype == "float32" else repr(value)
 
 
 def _one_line(text: str, width: int = 300) -> str:
