@@ -88,6 +88,7 @@ def abs_max_quantize(
     >>> codes, scale
     (array([[  32, -127,   63]], dtype=int8), array([[63.499996]], dtype=float32))
     """
+    # BAD INPUT  [ABS-100]
     output = require_output_dtype(dtype, "ABS-100")
     lo, hi = require_value_range(value_range, output, "ABS-100")
     epsilon = require_epsilon(epsilon, hi, "ABS-100")
@@ -133,6 +134,7 @@ def abs_max_dequantize(codes: ArrayLike, scale: ArrayLike) -> NDArray[np.floatin
     >>> abs_max_dequantize(np.int8([-127, 64]), np.float32([63.5]))
     array([-2.      ,  1.007874], dtype=float32)
     """
+    # BAD INPUT  [ABS-110]
     q, s = np.asarray(codes), np.asarray(scale)
     if q.dtype.kind not in "iu":
         raise DTypeError("integer codes", f"codes with dtype={q.dtype.name}", "ABS-110")

@@ -165,6 +165,7 @@ def _abs_max(judge: _Judge) -> None:
     judge.equal("codes", "ABS-030", where=same & (case.judging["required"] == 1))
     t = x * scale
     inner = (codes > lo) & (codes < hi)
+    # [ABS-090]: half a step, where the code is not clipped
     step = np.where(inner, np.abs(t - codes.astype(np.float64)), 0.0)
     judge.within("codes", "ABS-090", step, 0.5 + 3 * judge.u * np.abs(t))
 
@@ -215,6 +216,7 @@ def _affine_quantize(judge: _Judge) -> None:
     judge.equal("codes", "AFF-070", where=judge.case.judging["required"] == 1)
     codes = judge.outputs["codes"].astype(np.float64)
     inner = (codes > 0) & (codes < maxq)
+    # [AFF-120]: half a step, where the code is not clipped
     step = np.where(inner, np.abs(t + z - codes), 0.0)
     judge.within("codes", "AFF-120", step, 0.5 + judge.u * (3 * np.abs(t) + z))
 

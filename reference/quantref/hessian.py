@@ -84,7 +84,7 @@ class HessianAccumulator:
         if self.tokens == 0:
             raise EmptyArrayError("at least one token", "none", "HES-090")
         mean = self._sum * (2.0 / self._count)
-        return (mean + mean.T) / 2  # [HES-010]
+        return (mean + mean.T) / 2  # [HES-010] [HES-100]
 
 
 def accumulate_hessian(
@@ -331,7 +331,7 @@ def factor_hessian(
         return reversed_cholesky(h, damping=fraction)
     except NotPositiveDefiniteError:
         if profile.not_positive_definite is NotPositiveDefinite.ERROR:
-            raise  # [HES-080]
+            raise  # [HES-080] [GPTQ-120]
         if profile.not_positive_definite is NotPositiveDefinite.IDENTITY:
             return np.eye(len(h))
     mean = float(np.mean(np.diagonal(h)))

@@ -77,7 +77,7 @@ def round_half_even(x: ArrayLike) -> Array:
     >>> round_half_even([-2.5, -0.5, 0.5, 1.5, 2.5])
     array([-2., -0.,  0.,  2.,  2.])
     """
-    array = require_float(x, "x", "RND-030")
+    array = require_float(x, "x", "RND-030")  # [RND-030]
     return np.rint(array)  # [RND-010]
 
 

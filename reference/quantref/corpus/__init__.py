@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from quantref.corpus.absmax import abs_cases
-from quantref.corpus.affine import aff_cases
-from quantref.corpus.gptq import gptq_cases
+from quantref.corpus.affine_cases import aff_cases
+from quantref.corpus.cfg import cfg_cases
+from quantref.corpus.gptq_cases import gptq_cases
 from quantref.corpus.hessian import hes_cases
-from quantref.corpus.simple import cfg_cases, pack_cases, rnd_cases
+from quantref.corpus.pack import pack_cases
+from quantref.corpus.rnd import rnd_cases
 from quantref.vectors import Case
 
 BUILDERS = {
