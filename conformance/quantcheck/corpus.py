@@ -1,4 +1,4 @@
-"""The corpus of a run, and the planted bugs that show that it bites."""
+"""The corpus of a run, and the planted bugs that show that it bites.  [VER-030]"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Known deviations of released versions: one file per target and version, strict both ways."""
+"""Known deviations: one file per target and released version, strict both ways.  [VER-020]"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantcheck.errors import DeviationError
 from quantcheck.targets.protocol import Handshake
-from quantcheck.verdict import CaseResult, Judgement, Verdict, known
+from quantcheck.verdict import Judgement, Verdict, known
 
 if TYPE_CHECKING:
     from quantref.vectors import Case
@@ -48,7 +48,7 @@ def load(path: Path, handshake: Handshake) -> list[Deviation]:
         When the file breaks its schema or is that of another target or version, or when two
         entries claim the same case of the same requirement.
     """
-    data = _read(path)
+    data = read(path)
     if (data["target"], data["version"]) != (handshake.name, handshake.version):
         raise DeviationError(
             f"deviations of {handshake.name} {handshake.version}",
@@ -81,7 +81,14 @@ def load(path: Path, handshake: Handshake) -> list[Deviation]:
     return entries
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """Read a file and hold it against its schema.
+
+    Raises
+    ------
+    DeviationError
+        When it is no JSON, or breaks the schema.
+    """
     import jsonschema
 
     try:
@@ -147,49 +154,3 @@ def _apply_one(judgement: Judgement, entry: Deviation) -> Judgement:
         )
         return replace(judgement, verdict=Verdict.ERROR, message=message, stale=True)
     return judgement
-
-
-def skeleton(
-    handshake: Handshake,
-    results: Iterable[CaseResult],
-    reproductions: Mapping[str, Sequence[str]],
-    previous: Sequence[Deviation] = (),
-) -> dict[str, Any]:
-    """Write down what failed in this run, with the reasons that were known before.
-
-    Parameters
-    ----------
-    reproductions : mapping
-        Lines per case id.
-    previous : sequence of Deviation
-        Entries of the same backend whose ids, reasons and links are kept.
-    """
-    before = {(d.requirement, c): d for d in previous for c in d.cases}
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    for result in results:
-        for j in result.judgements:
-            if j.verdict not in (Verdict.FAIL, Verdict.KNOWN, Verdict.ERROR) or j.stale:
-                continue
-            old = before.get((j.requirement, j.case))
-            kind = old.verdict if old and j.verdict == Verdict.KNOWN else j.verdict
-            name = old.id if old else f"new-{j.requirement.lower()}-{kind.value}"
-            groups.setdefault((name, j.requirement, kind.value), []).append(j.case)
-    entries = []
-    olds = {d.id: d for d in previous}
-    for (name, requirement, value), cases in sorted(groups.items()):
-        old = olds.get(name)
-        entries.append(
-            {
-                "id": name,
-                "requirement": requirement,
-                "backends": [handshake.backend],
-                "cases": sorted(cases),
-                "verdict": value,
-                "reason": old.reason if old else "to be explained",
-                "link": old.link if old else "",
-                "reproduction": list(
-                    old.reproduction if old else reproductions.get(min(cases), ())
-                ),
-            }
-        )
-    return {"target": handshake.name, "version": handshake.version, "deviations": entries}

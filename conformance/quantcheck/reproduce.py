@@ -13,9 +13,7 @@ INLINE = 64  # elements; larger arrays are read from the vector's file
 Question = Mapping[str, Any]
 
 
-def keras_lines(
-    question: Question, *, backend: str, section: str, expected: str = "", got: str = ""
-) -> list[str]:
+def keras_lines(question: Question, *, backend: str, section: str, message: str = "") -> list[str]:
     """Self-contained Python lines: they need Keras and NumPy, and print what comes.
 
     Parameters
@@ -26,8 +24,8 @@ def keras_lines(
         Value of KERAS_BACKEND.
     section : str
         Folder of the vector, for arrays too large to print.
-    expected, got : str
-        Put behind the lines as comments.
+    message : str
+        What was expected and what came, put behind the lines as a comment.
 
     Returns
     -------
@@ -47,9 +45,7 @@ def keras_lines(
     if any("ml_dtypes" in line for line in arrays):
         lines.append("import ml_dtypes")
     lines += [*arrays, *body]
-    lines += [f"# expected: {_one_line(expected)}"] if expected else []
-    lines += [f"# came: {_one_line(got)}"] if got else []
-    return lines
+    return [*lines, f"# {_one_line(message)}"] if message else lines
 
 
 # Arrays

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantcheck import corpus, deviations, reproduce, requirements, verdict
+from quantcheck import corpus, deviations, reproduce, requirements, rewrite, verdict
 from quantcheck.deviations import Deviation
 from quantcheck.errors import (
     DeviationError,
@@ -137,7 +137,7 @@ class Run:
         return verdict.by_requirement(self.requirements, self.results, named)
 
     def exit_code(self) -> int:
-        """Say what the command ends with."""
+        """Say what the command ends with.  [VER-050]"""
         if self.interrupted:
             return EXIT_INTERRUPTED
         if self.aborted is not None:
@@ -177,14 +177,15 @@ class Run:
         }
 
     def deviation_skeleton(self) -> dict[str, Any]:
-        """Make a deviation file of what failed in this run."""
+        """Bring the deviation file up to date with this run."""
         lines = {
             j.case: self.reproduction(j)
             for result in self.results
             for j in result.judgements
             if j.verdict in (Verdict.FAIL, Verdict.ERROR)
         }
-        return deviations.skeleton(self.target.handshake, self.results, lines, self.deviations)
+        previous = deviations.read(self.deviation_file) if self.deviation_file else None
+        return rewrite.rewrite(self.target.handshake, self.results, lines, previous)
 
     def reproduction(self, judgement: Judgement) -> list[str]:
         """Plain lines that show the judgement; empty for targets other than Keras."""
@@ -200,8 +201,7 @@ class Run:
             case.question(),
             backend=handshake.backend,
             section=case.section,
-            expected=judgement.expected or judgement.message,
-            got=judgement.got or "",
+            message=judgement.message,
         )
 
     def _requirement(self, result: RequirementResult) -> dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """What a run says about a requirement: five verdicts, and two ways of having none.
+    """What a run says about a requirement: five verdicts, and two ways of having none.  [VER-010]
 
     `NOT_JUDGED`: a case that names it failed another requirement, so nothing can be said.
     `NOT_COVERED`: no case that was asked names it.

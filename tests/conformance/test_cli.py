@@ -1,4 +1,4 @@
-"""The command, from outside: what it prints, what it writes, how it ends."""
+"""The command, from outside: what it prints, what it writes, how it ends.  [VER-030] [VER-050]"""
 
 from __future__ import annotations
 
@@ -165,15 +165,18 @@ for n, q in enumerate(questions()):
     if n == 2: time.sleep(60)
     send({"id": q["id"], "unsupported": "not yet"})
 """
-    command = [sys.executable, "-m", "quantcheck", as_spec(script(body))]
+    # Where the tests run in the background of a shell, the signal would be ignored.
+    heed = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    command = [sys.executable, "-c", heed, "-m", "quantcheck", as_spec(script(body))]
     process = subprocess.Popen(
         [*command, "--section", "pack", "--json", "report.json"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         encoding="utf-8",
         start_new_session=True,
-        # Where the tests run in the background of a shell, the signal would be ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     for line in process.stdout:

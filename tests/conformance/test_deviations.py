@@ -1,4 +1,4 @@
-"""Known deviations are strict both ways."""
+"""Known deviations are strict both ways.  [VER-020]"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from quantcheck import deviations
+from quantcheck import deviations, rewrite
 from quantcheck.errors import DeviationError
 from quantcheck.targets import Handshake
 from quantcheck.verdict import CaseResult, Judgement, Verdict
@@ -122,18 +122,36 @@ def test_file_is_chosen_by_exact_version(path: Path) -> None:
     assert deviations.path_for(Handshake("keras", "3.15.2", "jax"), path.parent) is None
 
 
-def test_skeleton_holds_what_failed_and_keeps_reasons(path: Path) -> None:
+def test_rewritten_file_holds_what_failed_and_keeps_the_rest(path: Path) -> None:
+    def result(case: str, requirement: str, verdict: Verdict) -> CaseResult:
+        return CaseResult(case, "pack", "pack", (Judgement(requirement, case, verdict),))
+
+    write(
+        path,
+        entry(cases=["a", "gone", "not-asked"], backends=["jax", "torch"]),
+        entry(id="odd", requirement="PACK-030", verdict="error", reason="odd", cases=["e"]),
+    )
     results = [
-        CaseResult("a", "pack", "pack", (Judgement("PACK-010", "a", Verdict.KNOWN),)),
-        CaseResult("b", "pack", "pack", (Judgement("PACK-020", "b", Verdict.FAIL),)),
-        CaseResult("c", "pack", "pack", (Judgement("PACK-020", "c", Verdict.PASS),)),
+        result("a", "PACK-010", Verdict.KNOWN),
+        result("gone", "PACK-010", Verdict.PASS),
+        result("b", "PACK-020", Verdict.FAIL),
+        result("c", "PACK-020", Verdict.PASS),
+        result("e", "PACK-030", Verdict.KNOWN),
     ]
-    before = deviations.load(write(path, entry()), KERAS)
-    made = deviations.skeleton(KERAS, results, {"b": ["print(1)"]}, before)
+    made = rewrite.rewrite(KERAS, results, {"b": ["print(1)"]}, deviations.read(path))
     path.write_text(json.dumps(made), encoding="utf-8")
-    first, second = sorted(deviations.load(path, KERAS), key=lambda d: d.requirement)
-    assert (first.id, first.reason, first.cases) == ("nibbles", "because", ("a",))
-    assert (second.cases, second.reproduction) == (("b",), ("print(1)",))
+
+    new, known, odd = sorted(deviations.load(path, KERAS), key=lambda d: d.id)
+    assert (new.cases, new.reason) == (("b",), rewrite.UNEXPLAINED)
+    assert new.reproduction == ("print(1)",)
+    assert (known.id, known.reason) == ("nibbles-jax", "because")
+    assert known.cases == ("a", "not-asked")
+    assert (odd.cases, odd.verdict) == (("e",), Verdict.ERROR)
+    (torch,) = deviations.load(path, Handshake("keras", "3.15.1", "torch"))
+    assert (torch.id, torch.cases) == ("nibbles-torch", ("a", "gone", "not-asked"))
+
+    again = rewrite.rewrite(KERAS, results, {}, deviations.read(path))
+    assert again == made
 
 
 def test_shipped_files_follow_the_schema(cases: dict[str, Case]) -> None:

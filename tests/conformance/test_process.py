@@ -1,4 +1,4 @@
-"""Broken targets: each breaks in its own way, and the client says how."""
+"""Broken targets: each breaks in its own way, and the client says how.  [VER-040] [VER-060]"""
 
 from __future__ import annotations
 

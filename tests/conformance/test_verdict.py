@@ -1,4 +1,4 @@
-"""From answers to verdicts, and which verdict counts for a requirement."""
+"""From answers to verdicts, and which verdict counts for a requirement.  [VER-010]"""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def test_named_but_never_answered_is_unsupported() -> None:
 
 
 def test_a_requirement_that_the_specification_has_not_is_shown() -> None:
-    result = CaseResult("c", "pack", "pack", (judged("PACK-990", Verdict.PASS),))
-    assert by_requirement(SPEC, [result], [])[-1].requirement.id == "PACK-990"
+    result = CaseResult("c", "pack", "pack", (judged("PACK-991", Verdict.PASS),))
+    assert by_requirement(SPEC, [result], [])[-1].requirement.id == "PACK-991"
 
 
 def test_worst_is_the_largest_ratio() -> None:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from quantref.vectors import Case
 
 # Requirements judged here:
+# [ABS-010] [ABS-020] [ABS-030] [ABS-040] [ABS-050] [ABS-060] [ABS-070] [ABS-080] [ABS-090]
+# [ABS-100] [ABS-110]
 
 
 @needs_plugin

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from quantref.vectors import Case
 
 # Requirements judged here:
+# [AFF-010] [AFF-020] [AFF-030] [AFF-040] [AFF-050] [AFF-060] [AFF-070] [AFF-080] [AFF-090]
+# [AFF-100] [AFF-110] [AFF-120]
 
 
 @needs_plugin

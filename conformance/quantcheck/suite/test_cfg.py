@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from quantref.vectors import Case
 
 # Requirements judged here:
+# [CFG-010] [CFG-020] [CFG-030] [CFG-040] [CFG-050] [CFG-060] [CFG-070] [CFG-080] [CFG-090]
 
 
 @needs_plugin

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from quantref.vectors import Case
 
 # Requirements judged here:
+# [GPTQ-010] [GPTQ-020] [GPTQ-030] [GPTQ-040] [GPTQ-050] [GPTQ-060] [GPTQ-070] [GPTQ-080]
+# [GPTQ-090] [GPTQ-100] [GPTQ-110] [GPTQ-120] [GPTQ-130] [CERT-010] [CERT-020] [CERT-030]
 
 
 @needs_plugin

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from quantref.vectors import Case
 
 # Requirements judged here:
+# [HES-010] [HES-020] [HES-030] [HES-040] [HES-050] [HES-060] [HES-070] [HES-080] [HES-090]
+# [HES-100]
 
 
 @needs_plugin

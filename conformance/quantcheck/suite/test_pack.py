@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from quantref.vectors import Case
 
 # Requirements judged here:
+# [PACK-010] [PACK-020] [PACK-030] [PACK-040] [PACK-050] [PACK-060] [PACK-070] [PACK-080]
 
 
 @needs_plugin

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from quantref.vectors import Case
 
 # Requirements judged here:
+# [RND-010] [RND-020] [RND-030]
 
 
 @needs_plugin

@@ -1,4 +1,4 @@
-"""One started process: lines out and in with a time limit, stderr kept, nothing left running."""
+"""One started process: a time limit, stderr kept, nothing left running.  [VER-040]"""
 
 from __future__ import annotations
 

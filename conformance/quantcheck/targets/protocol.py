@@ -1,4 +1,4 @@
-"""The protocol between the suite and a target: what each line has to be."""
+"""The protocol between the suite and a target: what each line has to be.  [VER-060]"""
 
 from __future__ import annotations
 

@@ -1,0 +1,112 @@
+"""Brings a deviation file up to date with a run: same causes, other cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from quantcheck.targets.protocol import Handshake
+from quantcheck.verdict import CaseResult, Verdict
+
+UNEXPLAINED = "to be explained"
+Key = tuple[str, str, str, str]  # requirement, verdict, reason, link
+
+
+@dataclass
+class _Cause:
+    """One reason why a requirement is not met, with the cases of each backend."""
+
+    id: str
+    cases: dict[str, set[str]] = field(default_factory=dict)
+    lines: dict[str, list[str]] = field(default_factory=dict)
+
+
+def rewrite(
+    handshake: Handshake,
+    results: Iterable[CaseResult],
+    reproductions: Mapping[str, Sequence[str]],
+    previous: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write down what failed in this run, with the reasons that were known before.
+
+    Parameters
+    ----------
+    handshake : Handshake
+        Of the target; entries of its other backends stay as they are.
+    results : iterable of CaseResult
+        What this run found. Cases that it did not ask stay as they are.
+    reproductions : mapping
+        Lines per case id, for entries that have none yet.
+    previous : mapping, optional
+        The file as it was.
+
+    Returns
+    -------
+    dict
+        A deviation file. A failure without a known reason gets `UNEXPLAINED` as one.
+    """
+    backend = handshake.backend
+    results = list(results)
+    causes = _read(previous or {"deviations": []})
+    before = {
+        (key[0], case): key
+        for key, cause in causes.items()
+        for case in cause.cases.get(backend, ())
+    }
+    asked = {result.case for result in results}
+    for cause in causes.values():
+        cause.cases.setdefault(backend, set()).difference_update(asked)
+    for result in results:
+        for j in result.judgements:
+            if j.stale or j.verdict not in (Verdict.FAIL, Verdict.KNOWN, Verdict.ERROR):
+                continue
+            kind = Verdict.FAIL if j.verdict == Verdict.KNOWN else j.verdict
+            new = (j.requirement, kind.value, UNEXPLAINED, "")
+            known = before.get((j.requirement, j.case), new)
+            key = known if j.verdict == Verdict.KNOWN or known[1] == kind.value else new
+            made = causes.setdefault(key, _Cause(f"new-{key[0].lower()}-{key[1]}"))
+            made.cases.setdefault(backend, set()).add(j.case)
+    entries = [e for key, cause in causes.items() for e in _entries(key, cause, reproductions)]
+    entries.sort(key=lambda entry: str(entry["id"]))
+    return {"target": handshake.name, "version": handshake.version, "deviations": entries}
+
+
+def _read(previous: Mapping[str, Any]) -> dict[Key, _Cause]:
+    """Sort the entries of a file by cause."""
+    causes: dict[Key, _Cause] = {}
+    for entry in previous["deviations"]:
+        key = (entry["requirement"], entry.get("verdict", "fail"), entry["reason"], entry["link"])
+        suffix = "-" + "-".join(entry["backends"])
+        cause = causes.setdefault(key, _Cause(entry["id"].removesuffix(suffix)))
+        for backend in entry["backends"]:
+            cause.cases.setdefault(backend, set()).update(entry["cases"])
+            cause.lines.setdefault(backend, entry["reproduction"])
+    return causes
+
+
+def _entries(
+    key: Key, cause: _Cause, reproductions: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """Make one entry for all backends that fail the same cases."""
+    requirement, kind, reason, link = key
+    groups: dict[frozenset[str], list[str]] = {}
+    for backend, cases in sorted(cause.cases.items()):
+        if cases:
+            groups.setdefault(frozenset(cases), []).append(backend)
+    entries = []
+    for failed, backends in groups.items():
+        lines = cause.lines.get(backends[0]) or reproductions.get(min(failed), ())
+        entries.append(
+            {
+                "id": cause.id if len(groups) == 1 else f"{cause.id}-{'-'.join(backends)}",
+                "requirement": requirement,
+                "backends": backends,
+                "cases": sorted(failed),
+                "verdict": kind,
+                "reason": reason,
+                "link": link,
+                "reproduction": list(lines),
+            }
+        )
+    return entries
