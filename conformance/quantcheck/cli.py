@@ -20,7 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from quantcheck import report
 from quantcheck.errors import QuantcheckError, SuiteError, UsageError
@@ -182,8 +188,8 @@ class _Shown:
         self.bar: Progress | None = None
         if console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn())
-            counts = TextColumn("{task.completed:.0f}/{task.total:.0f}")
-            self.bar = Progress(*columns, counts, TimeElapsedColumn(), console=console)
+            counts = (MofNCompleteColumn(), TimeElapsedColumn())
+            self.bar = Progress(*columns, *counts, console=console, transient=True)
             self.task = self.bar.add_task(f"{spec}: reading vectors", total=None)
 
     def running(self) -> AbstractContextManager[object]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from textwrap import shorten
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+MOST_CHARACTERS = 90
+MOST_RATIO = 1e9
 STYLES = {
     "pass": "green",
     "fail": "bold red",
@@ -56,10 +59,11 @@ def print_targets(console: Console, rows: Iterable[tuple[str, str]]) -> None:
 
 
 def print_report(console: Console, made: dict[str, Any]) -> None:
-    """Table, details and the closing line of one target."""
+    """Details, table and the closing line of one target: what matters most stands last."""
     if made["asked"]:
-        console.print(_table(made))
         _print_details(console, made)
+        console.print()
+        console.print(_table(made))
     aborted = made["aborted"]
     if aborted is not None:
         console.print(
@@ -107,7 +111,7 @@ def _table(made: dict[str, Any]) -> Table:
         total = sum(row["counts"].values())
         table.add_row(
             row["requirement"]["id"],
-            escape(row["requirement"]["text"]),
+            escape(shorten(row["requirement"]["text"], MOST_CHARACTERS, placeholder=" …")),
             f"[{STYLES[row['verdict']]}]{row['verdict']}[/]",
             f"{failed} of {total}" if failed else str(total),
             escape(str(worst.get("case", ""))),
@@ -119,7 +123,9 @@ def _table(made: dict[str, Any]) -> Table:
 def _ratio(ratio: float | str | None) -> str:
     if ratio is None:
         return ""
-    return ratio if isinstance(ratio, str) else f"{ratio:.3g}"
+    if isinstance(ratio, str):
+        return ratio
+    return f"{ratio:.3g}" if ratio < MOST_RATIO else "≫ 1"
 
 
 def _print_details(console: Console, made: dict[str, Any]) -> None:

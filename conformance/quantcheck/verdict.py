@@ -26,8 +26,8 @@ class Verdict(StrEnum):
     ERROR = "error"
     FAIL = "fail"
     KNOWN = "known deviation"
-    NOT_JUDGED = "not judged"
     PASS = "pass"  # noqa: S105 - a verdict, no password
+    NOT_JUDGED = "not judged"
     UNSUPPORTED = "unsupported"
     NOT_COVERED = "not covered"
 

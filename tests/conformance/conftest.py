@@ -90,7 +90,7 @@ def quantcheck(tmp_path: Path) -> Quantcheck:
             cwd=tmp_path,
             capture_output=True,
             encoding="utf-8",
-            timeout=300,
+            timeout=600,
             check=False,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -191,6 +192,26 @@ for n, q in enumerate(questions()):
     assert 0 < made["asked"] < made["selected"]
     assert not made["complete"]
     assert "stopped" in shown
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")
+def test_on_a_terminal(tmp_path: Path) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "quantcheck", "reference", "--section", "pack"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = bytearray()
+    with contextlib.suppress(OSError):  # the end of a terminal, on Linux
+        while data := os.read(ours, 65536):
+            shown += data
+    os.close(ours)
+    code = process.wait(60)
+    text = shown.decode("utf-8", "replace")
+    assert code == 0, text
+    assert "PACK-010" in text
+    assert "Traceback" not in text
 
 
 def test_somebody_elses_pytest_settings_do_not_reach_the_suite(
