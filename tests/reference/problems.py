@@ -95,7 +95,7 @@ def normal_problem(
     return Problem(weights, (hessian + hessian.T) / 2, parameters | changes)
 
 
-def without_rows(result: GPTQResult, **changes: Array) -> Any:
+def with_arrays(result: GPTQResult, **changes: Array) -> Any:
     """Return an answer with some of its arrays replaced: any object with the fields will do."""
 
     class Answer:
