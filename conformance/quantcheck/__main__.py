@@ -1,9 +1,25 @@
-"""`python -m quantcheck`."""
+"""`quantcheck` and `python -m quantcheck`: says so where the extra that it needs is missing."""
 
 from __future__ import annotations
 
 import sys
 
-from quantcheck.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """Run the command line; exit code 2 where a package that it needs is not installed."""
+    try:
+        from quantcheck.cli import main as run
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "quantcheck":
+            raise
+        print(
+            f"quantcheck: expected the package {error.name}, which comes with the extra "
+            "'conformance': pip install 'quantref[conformance]'",
+            file=sys.stderr,
+        )
+        return 2
+    return run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
