@@ -94,7 +94,7 @@ def test_the_wheel_holds_its_licence_and_commands(wheel: zipfile.ZipFile) -> Non
     assert b"Apache License" in wheel.read(f"{info}/licenses/LICENSE")
     entry_points = wheel.read(f"{info}/entry_points.txt").decode().split("\n")
     assert "quantref = quantref.cli:main" in entry_points
-    assert "quantcheck = quantcheck.cli:main" in entry_points
+    assert "quantcheck = quantcheck.__main__:main" in entry_points
     assert "[pytest11]" not in entry_points
 
 
