@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantref import Certificate, GPTQResult, Profile, certify, gptq_quantize, gptq_textbook
+from quantref import Certificate, GPTQResult, certify, gptq_quantize, gptq_textbook
 from quantref.errors import AnswerError
 from quantref.hessian import prepare_hessian
 from quantref.mutants import MUTANTS, Mutant, load
@@ -238,14 +238,3 @@ def test_prints_every_check() -> None:
     worst = certified(problem, plain(problem, solve(problem))).worst
     assert (worst.passed, worst.requirement) == (False, "CERT-010")
     assert "steps" in worst.message
-
-
-def test_a_profile_has_its_own_certificate() -> None:
-    problem = normal_problem(3, 4, 24, block_size=8, group_size=4)
-    result = solve(problem)
-    for block in (4, 24):
-        certificate = certify(
-            problem.weights, problem.hessian, result, problem.config,
-            profile=Profile(block_size=block), unit_roundoff=U32,
-        )  # fmt: skip
-        assert {c.requirement for c in certificate.failures} == {"CERT-030"}

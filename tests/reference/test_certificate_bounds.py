@@ -1,0 +1,132 @@
+"""Figures of the certificate, the bound on the loss, and what is no answer at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from quantref import Certificate, GPTQResult, certify, gptq_quantize
+from quantref.arrays import Array
+from quantref.errors import AnswerError
+from quantref.hessian import prepare_hessian, reversed_cholesky, upper_inverse
+
+from .problems import Problem, normal_problem, with_arrays
+
+U32, U64 = 2.0**-24, 2.0**-53
+BASE = normal_problem(7, 4, 24, group_size=4, block_size=8)
+
+
+def certified(problem: Problem, answer: Any, u: float = U64) -> Certificate:
+    return certify(
+        problem.weights,
+        problem.hessian,
+        answer,
+        problem.config,
+        profile=problem.profile,
+        unit_roundoff=u,
+    )
+
+
+def solve(problem: Problem) -> GPTQResult:
+    return gptq_quantize(problem.weights, problem.hessian, problem.config, profile=problem.profile)
+
+
+def half_steps(share: float) -> tuple[Problem, Array]:
+    """Return a correlated problem whose residuals are all `share` of a step, and the codes."""
+    problem = normal_problem(5, 1, 24, damping=0.0)
+    H = 8 * np.eye(24) + problem.hessian / 24
+    U = upper_inverse(reversed_cholesky(H))
+    rng = np.random.default_rng(0)
+    codes = rng.integers(5, 11, 24).astype(np.float64)
+    codes[:2] = 0, 15
+    residuals = share * rng.choice([-1.0, 1.0], 24)
+    residuals[:2] = 0.0  # the ends of the range, met exactly: scale 1, zero-point 0
+    weights = codes + (residuals / U.diagonal()) @ U
+    return Problem(weights[None, :], H, problem.parameters), codes
+
+
+def test_the_loss_bound_is_reached() -> None:
+    problem, codes = half_steps(0.4999)
+    result = solve(problem)
+    assert result.codes[0].tolist() == codes.tolist()
+    certificate = certified(problem, result)
+    assert certificate.passed
+    assert 0.999 < certificate.loss / certificate.loss_bound <= 1
+
+
+def row_of(problem: Problem, i: int) -> Problem:
+    return replace(problem, weights=problem.weights[i : i + 1])
+
+
+@pytest.mark.parametrize("row", [6, 7, 8, 15])
+def test_the_loss_bound_holds_row_by_row(row: int) -> None:
+    """One row of plain rounding is found, though all rows together stay below the sum of their bounds."""
+    problem = normal_problem(4, 16, 24, correlation=4.0)
+    result = solve(problem)
+    plain = np.clip(np.rint(problem.weights / result.scale) + result.zero_point, 0, 15)
+    codes = result.codes.copy()
+    codes[row] = plain[row].astype(np.uint8)
+    certificate = certified(problem, with_arrays(result, codes=codes))
+    (bound,) = (c for c in certificate.failures if c.requirement == "CERT-050")
+    assert bound.worst == (row,)
+    assert certificate.loss < certificate.loss_bound
+
+
+def test_figures_are_sums_over_rows() -> None:
+    problem = normal_problem(4, 5, 24, correlation=2.0)
+    whole = certified(problem, solve(problem))
+    rows = [certified(row_of(problem, i), solve(row_of(problem, i))) for i in range(5)]
+    for name in ("loss", "loss_bound", "plain_loss"):
+        assert getattr(whole, name) == pytest.approx(sum(getattr(row, name) for row in rows))
+
+
+def test_the_damped_hessian_is_what_counts() -> None:
+    problem = normal_problem(6, 2, 8, damping=1.0)
+    result = solve(problem)
+    difference = problem.weights - result.dequantized()
+    H = prepare_hessian(problem.hessian, damping=1.0).damped
+    assert certified(problem, result).loss == pytest.approx(
+        float((difference @ H * difference).sum())
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "expected"),
+    [
+        ("codes", lambda a: a[:, :-1], "codes of shape (4, 24)"),
+        ("codes", lambda a: a.T, "codes of shape (4, 24)"),
+        ("codes", lambda a: a.astype(np.float32), "integer codes"),
+        ("codes", lambda a: a.astype(np.int16) + 16, "codes in [0, 15]"),
+        ("codes", lambda a: a.astype(np.int16) - 16, "codes in [0, 15]"),
+        ("scale", lambda a: a[:, 0], "scale of shape (4, 6)"),
+        ("scale", lambda a: a * np.nan, "scales finite and positive"),
+        ("scale", lambda a: a * np.float32(np.inf), "scales finite and positive"),
+        ("scale", lambda a: -a, "scales finite and positive"),
+        ("scale", lambda a: a * 0, "scales finite and positive"),
+        ("zero_point", lambda a: a[:2], "zero_point of shape (4, 6)"),
+        ("zero_point", lambda a: a.astype(np.float32), "integer zero_point"),
+        ("zero_point", lambda a: a.astype(np.int32) - 300, "zero_point in [0, 255]"),
+        ("g_idx", lambda a: a[:-1], "g_idx of shape (24,)"),
+    ],
+)
+def test_what_is_no_answer(name: str, change: Any, expected: str) -> None:
+    result = solve(BASE)
+    answer = with_arrays(result, **{name: change(getattr(result, name))})
+    with pytest.raises(AnswerError) as caught:
+        certified(BASE, answer)
+    assert caught.value.expected == expected
+    assert caught.value.got
+    assert caught.value.requirement.startswith("GPTQ-")
+
+
+@pytest.mark.parametrize("name", ["scale", "zero_point", "g_idx"])
+def test_wrong_parameters_are_found(name: str) -> None:
+    result = solve(BASE)
+    value = getattr(result, name).copy()
+    value[(0,) * value.ndim] += 1
+    certificate = certified(BASE, with_arrays(result, **{name: value}), u=U32)
+    checks = {"scale": "scale", "zero_point": "zero-point", "g_idx": "group index"}
+    assert checks[name] in {check.name for check in certificate.failures}

@@ -1,0 +1,182 @@
+"""Answers of other profiles: certified by their own semantics, told from the default."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from quantref import (
+    KERAS_PROFILE,
+    ORIGINAL_PROFILE,
+    Certificate,
+    GPTQResult,
+    Profile,
+    certify,
+    gptq_textbook,
+)
+from quantref.errors import AnswerError
+from quantref.profile import (
+    CodeRule,
+    DeadColumns,
+    DegenerateRule,
+    FeedbackDtype,
+    GroupIndexDtype,
+    GroupSource,
+    NotPositiveDefinite,
+    OrderRule,
+    Propagation,
+    RaggedGroup,
+    RangeRule,
+    ScaleRounding,
+    SymmetricRule,
+    WholeGroup,
+    ZeroPointRule,
+)
+
+from .problems import Problem, normal_problem
+
+U32, U64 = 2.0**-24, 2.0**-53
+RAW = {"range_rule": RangeRule.RAW}
+
+
+def positive(problem: Problem) -> Problem:
+    """Return the problem with weights of one sign, away from zero."""
+    return replace(problem, weights=np.abs(problem.weights) + np.float32(1.5))
+
+
+def with_dead(problem: Problem) -> Problem:
+    live = np.arange(len(problem.hessian)) % 5 > 0
+    return replace(problem, hessian=problem.hessian * np.outer(live, live))
+
+
+def tied(problem: Problem) -> Problem:
+    """Return the problem with a diagonal of two values, still positive definite."""
+    hessian = problem.hessian.copy()
+    mean = float(hessian.diagonal().mean())
+    hessian[np.diag_indices_from(hessian)] = [mean * 4, mean * 8] * (len(hessian) // 2)
+    return replace(problem, hessian=hessian)
+
+
+def near_tied(problem: Problem) -> Problem:
+    problem = tied(problem)
+    hessian = problem.hessian.copy()
+    hessian[np.diag_indices_from(hessian)] *= 1 + np.arange(len(hessian)) * 2.0**-40
+    return replace(problem, hessian=hessian)
+
+
+def zero_group(problem: Problem) -> Problem:
+    weights = problem.weights.copy()
+    weights[1, :] = 0
+    return replace(problem, weights=weights)
+
+
+def half(problem: Problem) -> Problem:
+    return replace(problem, weights=problem.weights.astype(np.float16))
+
+
+def singular(problem: Problem) -> Problem:
+    return replace(problem, hessian=np.ones_like(problem.hessian))
+
+
+BASE = normal_problem(7, 4, 24, group_size=4, block_size=8)
+ORDERED = normal_problem(7, 4, 24, group_size=4, block_size=8, activation_order=True)
+SYMMETRIC = normal_problem(7, 4, 24, group_size=4, block_size=8, symmetric=True)
+WHOLE = normal_problem(7, 4, 24, block_size=8)
+RAGGED = normal_problem(7, 4, 22, group_size=4, block_size=8)
+UNDAMPED = normal_problem(7, 4, 24, group_size=4, block_size=8, damping=0.0)
+DETECTED: dict[str, tuple[Problem, dict[str, Any]]] = {
+    "live": (BASE, {"group_source": GroupSource.LIVE}),
+    "static": (BASE, {"group_source": GroupSource.STATIC}),
+    "inverse rows": (BASE, {"propagation": Propagation.INVERSE_ROWS}),
+    "raw": (positive(BASE), RAW),
+    "raw, wrapped": (positive(BASE), RAW | {"zero_point_rule": ZeroPointRule.WRAPPED}),
+    "raw, any equal": (positive(BASE), RAW | {"degenerate": DegenerateRule.ANY_EQUAL}),
+    "scale floor": (zero_group(BASE), {"degenerate": DegenerateRule.SCALE_FLOOR}),
+    "mirrored if negative": (positive(SYMMETRIC), {"symmetric_rule": SymmetricRule.IF_NEGATIVE}),
+    "anew per block": (WHOLE, {"whole_group": WholeGroup.PER_BLOCK}),
+    "ragged, zeros": (positive(RAGGED), RAW | {"ragged": RaggedGroup.ZERO_PADDED}),
+    "ties descending": (tied(ORDERED), {"order_rule": OrderRule.TIES_DESCENDING}),
+    "damped order": (near_tied(ORDERED), {"order_rule": OrderRule.DAMPED_FLOAT32}),
+    "dead kept": (with_dead(BASE), {"dead_columns": DeadColumns.KEPT}),
+    "fractional index": (BASE, {"g_idx_dtype": GroupIndexDtype.FRACTIONAL}),
+    "block size": (BASE, {"block_size": 4}),
+}
+ADMITTED: dict[str, tuple[Problem, dict[str, Any]]] = {
+    "two roundings": (BASE, {"scale_rounding": ScaleRounding.TWICE}),
+    "ties by sum": (BASE, {"code_rule": CodeRule.ADD_THEN_ROUND}),
+}
+
+
+def profile_of(problem: Problem, fields: dict[str, Any]) -> Profile:
+    return replace(problem.profile, **fields)
+
+
+def certified(
+    problem: Problem, answer: Any, profile: Profile | None = None, u: float = U64
+) -> Certificate:
+    return certify(
+        problem.weights,
+        problem.hessian,
+        answer,
+        problem.config,
+        profile=profile or problem.profile,
+        unit_roundoff=u,
+    )
+
+
+def solve(problem: Problem, profile: Profile | None = None) -> GPTQResult:
+    return gptq_textbook(
+        problem.weights, problem.hessian, problem.config, profile=profile or problem.profile
+    )
+
+
+@pytest.mark.parametrize("name", [*DETECTED, *ADMITTED])
+def test_every_profile_is_certified_by_itself(name: str) -> None:
+    problem, fields = (DETECTED | ADMITTED)[name]
+    profile = profile_of(problem, fields)
+    certificate = certified(problem, solve(problem, profile), profile)
+    assert certificate.passed, str(certificate)
+
+
+@pytest.mark.parametrize("name", DETECTED)
+def test_and_told_from_the_default_where_they_differ(name: str) -> None:
+    problem, fields = DETECTED[name]
+    result = solve(problem, profile_of(problem, fields))
+    try:
+        certificate = certified(problem, result, u=U32)
+    except AnswerError as error:
+        assert "shape" in str(error)  # noqa: PT017 (another number of groups is no answer at all)
+        return
+    assert not certificate.passed
+
+
+@pytest.mark.parametrize("name", ADMITTED)
+def test_and_admitted_where_the_specification_admits_both(name: str) -> None:
+    problem, fields = ADMITTED[name]
+    assert certified(problem, solve(problem, profile_of(problem, fields)), u=U32).passed
+
+
+@pytest.mark.parametrize("rule", [NotPositiveDefinite.RETRY, NotPositiveDefinite.IDENTITY])
+def test_a_mended_hessian_is_certified_as_mended(rule: NotPositiveDefinite) -> None:
+    problem = singular(UNDAMPED)
+    profile = profile_of(problem, {"not_positive_definite": rule})
+    certificate = certified(problem, solve(problem, profile), profile)
+    assert certificate.passed, str(certificate)
+
+
+def test_feedback_in_the_dtype_of_the_weights_is_told() -> None:
+    problem = half(normal_problem(7, 8, 64, correlation=4.0, bits=8))
+    profile = profile_of(problem, {"feedback_dtype": FeedbackDtype.STORAGE})
+    result = solve(problem, profile)
+    assert not certified(problem, result, u=U32).passed
+    assert certified(problem, result, profile, u=2.0**-11).passed
+
+
+@pytest.mark.parametrize("profile", [ORIGINAL_PROFILE, KERAS_PROFILE], ids=lambda p: p.name)
+def test_what_released_code_declares(profile: Profile) -> None:
+    problem = normal_problem(9, 4, 140, group_size=48, activation_order=True)
+    certificate = certified(problem, solve(problem, profile), profile)
+    assert certificate.passed, str(certificate)
