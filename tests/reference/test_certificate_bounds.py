@@ -63,7 +63,7 @@ def row_of(problem: Problem, i: int) -> Problem:
 
 @pytest.mark.parametrize("row", [6, 7, 8, 15])
 def test_the_loss_bound_holds_row_by_row(row: int) -> None:
-    """One row of plain rounding is found, though all rows together stay below the sum of their bounds."""
+    """One row of plain rounding is found, though all rows together stay below their sum."""
     problem = normal_problem(4, 16, 24, correlation=4.0)
     result = solve(problem)
     plain = np.clip(np.rint(problem.weights / result.scale) + result.zero_point, 0, 15)
