@@ -103,8 +103,8 @@ def abs_max_quantize(
         scale = hi / (amax + epsilon)  # [ABS-010]
     wide = np.float64 if x.dtype == np.float64 else np.float32
     scale = np.asarray(scale, dtype=wide)  # [ABS-020] [ABS-060]
-    if not scale.all():
-        expected = f"max|x| for which {hi} / max|x| is not zero in {scale.dtype.name}"
+    if scale.min() < np.finfo(scale.dtype).smallest_normal:
+        expected = f"max|x| for which {hi} / max|x| is a normal {scale.dtype.name}"
         raise OverflowRangeError(expected, f"max|x|={float(amax.max())!r}", "ABS-100")
 
     # CODES

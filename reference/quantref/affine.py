@@ -376,4 +376,8 @@ def affine_dequantize(
         raise ShapeError("codes of shape (n_out, n_in)", f"shape={q.shape}", "AFF-110")
     s, z, g = _require_map((q.shape[0], q.shape[1]), scale, zero_point, g_idx)
     difference = q.astype(np.float64) - z.astype(np.float64)[:, g]  # (n_out, n_in)
-    return (s.astype(np.float64)[:, g] * difference).astype(np.float32)  # [AFF-080]
+    values = s.astype(np.float64)[:, g] * difference
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > LARGEST_SCALE:
+        raise OverflowRangeError(f"|s·(q - z)| <= {LARGEST_SCALE:.6g}", f"{largest:.6g}", "AFF-110")
+    return values.astype(np.float32)  # [AFF-080]

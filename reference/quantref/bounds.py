@@ -80,12 +80,20 @@ class Bounds:
         return target @ self.inverse
 
 
-def for_answer(residuals: Array, R: Array, U: Array) -> Bounds:
-    """Return the bounds for given residuals (n_out, n_in), R and U (n_in, n_in).  [CERT-060]
+def for_answer(residuals: Array, magnitudes: Array, R: Array, U: Array) -> Bounds:
+    """Return the bounds of an answer.  [CERT-060]
+
+    Parameters
+    ----------
+    residuals : (n_out, n_in) array
+        w' - ŵ.
+    magnitudes : (n_out, n_in) array
+        |w| + |ŵ|: what each subtraction and each dequantized weight rounds relative to.
+    R, U : (n_in, n_in) arrays
 
     Examples
     --------
-    >>> for_answer(np.array([[0.5, 0.25]]), np.eye(2), np.eye(2)).always
+    >>> for_answer(np.array([[0.5, 0.25]]), np.zeros((1, 2)), np.eye(2), np.eye(2)).always
     array([[2. , 1.75]])
     """
     size, absU, absR = np.diagonal(R), np.abs(U), np.abs(R)
@@ -98,9 +106,10 @@ def for_answer(residuals: Array, R: Array, U: Array) -> Bounds:
     gradient = E @ absR.T
     B = (absU @ root_h) / size  # (n_in,)
     C = root_x @ unit  # (n_in,)
-    always = reach @ unit + np.outer(reach @ root_h, B) + np.outer(gradient @ root_x, C)
+    always = (reach + magnitudes) @ unit
+    always += np.outer(reach @ root_h, B) + np.outer(gradient @ root_x, C)
 
-    squares = np.sqrt((E**2 @ absU**2) @ unit**2)
+    squares = np.sqrt((E**2 @ absU**2 + magnitudes**2) @ unit**2)
     length = np.sqrt((E**2).sum(axis=1))  # (n_out,)
     B2 = np.sqrt(absU**2 @ root_h**2) / size * _norm_bound(absU * root_h)
     C2 = np.sqrt(root_x**2 @ unit**2) * _norm_bound(absR * root_x[:, None])
@@ -135,7 +144,7 @@ def for_exact(answer: ExactGPTQ) -> Bounds:
         math.sqrt(_dot(_squares(root_x), _squares(row[j] for row in M))) * norm_x for j in range(n)
     ]
     always, likely = [], []
-    for residuals in answer.residuals:
+    for residuals, sizes in zip(answer.residuals, _magnitudes(answer), strict=True):
         E = [abs(float(r)) * s for r, s in zip(residuals, size, strict=True)]
         reach = [_dot(E, [row[a] for row in U]) for a in range(n)]
         reach2 = [_dot(_squares(E), _squares(row[a] for row in U)) for a in range(n)]
@@ -143,14 +152,27 @@ def for_exact(answer: ExactGPTQ) -> Bounds:
         G = _dot([_dot(E, R[a]) for a in range(n)], root_x)
         length = math.sqrt(math.fsum(_squares(E)))
         columns = [[row[j] for row in M] for j in range(n)]
-        always.append([_dot(reach, columns[j]) + A * B[j] + G * C[j] for j in range(n)])
+        sums = [a + b for a, b in zip(reach, sizes, strict=True)]
+        sums2 = [a + b for a, b in zip(reach2, _squares(sizes), strict=True)]
+        always.append([_dot(sums, columns[j]) + A * B[j] + G * C[j] for j in range(n)])
         likely.append(
             [
-                math.sqrt(_dot(reach2, _squares(columns[j]))) + length * (B2[j] + C2[j])
+                math.sqrt(_dot(sums2, _squares(columns[j]))) + length * (B2[j] + C2[j])
                 for j in range(n)
             ]
         )
     return Bounds(np.array(always), np.array(likely), np.abs(np.array(inverse)))
+
+
+def _magnitudes(answer: ExactGPTQ) -> list[list[float]]:
+    """Return |w| + |ŵ|."""
+    sizes = []
+    for weights, targets, residuals in zip(
+        answer.weights, answer.targets, answer.residuals, strict=True
+    ):
+        values = [t - r for t, r in zip(targets, residuals, strict=True)]
+        sizes.append([float(abs(w) + abs(v)) for w, v in zip(weights, values, strict=True)])
+    return sizes
 
 
 def _dot(a: list[float], b: list[float]) -> float:

@@ -47,7 +47,7 @@ class Certificate:
     loss : float
         tr((W − Ŵ) H (W − Ŵ)ᵀ) with the damped Hessian.
     loss_bound : float
-        ¼ Σ (s_j / U_jj)², actual residuals in place of clipped codes.
+        Σ ((s_j / 2 + β_j) / U_jj)², actual errors at codes 0 and maxq.
     plain_loss : float
         Loss of plain rounding with the same scales and zero-points.
     plain_rounding : bool

@@ -116,13 +116,14 @@ def gather(problem: GPTQProblem, answer: Answer, u: float) -> Evidence:
     R, U = problem.factor, problem.rows
     E = difference @ R  # [CERT-010]
     residuals = E * np.diagonal(U)  # (n_out, n_in)
-    bounds = for_answer(residuals, R, U)
+    values = problem.weights - difference  # ŵ
+    bounds = for_answer(residuals, np.abs(problem.weights) + np.abs(values), R, U)
     target = bounds.target(u) + bounds.target(U64)  # theirs and ours
-    compensated = np.abs(problem.weights - difference + residuals)  # |w'|
+    compensated = np.abs(values + residuals)  # |w'|
     return Evidence(
         problem, codes, scale, zero_point, column_scale, difference, E, residuals,
         target + 3 * u * compensated,  # [CERT-060]
-        bounds.base(target) + 3 * u * np.abs(problem.weights),
+        bounds.base(target),
         u,
     )  # fmt: skip
 
@@ -288,8 +289,7 @@ def check_loss(v: Evidence) -> list[Check]:
         f"row {i}: tr = {direct[i]:.9g}, sum of squared errors = {squares[i]:.9g}",
     )  # fmt: skip  [CERT-040]
     allowed = loss_terms(v).sum(axis=1)
-    slack = 2 * (np.abs(v.E) * v.target_bound / np.diagonal(v.problem.rows)).sum(axis=1)
-    ratio = squares / (allowed + slack + 1e-300)
+    ratio = np.divide(squares, allowed, out=np.zeros_like(squares), where=allowed > 0)
     i = int(np.argmax(ratio))
     bound = Check(
         "loss bound",
@@ -304,7 +304,7 @@ def check_loss(v: Evidence) -> list[Check]:
 
 
 def loss_terms(v: Evidence) -> Array:
-    """Return ¼ (s_j / U_jj)² per code, the actual e_j² where the code is clipped.  [CERT-050]"""
-    box = (v.column_scale / 2 / np.diagonal(v.problem.rows)) ** 2
+    """Return ((s_j / 2 + β_j) / U_jj)² per code, the actual e_j² at 0 and maxq.  [CERT-050]"""
+    box = ((v.column_scale / 2 + v.target_bound) / np.diagonal(v.problem.rows)) ** 2
     clipped = (v.codes == 0) | (v.codes == v.problem.maxq)
     return np.asarray(np.where(clipped, v.E**2, box))

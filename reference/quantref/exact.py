@@ -179,7 +179,7 @@ def prepare(
 class ExactGPTQ:
     """Everything exact about one GPTQ problem; columns in processing order unless said otherwise.
 
-    `codes`, `margins`, `residuals` (w' − ŵ) and `targets` (w') are (n_out, n_in);
+    `codes`, `margins`, `residuals` (w' − ŵ), `targets` (w') and `weights` are (n_out, n_in);
     `scale`, `zero_point`, `zero_margin`, `low` and `high` (the range's ends) are (n_out, n_groups).
     """
 
@@ -194,6 +194,7 @@ class ExactGPTQ:
     high: Matrix
     group: list[int]
     order: list[int]
+    weights: Matrix
     hessian: Matrix
     factor: ExactFactor
 
@@ -272,7 +273,7 @@ def gptq(
             differences[i].append(W[i][j] - value)
     return ExactGPTQ(
         codes, margins, residuals, targets, scale, zero_point, zero_margin, low, high,
-        group, order, H, factor,
+        group, order, W, H, factor,
     )  # fmt: skip
 
 

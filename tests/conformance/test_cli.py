@@ -82,7 +82,8 @@ def test_list_targets(quantcheck: Any) -> None:
 
 
 def test_crashing_target(quantcheck: Any, script: Any, as_spec: Any) -> None:
-    spec = as_spec(script("for q in questions(): sys.stderr.write('last words'); os._exit(5)"))
+    words = "print('last words', file=sys.stderr, flush=True)"
+    spec = as_spec(script(f"for q in questions(): {words}; os._exit(5)"))
     done = quantcheck(spec, "--section", "pack")
     assert done.returncode == 3
     assert "code 5" in done.stdout

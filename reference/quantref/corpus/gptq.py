@@ -86,7 +86,10 @@ def _rounded_up(value: float) -> float:
     if value == 0:
         return 0.0
     short = float(f"{value:.2e}")
-    return short if short >= value else float(f"{value * 1.01:.2e}")
+    if short >= value:
+        return short
+    digit = 10.0 ** int(f"{value:.2e}".partition("e")[2]) / 100
+    return float(f"{short + digit:.2e}")
 
 
 def _required(
