@@ -22,6 +22,7 @@ from quantref.profile import Profile
 from quantref.vectors import Case
 
 ULP64 = 2.0**-52
+SMALLEST_SUBNORMAL = 2.0**-149
 ISOLATED = {
     "CFG-020", "AFF-010", "AFF-020", "AFF-030", "AFF-050", "AFF-090",
     "ABS-040", "ABS-050", "ABS-060", "ABS-070",
@@ -177,7 +178,8 @@ def _values(requirement: str) -> Callable[[_Judge], None]:
         double = judge.expected["values"].dtype == np.float64 and judge.u < ULP32 / 4
         ulp = ULP64 if double else ULP32
         difference = got.astype(np.float64) - expected
-        judge.within("values", requirement, difference, 2 * ulp * np.abs(expected))
+        bound = 2 * ulp * np.abs(expected) + SMALLEST_SUBNORMAL
+        judge.within("values", requirement, difference, bound)
 
     return judged
 

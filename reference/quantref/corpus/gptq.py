@@ -14,10 +14,12 @@ from quantref.arrays import Array
 from quantref.bounds import Bounds, for_exact
 from quantref.corpus.draw import (
     ULP32,
+    dyadic,
     exact_list,
     floats,
     shortened,
 )
+from quantref.corpus.hessian import exact_hessian, tokens
 from quantref.vectors import Case
 
 FULL: dict[str, Any] = {
@@ -29,6 +31,14 @@ FULL: dict[str, Any] = {
     "damping": 0.015625,
     "block_size": 128,
 }
+CORE = ("GPTQ-060", "GPTQ-070", "GPTQ-080", "GPTQ-090", "GPTQ-030")
+
+
+def problem(seed: int, n_out: int, n_in: int, count: int = 64) -> tuple[Array, Array]:
+    """Return weights (n_out, n_in) float32 and the Hessian (n_in, n_in) of correlated tokens."""
+    weights = dyadic(seed, (n_out, n_in), 2000, 10).astype(np.float32)
+    hessian = floats(exact_hessian(tokens(seed + 1, count, n_in)), "float64")
+    return weights, hessian
 
 
 def gptq_case(
