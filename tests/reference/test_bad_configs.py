@@ -23,6 +23,7 @@ from quantref.errors import ConfigError, DTypeError, QuantrefError, ValueRangeEr
 from quantref.operations import answer
 
 NUMBERS: tuple[Any, ...] = ("a string", None, True, "4", [4], np.True_)
+STRUCTURES: tuple[Any, ...] = ([], "blocks", {"layers": []})
 GPTQ: list[tuple[str, Any, str]] = [
     *(("weight_bits", bits, "weight_bits in (2, 3, 4, 8)") for bits in (0, 1, 5, 7, 16, -4)),
     *(("group_size", size, "group_size >= 1, or -1") for size in (0, -2, -128)),
@@ -38,7 +39,7 @@ GPTQ: list[tuple[str, Any, str]] = [
       for name in ("per_channel", "symmetric", "activation_order")
       for value in (0, 1, "yes", None)),
     *(("quantization_layer_structure", value, "a dict with keys")
-      for value in ([], "blocks", {"layers": []})),
+      for value in STRUCTURES),
 ]  # fmt: skip
 
 

@@ -122,7 +122,11 @@ def test_both_forms_of_the_bounds_are_equal(problem: Problem) -> None:
     unit = [[float(answer.factor.unit(k, j)) if k < j else 0.0 for j in range(n)] for k in range(n)]
     R = (np.array(unit) + np.eye(n)) * np.sqrt([float(p) for p in answer.factor.pivots])
     residuals = np.array([[float(r) for r in row] for row in answer.residuals])
-    ours, theirs = for_exact(answer), for_answer(residuals, R, upper_inverse(R))
+    targets = np.array([[float(t) for t in row] for row in answer.targets])
+    weights = np.array([[float(w) for w in row] for row in answer.weights])
+    magnitudes = np.abs(weights) + np.abs(targets - residuals)
+    ours = for_exact(answer)
+    theirs = for_answer(residuals, magnitudes, R, upper_inverse(R))
     for name in ("always", "likely", "inverse"):
         largest = np.abs(getattr(ours, name)).max()
         np.testing.assert_allclose(
