@@ -1,0 +1,137 @@
+"""The corpus: complete, canonical, described by its schema, and what generation writes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+from quantref import SPEC_VERSION, __version__, corpus, errors, generate, vectors
+from quantref.arrays import Array
+from quantref.errors import QuantrefError
+from quantref.operations import OPERATIONS
+from quantref.vectors import SECTIONS, Case
+
+from .problems import cases
+
+FILES = sorted(vectors.directory().glob("*/*.json"))
+FAST = tuple(section for section in SECTIONS if section != "gptq")
+
+
+def arrays(value: Any) -> list[Array]:
+    """Return every array inside dicts and lists."""
+    if isinstance(value, np.ndarray):
+        return [value]
+    if isinstance(value, dict):
+        return [array for item in value.values() for array in arrays(item)]
+    if isinstance(value, list):
+        return [array for item in value for array in arrays(item)]
+    return []
+
+
+def test_there_are_enough() -> None:
+    assert len(cases()) >= 150
+    assert {case.section for case in cases()} == set(SECTIONS)
+    assert {case.operation for case in cases()} == set(OPERATIONS)
+    assert not [i for i, count in Counter(case.id for case in cases()).items() if count > 1]
+    assert [f"{case.section}/{case.id}.json" for case in cases()] == [
+        file.relative_to(vectors.directory()).as_posix() for file in FILES
+    ]
+
+
+def test_manifest() -> None:
+    manifest = json.loads((vectors.directory() / "MANIFEST.json").read_text("utf-8"))
+    assert manifest["cases"] == len(manifest["files"]) == len(FILES)
+    assert (manifest["format"], manifest["spec"]) == (vectors.FORMAT, SPEC_VERSION)
+    assert manifest["generator"] == __version__
+
+
+def test_size() -> None:
+    files = [file for file in vectors.directory().rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 10e6
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_texts_are_canonical(file: Path) -> None:
+    text = file.read_bytes().decode()
+    case = vectors.parse(text, file.name)
+    assert vectors.dump(case, generator=__version__, spec=SPEC_VERSION) == text
+    assert not any(np.isnan(a).any() for a in arrays([case.expected, case.judging])
+                   if a.dtype.kind == "f")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def validator() -> Any:
+    schema = json.loads((vectors.directory() / "schema.json").read_text("utf-8"))
+    kind = jsonschema.validators.validator_for(schema)
+    kind.check_schema(schema)
+    return kind(schema)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_files_are_as_the_schema_says(file: Path, validator: Any) -> None:
+    assert not list(validator.iter_errors(json.loads(file.read_text("utf-8"))))
+
+
+@pytest.mark.parametrize("field", vectors.FIELDS)
+def test_the_schema_bites(field: str, validator: Any) -> None:
+    data = json.loads(FILES[0].read_text("utf-8"))
+    assert validator.is_valid(data)
+    del data[field]
+    assert not validator.is_valid(data)
+    assert not validator.is_valid({**data, field: 3})
+
+
+@pytest.mark.parametrize("section", FAST)
+def test_generation_gives_the_bytes_on_disk(section: str) -> None:
+    texts = generate.build(section)
+    folder = vectors.directory()
+    assert set(texts) == {f"{section}/{path.name}" for path in (folder / section).iterdir()}
+    for name, text in texts.items():
+        assert (folder / name).read_bytes() == text.encode(), name
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
+def test_refusals_name_an_error_of_ours(case: Case) -> None:
+    if "refused" in case.expected:
+        assert issubclass(getattr(errors, case.expected["refused"]), QuantrefError)
+    else:
+        assert set(case.expected) == {"outputs"}
+    assert case.title
+    assert not case.title.endswith(".")
+
+
+def test_a_disagreement_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An expected value off by one is refused before anything is written."""
+    (case,) = (case for case in cases("rnd") if case.id == "rnd-near-ties")
+    wrong = {"outputs": {"values": case.expected["outputs"]["values"] + 1}}
+    bad = replace(case, expected=wrong)
+    monkeypatch.setattr(corpus, "cases", lambda _section: iter([bad]))
+    with pytest.raises(generate.DisagreementError, match="rnd-near-ties to pass"):
+        generate.build("rnd")
+    monkeypatch.setattr(corpus, "cases", lambda _section: iter([case, case]))
+    with pytest.raises(generate.DisagreementError, match="ids that occur once"):
+        generate.build("rnd")
+
+
+@pytest.mark.parametrize("dtype", vectors.DTYPES)
+def test_arrays_survive_the_wire(dtype: str) -> None:
+    kind = vectors.dtype_of(dtype)
+    if kind.kind in "iu":
+        info = np.iinfo(kind)
+        array = np.array([[info.min, 0, info.max]], kind)
+    else:
+        values = [0.1, -0.0, 2.0**-14, np.inf, -np.inf, np.nan]
+        array = np.array(values).astype(kind).reshape(2, 3)
+    text = json.dumps(vectors.encode(array), allow_nan=False)
+    again = vectors.decode(json.loads(text))
+    assert (again.dtype, again.shape) == (array.dtype, array.shape)
+    assert again.tobytes() == array.tobytes()
+    empty = vectors.decode(vectors.encode(np.zeros((0, 3), kind)))
+    assert empty.shape == (0, 3)
