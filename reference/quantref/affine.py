@@ -149,10 +149,10 @@ def range_parameters(
         lo, hi = np.where(empty, lo - 1.0, lo), np.where(empty, hi + 1.0, hi)
 
     # SCALE
-    length = hi - lo
-    if profile.scale_rounding is ScaleRounding.TWICE:
-        length = length.astype(np.float32).astype(np.float64)
     with np.errstate(over="ignore"):
+        length = hi - lo
+        if profile.scale_rounding is ScaleRounding.TWICE:
+            length = length.astype(np.float32).astype(np.float64)
         scale = (length / maxq).astype(np.float32)  # [AFF-040]
     if not np.isfinite(scale).all():
         expected = f"(hi - lo) / {maxq} <= {LARGEST_SCALE:.6g}"

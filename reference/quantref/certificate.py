@@ -158,7 +158,7 @@ def certify(
 
 def _conclude(v: Evidence, checks: list[Check]) -> Certificate:
     """Return the certificate with its figures."""
-    problem, H = v.problem, v.problem.prepared.permuted()
+    problem, H = v.problem, v.problem.hessian
     group = np.repeat(np.arange(len(problem.groups)), [g.stop - g.first for g in problem.groups])
     z = v.zero_point[:, group]
     plain = codes_of(problem.weights, v.column_scale, z, maxq=problem.maxq)

@@ -135,13 +135,12 @@ def check_g_idx(problem: GPTQProblem, answer: Answer) -> Check:
     if g_idx.shape != (n_in,):
         raise AnswerError(f"g_idx of shape ({n_in},)", f"{g_idx.shape}", "GPTQ-090")
     expected = np.empty(n_in)
-    lengths = [g.stop - g.first for g in problem.groups]
-    expected[problem.prepared.order] = np.repeat(np.arange(len(problem.groups)), lengths)
+    expected[problem.prepared.order] = problem.group_index()
     wrong = np.flatnonzero(g_idx != expected)
     j = int(wrong[0]) if wrong.size else 0
     message = f"{wrong.size} of {n_in} columns in the wrong group"
     if wrong.size:
-        message += f"; column {j}: expected {int(expected[j])}, got {float(g_idx[j]):g}"
+        message += f"; column {j}: expected {expected[j]:g}, got {float(g_idx[j]):g}"
     return Check("group index", "GPTQ-090", not wrong.size, (j,), float(wrong.size), 0.0, message)
 
 
@@ -181,6 +180,7 @@ def _base_weights(v: Evidence) -> dict[int, Array]:
     """Return, per group index, the weights (n_out, columns) its range is taken from.  [CERT-030]"""
     problem, U = v.problem, v.problem.rows
     base, done, block = problem.weights.copy(), 0, problem.profile.block_size
+    compensated = problem.weights - v.difference + v.residuals  # w'
     sources: dict[int, Array] = {}
     for k, group in enumerate(problem.groups):
         upto = {
@@ -189,7 +189,8 @@ def _base_weights(v: Evidence) -> dict[int, Array]:
             GroupSource.STATIC: 0,
         }[problem.profile.group_source]
         if upto > done:
-            base[:, done:] -= v.E[:, done:upto] @ U[done:upto, done:]
+            base[:, done:upto] = compensated[:, done:upto]  # columns done stay as they were rounded
+            base[:, upto:] -= v.E[:, done:upto] @ U[done:upto, upto:]
             done = upto
         sources[k] = base[:, group.start : group.end].copy()
     return sources
@@ -272,7 +273,7 @@ def _parameter_check(name: str, ratio: Array, got: Array, expected: Array) -> Ch
 
 def check_loss(v: Evidence) -> list[Check]:
     """Check tr((W − Ŵ) H (W − Ŵ)ᵀ) = ‖E‖², and the bound of Babai's nearest plane."""
-    H = v.problem.prepared.permuted()
+    H = v.problem.hessian
     n = len(H)
     direct = (v.difference @ H * v.difference).sum(axis=1)
     squares = (v.E * v.E).sum(axis=1)

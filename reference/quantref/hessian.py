@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quantref.arrays import Array
-from quantref.config import require_bool, require_number
+from quantref.config import require_bool, require_integer, require_number
 from quantref.errors import (
     ConfigError,
     EmptyArrayError,
@@ -44,9 +44,9 @@ class HessianAccumulator:
     """
 
     def __init__(self, n_in: int, profile: Profile = DEFAULT_PROFILE) -> None:
+        self.n_in = n_in = require_integer(n_in, "n_in", "HES-090")
         if n_in < 1:
             raise ConfigError("n_in >= 1", f"{n_in}", "HES-090")
-        self.n_in = n_in
         self.tokens = 0
         self._profile = profile
         self._count = 0

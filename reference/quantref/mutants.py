@@ -182,7 +182,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _m("gptq-dead-kept", "problem", "if profile.dead_columns is DeadColumns.ZEROED:", "if False:",
        "Weights of dead columns stay and widen the range of their group.", "gptq"),
     _m("gptq-dead-unmended", "hessian", "h[dead, dead] = 1.0  #", "h[dead, dead] = 1e-6  #",
-       "Dead columns get a tiny diagonal, so that the mean diagonal is another.", "hes", "gptq"),
+       "Dead columns get a tiny diagonal, so that the mean diagonal is another.", "hes"),
 )  # fmt: skip
 
 

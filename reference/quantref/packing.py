@@ -133,7 +133,8 @@ def unpack_codes(packed: ArrayLike, bits: int, length: int, axis: int = 0) -> ND
 
     front = np.moveaxis(array, axis, 0).view(np.uint8)
     shifted = [(front >> (bits * k)) & (2**bits - 1) for k in range(per_byte)]
-    fields = np.stack(shifted, axis=1).reshape(-1, *front.shape[1:])[:length]
+    whole = (len(front) * per_byte, *front.shape[1:])
+    fields = np.stack(shifted, axis=1).reshape(whole)[:length]
     codes = np.ascontiguousarray(np.moveaxis(fields, 0, axis))
     if array.dtype == np.int8:
         sign = np.uint8(2 ** (bits - 1))

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from quantref.affine import Group, group_layout, group_parameters, require_weights
 from quantref.arrays import Array
 from quantref.config import GPTQConfig
-from quantref.errors import ConfigError, DTypeError
+from quantref.errors import ConfigError, DTypeError, OverflowRangeError
 from quantref.hessian import (
     PreparedHessian,
     factor_hessian,
@@ -23,6 +23,7 @@ from quantref.profile import (
     DeadColumns,
     FeedbackDtype,
     GroupIndexDtype,
+    NotPositiveDefinite,
     Profile,
     Propagation,
 )
@@ -103,6 +104,13 @@ class GPTQProblem:
         """Largest code, 2^bits − 1."""
         return int(2**self.config.weight_bits - 1)
 
+    @property
+    def hessian(self) -> NDArray[np.float64]:
+        """The damped Hessian in processing order; where the profile mended it, as mended."""
+        if self.profile.not_positive_definite is NotPositiveDefinite.ERROR:
+            return self.prepared.permuted()
+        return np.asarray(self.factor @ self.factor.T)
+
     def carry(self, compensated: Array) -> Array:
         """Return weights in the precision in which they carry their compensation.  [GPTQ-100]"""
         if self.profile.feedback_dtype is FeedbackDtype.STORAGE:
@@ -120,16 +128,19 @@ class GPTQProblem:
             profile=self.profile,
         )
 
+    def group_index(self) -> Array:
+        """Return the group of every column in processing order, (n_in,) int32.  [GPTQ-090]"""
+        n_in, size = self.weights.shape[1], self.config.group_size
+        if self.profile.g_idx_dtype is GroupIndexDtype.FRACTIONAL:
+            return (np.arange(n_in) / (n_in if size == -1 else size)).astype(np.float32)
+        lengths = [g.stop - g.first for g in self.groups]
+        return np.repeat(np.arange(len(self.groups), dtype=np.int32), lengths)
+
     def result(self, codes: Array, scales: list[Array], zeros: list[Array]) -> GPTQResult:
         """Return codes (n_out, n_in) in processing order as a result in the original order."""
-        n_in = codes.shape[1]
         order = self.prepared.order
         place = np.argsort(order)  # [GPTQ-080]: undo the permutation
-        lengths = [g.stop - g.first for g in self.groups]
-        g_idx = np.repeat(np.arange(len(self.groups), dtype=np.int32), lengths)  # [GPTQ-090]
-        if self.profile.g_idx_dtype is GroupIndexDtype.FRACTIONAL:
-            size = self.config.group_size
-            g_idx = (np.arange(n_in) / (n_in if size == -1 else size)).astype(np.float32)
+        g_idx = self.group_index()  # [GPTQ-090]
         return GPTQResult(
             codes=codes[:, place].astype(np.uint8),
             scale=np.stack(scales, axis=1),
@@ -158,7 +169,10 @@ def prepare_problem(
         raise ConfigError("config to be a GPTQConfig", f"{config!r}", "GPTQ-110")
     if not isinstance(profile, Profile):
         raise ConfigError("profile to be a Profile", f"{profile!r}", "GPTQ-130")
-    working = np.dtype(dtype)
+    try:
+        working = np.dtype(dtype)
+    except TypeError:
+        raise DTypeError("dtype float32 or float64", f"{dtype!r}", "GPTQ-100") from None
     if working not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise DTypeError("dtype float32 or float64", working.name, "GPTQ-100")
     w = require_weights(weights, "GPTQ-110")
@@ -175,6 +189,10 @@ def prepare_problem(
     if profile.propagation is Propagation.INVERSE_ROWS:
         rows = np.triu(rows.T @ rows)
         factor = upper_inverse(rows)
+    largest = float(np.abs(w.astype(np.float64)).max())
+    if largest > float(np.finfo(working).max):
+        expected = f"weights <= {float(np.finfo(working).max):.6g} ({working.name})"
+        raise OverflowRangeError(expected, f"{largest:.6g}", "GPTQ-110")
     live = w.astype(working)
     if profile.dead_columns is DeadColumns.ZEROED:
         live[:, prepared.dead] = 0.0  # [GPTQ-010]

@@ -105,7 +105,10 @@ def saturating_cast(x: ArrayLike, dtype: DTypeLike) -> Array:
     array([-128,    0,    2,  127], dtype=int8)
     """
     array = require_float(x, "x", "RND-030")
-    target = np.dtype(dtype)
+    try:
+        target = np.dtype(dtype)
+    except TypeError:
+        raise DTypeError("an integer dtype", f"dtype={dtype!r}", "RND-030") from None
     if target.kind not in "iu":
         raise DTypeError("an integer dtype", f"dtype={target.name}", "RND-030")
     bounds = np.iinfo(target)

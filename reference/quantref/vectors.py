@@ -125,13 +125,20 @@ def decode_array(data: Any, where: str = "array") -> Array:
     for value in values:
         if type(value) is int and (not integer or _fits(value, dtype)):
             continue
-        if not integer and (type(value) is float or value in SPECIAL):
+        special = isinstance(value, str) and value in SPECIAL
+        if not integer and (special or (type(value) is float and math.isfinite(value))):
             continue
         raise DamagedVectorError(f"{where}: values of {name}", f"{value!r:.40}", "VEC-020")
     if integer:
         return np.array(values, dtype=dtype).reshape(shape)
-    numbers = [SPECIAL[v] if isinstance(v, str) else v for v in values]
-    return np.array(numbers, dtype=np.float64).astype(dtype).reshape(shape)
+    numbers = np.array([SPECIAL[v] if isinstance(v, str) else v for v in values], np.float64)
+    with np.errstate(over="ignore"):
+        narrow = numbers.astype(dtype)
+    beyond = np.isfinite(numbers) & ~np.isfinite(narrow)
+    if beyond.any():
+        got = f"{float(numbers[beyond][0])!r}"
+        raise DamagedVectorError(f"{where}: values of {name}", got, "VEC-020")
+    return narrow.reshape(shape)
 
 
 def _fits(value: int, dtype: np.dtype) -> bool:
@@ -351,7 +358,7 @@ def load_all(folder: str | Path | None = None) -> list[Case]:
     root = directory() if folder is None else Path(folder)
     manifest = root / "MANIFEST.json"
     try:
-        listed = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        listed = dict(json.loads(manifest.read_text(encoding="utf-8"))["files"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedVectorError(f"{manifest.name} with files", f"{error!r}", "VEC-040") from None
     present = {path.relative_to(root).as_posix() for path in root.glob("*/*.json")}
