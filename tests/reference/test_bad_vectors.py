@@ -1,4 +1,4 @@
-"""Damaged and foreign vector files: refused by a message that names file and field."""
+"""Damaged and foreign vector files are refused; the message names file and field.  [VEC-010]"""
 
 from __future__ import annotations
 

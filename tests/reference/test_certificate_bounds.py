@@ -1,4 +1,4 @@
-"""Figures of the certificate, the bound on the loss, and what is no answer at all."""
+"""Figures of the certificate, the bound on the loss, and what is no answer at all.  [CERT-050]"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rational arithmetic, the textbook and the fast form are one algorithm."""
+"""Rational arithmetic, the textbook and the fast form are one algorithm.  [VEC-050] [CERT-060]"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every mutant changes one line, and the vectors that list it tell it from the reference."""
+"""Every mutant changes one line, and the vectors that list it kill it.  [VEC-060]"""
 
 from __future__ import annotations
 

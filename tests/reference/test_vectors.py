@@ -1,4 +1,7 @@
-"""The corpus: complete, canonical, described by its schema, and what generation writes."""
+"""The corpus: complete, canonical, described by its schema, and what generation writes.
+
+[VEC-010, VEC-020, VEC-030, VEC-040, VEC-070]
+"""
 
 from __future__ import annotations
 
