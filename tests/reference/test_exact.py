@@ -16,7 +16,7 @@ from quantref.corpus.gptq import _required
 from quantref.hessian import upper_inverse
 from quantref.vectors import Case
 
-from .problems import Problem, answered, problem_of, problems
+from .problems import Problem, answered, normal_problem, problem_of, problems
 
 FORMS = {"textbook": gptq_textbook, "blocked": gptq_quantize}
 ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24}
@@ -93,6 +93,37 @@ def _same_parameters(result: GPTQResult, answer: Any, sure: Array, allowed: Arra
             result.zero_point[rows, k], np.array(answer.zero_point)[rows, k]
         )
         assert (np.abs(result.scale[rows, k] - expected[rows]) <= allowed[rows, k]).all()
+
+
+def required_equal(problem: Problem) -> None:
+    """Compare both forms, in both precisions, with the codes that the oracle calls required."""
+    answer = problem.exact()
+    for dtype, u in ROUNDOFF.items():
+        required, _ = _required(answer, problem.weights, for_exact(answer), u, problem.parameters)
+        sure = required.astype(bool)
+        for form in FORMS:
+            result = solve(form, problem, dtype)
+            codes = result.codes[:, result.order]
+            np.testing.assert_array_equal(codes[sure], np.array(answer.codes)[sure])
+
+
+def test_a_shared_range_is_decided_by_all_rows() -> None:
+    """Row 1 is a near-tie: which way it goes decides the range that row 0 shares after it."""
+    weights = np.array([[1 / 32, 0.0], [1 / 64, 0.0]], np.float32)
+    hessian = np.array([[0.06640625, 0.001953125], [0.001953125, 0.0634765625]])
+    changes = {"bits": 2, "per_channel": False, "group_size": 1, "block_size": 1, "damping": 0.0}
+    required_equal(Problem(weights, hessian, normal_problem(0, 1, 1).parameters | changes))
+
+
+def test_errors_that_cancel_are_rounded_nonetheless() -> None:
+    """The errors of columns 0 and 1 sum up to 0 in column 2, an exact tie, but not in float32."""
+    M = np.eye(5)
+    M[:2, 2] = 7
+    hessian = M @ np.diag([3.75, 6.0, 1.0, 1.0, 1.0]) @ M.T
+    small = 443220 / 2**22
+    weights = np.array([[small, -small, 0.5, -1.0, 2.0]], np.float32)
+    changes = {"bits": 2, "damping": 0.0}
+    required_equal(Problem(weights, hessian, normal_problem(0, 1, 1).parameters | changes))
 
 
 @given(problem=problems(largest=8))
