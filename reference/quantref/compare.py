@@ -16,8 +16,8 @@ import numpy as np
 from quantref.arrays import Array
 from quantref.bounds import ULP32, growth
 from quantref.certificate import certify
-from quantref.config import GPTQConfig
 from quantref.errors import AnswerError
+from quantref.operations import gptq_config
 from quantref.profile import Profile
 from quantref.vectors import Case
 
@@ -265,16 +265,7 @@ def _gptq(judge: _Judge) -> None:
     for name in ("codes", "scale", "zero_point", "g_idx"):
         judge.output(name)
         judge.dtype(name, "GPTQ-090" if name == "g_idx" else "GPTQ-080")
-    config = GPTQConfig(
-        None,
-        None,
-        weight_bits=parameters["bits"],
-        per_channel=parameters["per_channel"],
-        hessian_damping=parameters["damping"],
-        group_size=parameters["group_size"],
-        symmetric=parameters["symmetric"],
-        activation_order=parameters["activation_order"],
-    )
+    config = gptq_config(parameters)
     answer = SimpleNamespace(**{k: np.asarray(v) for k, v in judge.outputs.items()})
     profile = Profile(block_size=parameters["block_size"])
     certificate = certify(

@@ -75,8 +75,9 @@ def _factor(hessian: Any) -> Outputs:
     return {"factor": reversed_cholesky(require_hessian(hessian, "HES-090"))}
 
 
-def _gptq(weights: Any, hessian: Any, **parameters: Any) -> Outputs:
-    config = GPTQConfig(
+def gptq_config(parameters: dict[str, Any]) -> GPTQConfig:
+    """Return the config that the parameters of a `gptq_quantize` question ask for."""
+    return GPTQConfig(
         None,
         None,
         weight_bits=parameters["bits"],
@@ -86,6 +87,10 @@ def _gptq(weights: Any, hessian: Any, **parameters: Any) -> Outputs:
         symmetric=parameters["symmetric"],
         activation_order=parameters["activation_order"],
     )
+
+
+def _gptq(weights: Any, hessian: Any, **parameters: Any) -> Outputs:
+    config = gptq_config(parameters)
     profile = Profile(block_size=parameters["block_size"])
     result = gptq_quantize(weights, hessian, config, profile=profile)
     return {

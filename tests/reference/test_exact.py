@@ -73,7 +73,7 @@ def test_generated_problems(problem: Problem) -> None:
     place = np.argsort(answer.order)
     bounds = for_exact(answer)
     for dtype, u in ROUNDOFF.items():
-        required, allowed = _required(answer, problem.weights, bounds, u, problem.parameters)
+        required, allowed = _required(answer, bounds, u, problem.parameters)
         sure = required.astype(bool)
         for form in FORMS:
             result = solve(form, problem, dtype)
@@ -99,7 +99,7 @@ def required_equal(problem: Problem) -> None:
     """Compare both forms, in both precisions, with the codes that the oracle calls required."""
     answer = problem.exact()
     for dtype, u in ROUNDOFF.items():
-        required, _ = _required(answer, problem.weights, for_exact(answer), u, problem.parameters)
+        required, _ = _required(answer, for_exact(answer), u, problem.parameters)
         sure = required.astype(bool)
         for form in FORMS:
             result = solve(form, problem, dtype)

@@ -55,8 +55,8 @@ def gptq_case(
     )
     place = np.argsort(answer.order)
     bounds = for_exact(answer)
-    single = _required(answer, weights, bounds, 2.0**-24, parameters)
-    double = _required(answer, weights, bounds, 2.0**-53, parameters)
+    single = _required(answer, bounds, 2.0**-24, parameters)
+    double = _required(answer, bounds, 2.0**-53, parameters)
     outputs = {
         "codes": np.array(answer.codes, np.uint8)[:, place],
         "scale": floats(answer.scale, "float32"),
@@ -103,16 +103,16 @@ def _rounded_up(value: float) -> float:
 
 
 def _required(
-    answer: exact.ExactGPTQ, weights: Array, bounds: Bounds, u: float, parameters: dict[str, Any]
+    answer: exact.ExactGPTQ, bounds: Bounds, u: float, parameters: dict[str, Any]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Return which codes arithmetic of unit roundoff u must reproduce, and bounds on scales.
 
     A code is required while every decision before it in its row is: its margin exceeds the bound on
     its own target, the effect of admissible scales included, and so did those of all earlier codes
-    and zero-points. Exact ties count as decided where no rounding occurs at all.
+    and zero-points. Where rows share ranges, a group that starts after the first block needs the
+    decisions of all rows in earlier blocks. Exact ties count as decided where nothing rounds.
     """
     n_out, n_in = len(answer.codes), len(answer.order)
-    maxq = 2 ** parameters["bits"] - 1
     target = bounds.target(u)
     required = np.zeros((n_out, n_in), np.uint8)
     scale_bound = np.zeros((n_out, len(answer.scale[0])))
@@ -121,29 +121,53 @@ def _required(
         for k in range(n_in)
     ]
     errors = _base_errors(answer, bounds, target, parameters)
-    for i in range(n_out):
-        sure, drift = True, [0.0] * n_in
-        for j in range(n_in):
-            k = answer.group[j]
-            s, z = float(answer.scale[i][k]), answer.zero_point[i][k]
-            if j == 0 or answer.group[j - 1] != k:
-                error = errors[i][k]
-                sigma = 2 * error / maxq + 2 * float(ULP32) * s
-                scale_bound[i, k] = _rounded_up(sigma)
-                position = abs(float(answer.low[i][k])) / s if not parameters["symmetric"] else 0.0
-                allowed = error / s + position * (sigma / s + 3 * u)
-                zero_tie = answer.zero_margin[i][k] == 0 and error == 0 and _is_power_of_two(s)
-                sure = sure and (float(answer.zero_margin[i][k]) > allowed or zero_tie)
+    sure, drift, sigma = [True] * n_out, np.zeros((n_out, n_in)), [0.0] * n_out
+    earlier = list(sure)  # before the current block
+    for j in range(n_in):
+        if j % parameters["block_size"] == 0:
+            earlier = list(sure)
+        k = answer.group[j]
+        starts = j == 0 or answer.group[j - 1] != k
+        shared = not parameters["per_channel"] and j >= parameters["block_size"]
+        if starts and shared and not all(earlier):
+            sure = [False] * n_out
+        for i in range(n_out):
+            s = float(answer.scale[i][k])
+            if starts:
+                sigma[i] = 2 * errors[i][k] / (2 ** parameters["bits"] - 1) + 2 * float(ULP32) * s
+                scale_bound[i, k] = _rounded_up(sigma[i])
+                symmetric = parameters["symmetric"]
+                sure[i] &= symmetric or _zero_point_is_sure(answer, i, k, errors[i][k], sigma[i], u)
             t = abs(float(answer.targets[i][j])) / s
-            allowed = (target[i, j] + drift[j]) / s + t * (sigma / s + 3 * u)
-            margin = answer.margins[i][j]
-            untouched = answer.targets[i][j] == Fraction(float(weights[i, answer.order[j]]))
-            exact_tie = margin == 0 and untouched and _is_power_of_two(s)
-            sure = sure and (float(margin) > allowed or exact_tie)
-            required[i, j] = sure
-            move = sigma * abs(answer.codes[i][j] - z)
-            drift = [d + move * unit[j][c] if c > j else d for c, d in enumerate(drift)]
+            allowed = (target[i, j] + drift[i, j]) / s + t * (sigma[i] / s + 3 * u)
+            exact_tie = answer.margins[i][j] == 0 and _is_power_of_two(s) and not _fed(answer, i, j)
+            sure[i] &= float(answer.margins[i][j]) > allowed or exact_tie
+            required[i, j] = sure[i]
+            drift[i] += (
+                sigma[i] * abs(answer.codes[i][j] - answer.zero_point[i][k]) * np.array(unit[j])
+            )
     return required, scale_bound
+
+
+def _zero_point_is_sure(
+    answer: exact.ExactGPTQ, i: int, k: int, error: float, sigma: float, u: float
+) -> bool:
+    """Tell whether arithmetic of unit roundoff u must give the zero-point of a row and group."""
+    s, margin = float(answer.scale[i][k]), answer.zero_margin[i][k]
+    empty = answer.low[i][k] == answer.high[i][k] == 0
+    position = (1.0 if empty else max(-float(answer.low[i][k]), 0.0)) / s
+    if margin == 0 and error == 0 and _is_power_of_two(s):
+        return True
+    return float(margin) > error / s + position * (sigma / s + 3 * u)
+
+
+def _fed(answer: exact.ExactGPTQ, i: int, j: int) -> bool:
+    """Tell whether an earlier column of the row fed an error back to later ones."""
+    n = len(answer.order)
+    return any(
+        answer.residuals[i][k] != 0 and any(answer.factor.numerators[k][k + 1 : n])
+        for k in range(j)
+    )
 
 
 def _is_power_of_two(scale: float) -> bool:
