@@ -18,12 +18,14 @@ from quantref.hessian import (
     require_hessian,
     upper_inverse,
 )
+from quantref.packing import pack_codes, pack_int32_words
 from quantref.profile import (
     DEFAULT_PROFILE,
     DeadColumns,
     FeedbackDtype,
     GroupIndexDtype,
     NotPositiveDefinite,
+    PackingRule,
     Profile,
     Propagation,
 )
@@ -70,6 +72,32 @@ class GPTQResult:
         groups = self.g_idx.astype(np.intp)
         scale = self.scale.astype(np.float64)[:, groups]  # (n_out, n_in)
         return scale * (self.codes.astype(np.float64) - self.zero_point[:, groups])
+
+    def packed(self) -> tuple[Array, Array]:
+        """Return codes and zero-points as the profile stores them.
+
+        Returns
+        -------
+        codes : bytes along axis 0, uint8; or int32 words along n_in
+        zero_point : (n_out, n_groups) uint8 array; or int32, z - 1
+
+        Raises
+        ------
+        BitsError
+            3 bits in int32 words.
+
+        Examples
+        --------
+        >>> from quantref import GPTQConfig, gptq_quantize
+        >>> config = GPTQConfig(None, None, weight_bits=4, group_size=-1)
+        >>> result = gptq_quantize(np.float32([[0.0, 3.0], [1.5, 0.0]]), np.eye(2), config)
+        >>> result.packed()[0]
+        array([[240,  15]], dtype=uint8)
+        """
+        bits = self.config.weight_bits
+        if self.profile.packing is PackingRule.INT32_WORDS:
+            return pack_int32_words(self.codes, bits), self.zero_point.astype(np.int32) - 1
+        return pack_codes(self.codes, bits, axis=0), self.zero_point
 
 
 @dataclass(frozen=True)

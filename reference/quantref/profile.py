@@ -209,4 +209,5 @@ KERAS_PROFILE = Profile(
     propagation=Propagation.INVERSE_ROWS,
     g_idx_dtype=GroupIndexDtype.FRACTIONAL,
 )
-"""What Keras 3.15 does, read from its source; how it differs is what the suite measures."""
+"""What Keras 3.15 does with float32 layers, read from its source; half-precision layers carry
+weights in their own dtype (`FeedbackDtype.STORAGE`)."""
