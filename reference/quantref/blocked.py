@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from quantref.affine import Group, codes_of
+from quantref.affine import codes_of
 from quantref.arrays import Array
 from quantref.config import GPTQConfig
 from quantref.errors import ConfigError
@@ -84,7 +84,7 @@ def gptq_quantize(
     U, original = problem.rows, problem.weights
     E = np.empty((min(profile.block_size, n_in), n_out), W.dtype)  # errors of one block
     Q = np.empty((n_in, n_out), np.uint8)
-    scales, zeros = [], []
+    scales, zeros, groups = [], [], problem.column_group.tolist()
 
     for a in range(0, n_in, profile.block_size):
         b = min(a + profile.block_size, n_in)
@@ -98,7 +98,7 @@ def gptq_quantize(
             zeros.append(zero_point)
 
         # BLOCK
-        block = _Block(problem, a, W, U, E, Q, scales, zeros)
+        block = _Block(problem, a, W, U, E, Q, scales, zeros, groups)
         block.solve(a, b)
 
         # FEEDBACK: all later blocks, one product
@@ -130,9 +130,10 @@ class _Block:
         Q: Array,
         scales: list[Array],
         zeros: list[Array],
+        groups: list[int],
     ) -> None:
         self.problem, self.a, self.W, self.U, self.E, self.Q = problem, a, W, U, E, Q
-        self.scales, self.zeros = scales, zeros
+        self.scales, self.zeros, self.groups = scales, zeros, groups
 
     def solve(self, lo: int, hi: int) -> None:
         """Quantize columns lo … hi − 1, whose earlier errors are all applied."""
@@ -149,15 +150,10 @@ class _Block:
         """Quantize a few columns one by one."""
         maxq, profile = self.problem.maxq, self.problem.profile
         for j in range(lo, hi):
-            k = _group_at(self.problem.groups, j)
+            k = self.groups[j]
             s, z = self.scales[k].astype(self.W.dtype), self.zeros[k].astype(self.W.dtype)
             w = self.W[j]
             q = codes_of(w, s, z, maxq=maxq, profile=profile)  # [GPTQ-070]
             e = (w - s * (q - z)) / self.U[j, j]  # [GPTQ-060]
             self.W[j + 1 : hi] -= self.U[j, j + 1 : hi, None] * e
             self.Q[j], self.E[j - self.a] = q, e
-
-
-def _group_at(groups: list[Group], j: int) -> int:
-    """Return the index of the group that column j belongs to."""
-    return next(k for k, group in enumerate(groups) if group.first <= j < group.stop)

@@ -159,8 +159,7 @@ def certify(
 def _conclude(v: Evidence, checks: list[Check]) -> Certificate:
     """Return the certificate with its figures."""
     problem, H = v.problem, v.problem.hessian
-    group = np.repeat(np.arange(len(problem.groups)), [g.stop - g.first for g in problem.groups])
-    z = v.zero_point[:, group]
+    z = v.zero_point[:, problem.column_group]
     plain = codes_of(problem.weights, v.column_scale, z, maxq=problem.maxq)
     plain_difference = problem.weights - v.column_scale * (plain - z)
     clipped = (v.codes == 0) | (v.codes == problem.maxq)

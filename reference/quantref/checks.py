@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -110,7 +111,7 @@ def gather(problem: GPTQProblem, answer: Answer, u: float) -> Evidence:
 
     codes = arrays["codes"].astype(np.float64)[:, problem.prepared.order]
     zero_point = arrays["zero_point"].astype(np.float64)
-    group = np.repeat(np.arange(n_groups), [g.stop - g.first for g in problem.groups])
+    group = problem.column_group
     column_scale = scale[:, group]
     difference = problem.weights - column_scale * (codes - zero_point[:, group])
     R, U = problem.factor, problem.rows
@@ -176,13 +177,15 @@ def check_residuals(v: Evidence) -> list[Check]:
     return checks
 
 
-def _base_weights(v: Evidence) -> dict[int, Array]:
-    """Return, per group index, the weights (n_out, columns) its range is taken from.  [CERT-030]"""
+def _base_weights(v: Evidence) -> Iterator[Array]:
+    """Yield, per group, weights (n_out, n_in) from which its range is taken.  [CERT-030]
+
+    One array, compensated further from group to group: to be read before the next is asked for.
+    """
     problem, U = v.problem, v.problem.rows
     base, done, block = problem.weights.copy(), 0, problem.profile.block_size
     compensated = problem.weights - v.difference + v.residuals  # w'
-    sources: dict[int, Array] = {}
-    for k, group in enumerate(problem.groups):
+    for group in problem.groups:
         upto = {
             GroupSource.EARLIER_BLOCKS: group.first - group.first % block,
             GroupSource.LIVE: group.first,
@@ -192,8 +195,7 @@ def _base_weights(v: Evidence) -> dict[int, Array]:
             base[:, done:upto] = compensated[:, done:upto]  # columns done stay as they were rounded
             base[:, upto:] -= v.E[:, done:upto] @ U[done:upto, upto:]
             done = upto
-        sources[k] = base[:, group.start : group.end].copy()
-    return sources
+        yield base
 
 
 def check_parameters(v: Evidence) -> list[Check]:
@@ -202,10 +204,9 @@ def check_parameters(v: Evidence) -> list[Check]:
     scale_ratio = np.zeros_like(v.scale)
     zero_ratio = np.zeros_like(v.scale)
     expected_scale, expected_zero = np.zeros_like(v.scale), np.zeros_like(v.scale)
-    for k, source in _base_weights(v).items():
-        group = problem.groups[k]
-        error = _base_error(v, group)
-        s, z = problem.parameters(_shifted(source, group), group)
+    for k, (group, base) in enumerate(zip(problem.groups, _base_weights(v), strict=True)):
+        source, error = base[:, group.start : group.end], _base_error(v, group)
+        s, z = problem.parameters(base, group)
         expected_scale[:, k], expected_zero[:, k] = s, z
         allowed = 2 * error / problem.maxq + 2 * ULP32 * s
         scale_ratio[:, k] = np.abs(v.scale[:, k] - s) / allowed
@@ -217,13 +218,6 @@ def check_parameters(v: Evidence) -> list[Check]:
         _parameter_check("scale", scale_ratio, v.scale, expected_scale),
         _parameter_check("zero-point", zero_ratio, v.zero_point, expected_zero),
     ]
-
-
-def _shifted(source: Array, group: Group) -> Array:
-    """Return a matrix in which the group's columns stand at their own place."""
-    full = np.zeros((source.shape[0], group.end))
-    full[:, group.start : group.end] = source
-    return full
 
 
 def _base_error(v: Evidence, group: Group) -> Array:
@@ -280,7 +274,7 @@ def check_loss(v: Evidence) -> list[Check]:
     size = ((np.abs(v.difference) @ np.sqrt(np.diagonal(H))) ** 2) + squares
     ratio = np.abs(direct - squares) / (growth(4 * n + 8, U64) * size + 1e-300)
     i = int(np.argmax(ratio))
-    identity = Check(
+    identity = Check(  # [CERT-040]
         "loss identity",
         "CERT-040",
         float(ratio[i]) <= 1,
@@ -288,11 +282,11 @@ def check_loss(v: Evidence) -> list[Check]:
         float(ratio[i]),
         1.0,
         f"row {i}: tr = {direct[i]:.9g}, sum of squared errors = {squares[i]:.9g}",
-    )  # fmt: skip  [CERT-040]
+    )
     allowed = loss_terms(v).sum(axis=1)
     ratio = np.divide(squares, allowed, out=np.zeros_like(squares), where=allowed > 0)
     i = int(np.argmax(ratio))
-    bound = Check(
+    bound = Check(  # [CERT-050]
         "loss bound",
         "CERT-050",
         float(ratio[i]) <= 1,
@@ -300,7 +294,7 @@ def check_loss(v: Evidence) -> list[Check]:
         float(ratio[i]),
         1.0,
         f"row {i}: loss {squares[i]:.6g}, bound {allowed[i]:.6g}",
-    )  # fmt: skip  [CERT-050]
+    )
     return [identity, bound]
 
 

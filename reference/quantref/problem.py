@@ -156,13 +156,18 @@ class GPTQProblem:
             profile=self.profile,
         )
 
+    @property
+    def column_group(self) -> NDArray[np.int32]:
+        """Group of every column in processing order, (n_in,)."""
+        lengths = [g.stop - g.first for g in self.groups]
+        return np.repeat(np.arange(len(self.groups), dtype=np.int32), lengths)
+
     def group_index(self) -> Array:
-        """Return the group of every column in processing order, (n_in,) int32.  [GPTQ-090]"""
+        """Return the group index of every column in processing order, (n_in,).  [GPTQ-090]"""
         n_in, size = self.weights.shape[1], self.config.group_size
         if self.profile.g_idx_dtype is GroupIndexDtype.FRACTIONAL:
             return (np.arange(n_in) / (n_in if size == -1 else size)).astype(np.float32)
-        lengths = [g.stop - g.first for g in self.groups]
-        return np.repeat(np.arange(len(self.groups), dtype=np.int32), lengths)
+        return self.column_group
 
     def result(self, codes: Array, scales: list[Array], zeros: list[Array]) -> GPTQResult:
         """Return codes (n_out, n_in) in processing order as a result in the original order."""
