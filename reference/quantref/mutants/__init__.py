@@ -1,0 +1,122 @@
+"""Mutants: the reference with one line changed, each a bug that somebody had or could have.
+
+A vector lists the mutants it kills; regeneration fails when a listed one survives. Loading a
+mutant compiles the sources anew under another package name: the reference itself is untouched.
+The catalogue has one module per section, in the order of SPEC.md.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from quantref.mutants import abs, aff, cfg, gptq, hes, pack, rnd
+from quantref.mutants.mutant import Mutant
+
+__all__ = ["MUTANTS", "SOURCES", "LoadedMutant", "Mutant", "find", "load", "mutated"]
+
+SOURCES = Path(__file__).parents[1]
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    *cfg.MUTANTS,
+    *rnd.MUTANTS,
+    *aff.MUTANTS,
+    *abs.MUTANTS,
+    *pack.MUTANTS,
+    *hes.MUTANTS,
+    *gptq.MUTANTS,
+)
+
+
+def mutated(mutant: Mutant) -> str:
+    """Return the source of the mutant's module with its one line changed.
+
+    Raises
+    ------
+    LookupError
+        The line does not stand exactly once in the module.
+    """
+    source = (SOURCES / f"{mutant.module}.py").read_text(encoding="utf-8")
+    if source.count(mutant.line) != 1:
+        count = source.count(mutant.line)
+        raise LookupError(
+            f"mutant {mutant.id}: its line stands {count} times in {mutant.module}.py"
+        )
+    return source.replace(mutant.line, mutant.replacement)
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports this package's sources under another name, one module changed."""
+
+    def __init__(self, alias: str, mutant: Mutant) -> None:
+        self.alias, self.mutant = alias, mutant
+
+    def find_spec(
+        self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != self.alias and not name.startswith(self.alias + "."):
+            return None
+        return importlib.util.spec_from_loader(name, self, is_package=name == self.alias)
+
+    def exec_module(self, module: ModuleType) -> None:
+        name = module.__name__.removeprefix(self.alias).lstrip(".")
+        if name == self.mutant.module:
+            source = mutated(self.mutant)
+        elif name:
+            source = (SOURCES / f"{name}.py").read_text(encoding="utf-8")
+        else:
+            return  # the package itself: imports nothing
+        source = source.replace("from quantref.", f"from {self.alias}.")
+        exec(compile(source, f"<{self.alias}.{name}>", "exec"), module.__dict__)
+
+
+@dataclass(frozen=True)
+class LoadedMutant:
+    """A mutant that answers questions like the reference does."""
+
+    mutant: Mutant
+    answer: Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def find(identity: str) -> Mutant:
+    """Return the mutant of an id.
+
+    Examples
+    --------
+    >>> find("pack-high-first").module
+    'packing'
+    """
+    for mutant in MUTANTS:
+        if mutant.id == identity:
+            return mutant
+    raise LookupError(f"no mutant {identity!r}; there are {', '.join(m.id for m in MUTANTS)}")
+
+
+def load(mutant: Mutant | str) -> LoadedMutant:
+    """Return the reference with one line changed, as a target.
+
+    Examples
+    --------
+    >>> x = {"dtype": "float32", "shape": [1], "data": [0.5]}
+    >>> question = {"id": "a", "operation": "round_half_even", "parameters": {}, "inputs": {"x": x}}
+    >>> load("rnd-half-up").answer(question)["outputs"]["values"]["data"]
+    [1.0]
+    """
+    chosen = find(mutant) if isinstance(mutant, str) else mutant
+    alias = "quantref_mutant_" + chosen.id.replace("-", "_")
+    finder = _Finder(alias, chosen)
+    sys.meta_path.insert(0, finder)
+    try:
+        operations = importlib.import_module(f"{alias}.operations")
+    finally:
+        sys.meta_path.remove(finder)
+    return LoadedMutant(chosen, operations.answer)
