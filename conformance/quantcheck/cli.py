@@ -28,8 +28,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from quantcheck import report
+from quantcheck import corpus, report
 from quantcheck.errors import QuantcheckError, SuiteError, UsageError
+from quantcheck.questions import write_questions
 from quantcheck.requirements import SECTIONS
 from quantcheck.run import EXIT_INTERRUPTED, EXIT_USAGE, exit_code_of
 from quantcheck.targets import list_targets, open_target
@@ -49,11 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         _check_options(options)
+        if options.questions:
+            return _write_questions(options, console)
     except QuantcheckError as error:
         Console(stderr=True).print(
             f"quantcheck: {error}", markup=False, highlight=False, soft_wrap=True
         )
-        return EXIT_USAGE
+        return exit_code_of(error)
     reports = []
     for spec in options.targets:
         made = _run_target(spec, options, console)
@@ -80,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--vectors", metavar="DIR", help="golden vectors, in place of those of the package")
     add("--deviations", metavar="FILE", help="known deviations, in place of ours")
     add("--write-deviations", metavar="FILE", help="write what fails as a deviation file")
+    add("--questions", metavar="FILE", help="write the questions for answers:FILE, and end")
     add("--time-limit", type=float, metavar="S", help="seconds per question (60; Keras 300)")
     add("--section", action="append", choices=SECTIONS, help="this section alone (repeatable)")
     add("--list-targets", action="store_true", help="list the kinds of target, and end")
@@ -94,7 +98,9 @@ def _check_options(options: argparse.Namespace) -> None:
     UsageError
         Naming the option.
     """
-    if not options.targets:
+    if options.targets and options.questions:
+        raise UsageError("--questions without a TARGET", ", ".join(options.targets))
+    if not options.targets and not options.questions:
         raise UsageError("a TARGET", "none; quantcheck --list-targets lists them")
     for spec in options.targets:
         open_target(spec)
@@ -106,9 +112,22 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UsageError("--deviations to name a file", options.deviations)
     if options.vectors and not Path(options.vectors).is_dir():
         raise UsageError("--vectors to name a directory", options.vectors)
-    for path in (options.json, options.write_deviations):
+    for path in (options.json, options.write_deviations, options.questions):
         if path and not Path(path).resolve().parent.is_dir():
             raise UsageError("a file in an existing directory", path)
+
+
+def _write_questions(options: argparse.Namespace, console: Console) -> int:
+    """Write what `answers:FILE` has to answer; returns the exit code."""
+    cases = corpus.load(Path(options.vectors) if options.vectors else None).values()
+    sections = options.section or SECTIONS
+    asked = (case.question() for case in cases if case.section in sections)
+    try:
+        count = write_questions(Path(options.questions), asked)
+    except OSError as error:
+        raise UsageError("--questions to name a file that can be written", str(error)) from None
+    console.print(f"{count} questions: {options.questions}", markup=False, highlight=False)
+    return 0
 
 
 def _run_target(spec: str, options: argparse.Namespace, console: Console) -> dict[str, Any]:

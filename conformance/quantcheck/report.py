@@ -71,6 +71,8 @@ def print_report(console: Console, made: dict[str, Any]) -> None:
         )
         if aborted["stderr"]:
             console.print(escape(aborted["stderr"][-4000:]), highlight=False, soft_wrap=True)
+    if made["target"]["spec"].startswith("answers:") and made["target"]["stderr"]:
+        console.print(escape(made["target"]["stderr"]), highlight=False, soft_wrap=True, end="")
     counts = _counts(made["requirements"])
     canaries = len(made["canaries"])
     told = [

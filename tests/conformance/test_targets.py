@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from quantcheck.errors import TargetCrashed, UnknownTargetError
-from quantcheck.targets import KERAS_BACKENDS, list_targets, open_target
+from quantcheck.targets import KERAS_BACKENDS, list_targets, open_process, open_target
 from quantref import vectors
 
 X = vectors.encode({"x": vectors.decode_array({"dtype": "float32", "shape": [1], "data": [2.5]})})
@@ -31,7 +31,7 @@ def test_unknown_target_lists_what_exists(spec: str) -> None:
 
 @pytest.mark.parametrize("backend", KERAS_BACKENDS)
 def test_every_backend_has_a_target(backend: str) -> None:
-    assert open_target(f"keras:{backend}").command[-1] == backend
+    assert open_process(f"keras:{backend}").command[-1] == backend
     assert f"keras:{backend}" in {name for name, _ in list_targets()}
 
 
@@ -99,7 +99,7 @@ def test_keras_answers() -> None:
 
 
 def test_workers_run_this_python() -> None:
-    assert open_target("reference").command[0] == sys.executable
+    assert open_process("reference").command[0] == sys.executable
 
 
 def _within_a_second(holds: Callable[[], bool]) -> bool:

@@ -1,4 +1,4 @@
-"""Targets: whatever answers questions, each in a process of its own."""
+"""Targets: whatever answers questions, in a process of its own or in a file."""
 
 from __future__ import annotations
 
@@ -9,13 +9,23 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from quantcheck.errors import UnknownTargetError
+from quantcheck.errors import UnknownTargetError, UsageError
+from quantcheck.targets.answers import AnswersTarget
+from quantcheck.targets.base import Target
 from quantcheck.targets.process import START_LIMIT, TIME_LIMIT, ProcessTarget
 from quantcheck.targets.protocol import Handshake
 
-__all__ = ["KERAS_BACKENDS", "Handshake", "Target", "list_targets", "open_target"]
+__all__ = [
+    "KERAS_BACKENDS",
+    "AnswersTarget",
+    "Handshake",
+    "ProcessTarget",
+    "Target",
+    "list_targets",
+    "open_process",
+    "open_target",
+]
 
-Target = ProcessTarget
 COMPILING_LIMIT = 300.0
 KERAS_BACKENDS = ("jax", "tensorflow", "torch", "numpy", "openvino")
 _PACKAGES = {"jax": "jax", "tensorflow": "tensorflow", "torch": "torch", "openvino": "openvino"}
@@ -35,6 +45,7 @@ def list_targets() -> list[tuple[str, str]]:
         ("mutant:ID", "the reference with one line changed: must fail"),
         ("python:MODULE:OBJECT", "a callable, or an object with .answer, from question to answer"),
         ("process:COMMAND", "any program that speaks the JSON-lines protocol"),
+        ("answers:FILE", "answers made elsewhere to what --questions FILE wrote"),
     ]
 
 
@@ -57,7 +68,21 @@ def open_target(
     ------
     UnknownTargetError
         When there is no such kind of target; the message lists those that exist.
+    UsageError
+        When a file of answers is not there.
     """
+    kind, _, name = spec.partition(":")
+    if kind != "answers" or not name:
+        return open_process(spec, time_limit=time_limit, start_limit=start_limit)
+    if not Path(name).is_file():
+        raise UsageError("answers:FILE to name a file", name)
+    return AnswersTarget(spec, Path(name))
+
+
+def open_process(
+    spec: str, *, time_limit: float | None = None, start_limit: float = START_LIMIT
+) -> ProcessTarget:
+    """Build a target that runs in a process: all but `answers:FILE`; see `open_target`."""
     command = _command(spec)
     limit = COMPILING_LIMIT if spec.startswith("keras:") else TIME_LIMIT
     environment = {} if spec.startswith("process:") else import_path()

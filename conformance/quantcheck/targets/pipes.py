@@ -12,8 +12,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from quantcheck.errors import TargetCrashed, TargetProtocolError, TargetTimeout
-from quantcheck.targets.protocol import short
+from quantcheck.errors import TargetCrashed, TargetTimeout
+from quantcheck.targets.protocol import read_line, short
 
 STDERR_KEPT = 64 * 1024
 LINE_LIMIT = 256 * 1024 * 1024
@@ -52,13 +52,7 @@ class Pipes:
         if not line.endswith(b"\n"):
             self.process.poll()
             raise TargetCrashed(due, f"half a line {short(line)}; {self._ending()}")
-        try:
-            answer = json.loads(line)
-        except (ValueError, RecursionError):
-            raise TargetProtocolError(f"{due} as one line of JSON", short(line)) from None
-        if not isinstance(answer, dict):
-            raise TargetProtocolError(f"{due} as JSON object", short(line))
-        return answer
+        return read_line(line, due)
 
     def stderr(self) -> str:
         """Give what is kept of the standard error."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from quantcheck.errors import TargetCrashed, TargetError, TargetProtocolError
+from quantcheck.errors import TargetCrashed, TargetError
+from quantcheck.targets.base import Target
 from quantcheck.targets.pipes import Pipes
 from quantcheck.targets.protocol import PROTOCOL, Handshake, check_answer
 
@@ -15,7 +15,7 @@ TIME_LIMIT = 60.0
 RESTARTS = 5
 
 
-class ProcessTarget:
+class ProcessTarget(Target):
     """A quantizer in a process of its own, restarted when it breaks.
 
     Parameters
@@ -43,6 +43,7 @@ class ProcessTarget:
         restarts: int = RESTARTS,
     ) -> None:
         self.spec = spec
+        self.parallel = True
         self.command = list(command)
         self.environment = dict(environment or {})
         self.time_limit = time_limit
@@ -55,18 +56,6 @@ class ProcessTarget:
         self._last_stderr = ""
 
     # Life cycle
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def start(self) -> Handshake:
         """Start the process and shake hands.
@@ -95,19 +84,6 @@ class ProcessTarget:
             self._running = None
 
     # Questions
-
-    @property
-    def handshake(self) -> Handshake:
-        """What the target said when it started.
-
-        Raises
-        ------
-        TargetProtocolError
-            When the target was never started.
-        """
-        if self._handshake is None:
-            raise TargetProtocolError("a started target", "no handshake yet")
-        return self._handshake
 
     @property
     def stderr(self) -> str:

@@ -1,7 +1,12 @@
-"""The protocol between the suite and a target: what each line has to be.  [VER-060]"""
+"""The protocol between the suite and a target: what each line has to be.  [VER-060]
+
+`quantcheck/protocol/v1.schema.json` says the same for readers of any language; these checks are by
+hand because they are made on every line. A test holds the two equal.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,28 +45,55 @@ class Handshake:
         """
         if not isinstance(ready, dict):
             raise TargetProtocolError('{"ready": {…}} as first line', short(ready))
-        if ready.get("protocol") != PROTOCOL:
+        version = ready.get("protocol")
+        if version != PROTOCOL or isinstance(version, bool):
             raise TargetProtocolError(f"protocol {PROTOCOL}", f"protocol {ready.get('protocol')!r}")
         for key in ("name", "version"):
             if not isinstance(ready.get(key), str) or not ready[key]:
                 raise TargetProtocolError(f"ready.{key} as text", repr(ready.get(key)))
         precision = ready.get("precision", "float32")
-        if precision not in UNIT_ROUNDOFF:
+        if not isinstance(precision, str) or precision not in UNIT_ROUNDOFF:
             raise TargetProtocolError(f"precision in {sorted(UNIT_ROUNDOFF)}", repr(precision))
         operations = ready.get("operations", [])
         if not isinstance(operations, list) or not all(isinstance(o, str) for o in operations):
             raise TargetProtocolError("ready.operations as list of names", repr(operations))
+        backend = ready.get("backend", "")
+        if not isinstance(backend, str):
+            raise TargetProtocolError("ready.backend as text", repr(backend))
         versions = ready.get("versions", {})
-        if not isinstance(versions, dict):
-            raise TargetProtocolError("ready.versions as object", repr(versions))
+        if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
+            raise TargetProtocolError("ready.versions as object of texts", repr(versions))
         return cls(
             name=ready["name"],
             version=ready["version"],
-            backend=str(ready.get("backend") or ""),
+            backend=backend,
             precision=precision,
             operations=tuple(operations),
-            versions={str(k): str(v) for k, v in versions.items()},
+            versions=dict(versions),
         )
+
+
+def read_line(line: bytes, due: str) -> dict[str, Any]:
+    """Read one line that has to be a JSON object.
+
+    Parameters
+    ----------
+    line : bytes
+    due : str
+        What the line should have been, for the message.
+
+    Raises
+    ------
+    TargetProtocolError
+        When it is no JSON, or no object.
+    """
+    try:
+        thing = json.loads(line)
+    except (ValueError, RecursionError):
+        raise TargetProtocolError(f"{due} as one line of JSON", short(line)) from None
+    if not isinstance(thing, dict):
+        raise TargetProtocolError(f"{due} as JSON object", short(line))
+    return thing
 
 
 def check_answer(answer: Mapping[str, Any], identity: str) -> None:
@@ -70,12 +102,17 @@ def check_answer(answer: Mapping[str, Any], identity: str) -> None:
     Raises
     ------
     TargetProtocolError
-        When the id is another, or there is not exactly one kind of answer.
+        When the id is another, there is not exactly one kind of answer, or it is of another type.
     """
     if answer.get("id") != identity:
         raise TargetProtocolError(f"answer with id {identity!r}", short(answer))
-    if sum(key in answer for key in ANSWER_KEYS) != 1:
+    kinds = [key for key in ANSWER_KEYS if key in answer]
+    if len(kinds) != 1:
         raise TargetProtocolError(f"exactly one of {', '.join(ANSWER_KEYS)}", short(answer))
+    (kind,) = kinds
+    if not isinstance(answer[kind], dict if kind == "outputs" else str):
+        wanted = "an object" if kind == "outputs" else "text"
+        raise TargetProtocolError(f"{kind} as {wanted}", short(answer))
 
 
 def short(thing: object, width: int = 200) -> str:

@@ -1,0 +1,161 @@
+"""Target `answers:FILE`: answers that were made elsewhere, for machines that cannot run the suite.
+
+`quantcheck --questions FILE` writes what has to be answered. The file of answers is what a
+`process:` target prints when it reads those questions: the handshake first, then one answer per
+line, in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quantcheck.errors import TargetCrashed, TargetError, TargetProtocolError
+from quantcheck.targets.base import Target
+from quantcheck.targets.protocol import Handshake, check_answer, read_line, short
+
+MOST_NAMED = 5  # ids or lines in one message
+
+
+@dataclass(frozen=True)
+class _Line:
+    number: int
+    answer: dict[str, Any]
+
+
+class AnswersTarget(Target):
+    r"""A file of answers, read once; nothing is started.  [VER-040]
+
+    Parameters
+    ----------
+    spec : str
+        What the user wrote, for reports.
+    path : Path
+        JSON lines: the handshake, then the answers.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> lines = [
+    ...     '{"ready": {"protocol": 1, "name": "mine", "version": "1"}}',
+    ...     '{"id": "a", "unsupported": "not yet"}',
+    ... ]
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "answers.jsonl"
+    ...     _ = path.write_text("\n".join(lines))
+    ...     with AnswersTarget(f"answers:{path}", path) as target:
+    ...         target.ask({"id": "a"})
+    {'id': 'a', 'unsupported': 'not yet'}
+    """
+
+    def __init__(self, spec: str, path: Path) -> None:
+        self.spec = spec
+        self.parallel = False
+        self.path = path
+        self._handshake: Handshake | None = None
+        self._lines: dict[str, list[_Line]] = {}
+        self._damaged: dict[int, str] = {}
+        self._asked: set[str] = set()
+
+    def start(self) -> Handshake:
+        """Read the file.
+
+        Raises
+        ------
+        TargetCrashed
+            When it cannot be read.
+        TargetProtocolError
+            When its first line is no well-formed handshake.
+        """
+        self._lines, self._damaged = {}, {}
+        try:
+            with self.path.open("rb") as stream:
+                first = stream.readline()
+                self._handshake = self._read_handshake(first)
+                for number, line in enumerate(stream, 2):
+                    self._read(number, line)
+        except OSError as error:
+            raise TargetCrashed(f"a readable file {self.path}", str(error)) from None
+        return self.handshake
+
+    def _read_handshake(self, line: bytes) -> Handshake:
+        try:
+            return Handshake.from_wire(read_line(line, "handshake").get("ready"))
+        except TargetProtocolError as error:
+            expected = f"{error.expected} in line 1 of {self.path.name}"
+            raise TargetProtocolError(expected, error.got) from None
+
+    def _read(self, number: int, line: bytes) -> None:
+        if not line.strip():
+            return
+        try:
+            answer = read_line(line, "answer")
+            identity = answer.get("id")
+            if not isinstance(identity, str):
+                raise TargetProtocolError("answer with an id", short(answer))
+        except TargetProtocolError as error:
+            # Nobody can tell which question it was meant for: that one is found to be missing.
+            self._damaged[number] = str(error)
+        else:
+            self._lines.setdefault(identity, []).append(_Line(number, answer))
+
+    def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Find the answer to one wire question.
+
+        Raises
+        ------
+        TargetCrashed
+            When the file has none.
+        TargetProtocolError
+            When it has several, or what it has is not an answer.
+        """
+        identity = str(question["id"])
+        self._asked.add(identity)
+        found = self._lines.get(identity, [])
+        try:
+            if not found:
+                got = f"no answer in {self.path.name}"
+                if self._damaged:
+                    got += f"; damaged lines: {_some(str(n) for n in self._damaged)}"
+                raise TargetCrashed(f"an answer to {identity!r}", got)
+            if len(found) > 1:
+                numbers = _some(str(line.number) for line in found)
+                got = f"{len(found)} in {self.path.name}, in lines {numbers}"
+                raise TargetProtocolError(f"one answer to {identity!r}", got)
+            try:
+                check_answer(found[0].answer, identity)
+            except TargetProtocolError as error:
+                expected = f"{error.expected} in line {found[0].number} of {self.path.name}"
+                raise TargetProtocolError(expected, error.got) from None
+        except TargetError as error:
+            if not found:
+                error.stderr = self._damage()
+            raise
+        return found[0].answer
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+    @property
+    def stderr(self) -> str:
+        """Damaged lines, and answers that no question asked for."""
+        unasked = [identity for identity in self._lines if identity not in self._asked]
+        told = self._damage()
+        if unasked:
+            told += f"{len(unasked)} answers to questions that were not asked: {_some(unasked)}\n"
+        return told
+
+    def _damage(self) -> str:
+        named = list(self._damaged.items())[:MOST_NAMED]
+        lines = [f"{self.path.name}, line {number}: {message}" for number, message in named]
+        if len(self._damaged) > MOST_NAMED:
+            lines.append(f"{len(self._damaged)} damaged lines in all")
+        return "".join(f"{line}\n" for line in lines)
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = [f"and {len(listed) - MOST_NAMED} more"] if len(listed) > MOST_NAMED else []
+    return ", ".join([*listed[:MOST_NAMED], *more])
