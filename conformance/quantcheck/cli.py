@@ -9,13 +9,16 @@ stopped by Ctrl-C, with a report of what was done.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,8 @@ from rich.progress import (
 from quantcheck import corpus, report
 from quantcheck.errors import QuantcheckError, SuiteError, UsageError
 from quantcheck.questions import write_questions
+from quantcheck.report import outputs, provenance
+from quantcheck.report.document import merged
 from quantcheck.requirements import SECTIONS
 from quantcheck.run import EXIT_INTERRUPTED, EXIT_USAGE, exit_code_of
 from quantcheck.targets import list_targets, open_target
@@ -41,6 +46,9 @@ SUITE = Path(__file__).resolve().parent / "suite"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without ÷ shows ? and goes on
     options = _parser().parse_args(arguments)
     console = Console()
     if not console.is_terminal:
@@ -57,18 +65,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"quantcheck: {error}", markup=False, highlight=False, soft_wrap=True
         )
         return exit_code_of(error)
-    reports = []
+    document = _run_targets(options, console)
+    if len(options.targets) > 1:
+        report.print_matrix(console, document["reports"])
+    try:
+        written = outputs.write(options, document)
+    except OSError as error:
+        Console(stderr=True).print(f"quantcheck: {error}", markup=False, highlight=False)
+        return EXIT_USAGE
+    for path in written.values():
+        console.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
+    return int(document["exit_code"])
+
+
+def _run_targets(options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Run target after target until one is stopped; returns the report of all."""
+    started, clock = datetime.now(UTC), time.monotonic()
+    reports: list[dict[str, Any]] = []
     for spec in options.targets:
         made = _run_target(spec, options, console)
+        made["deviations"] = provenance.of_deviations(made["deviations"], options.deviations)
+        made.setdefault("examples", None)
         reports.append(made)
-        report.print_report(console, made)
+        report.print_report(console, made, alone=len(options.targets) == 1)
         if made["exit_code"] == EXIT_INTERRUPTED:
             break
-    if options.json:
-        text = json.dumps({"format": 1, "reports": reports}, indent=1, ensure_ascii=False)
-        Path(options.json).write_text(text + "\n", encoding="utf-8")
-        console.print(f"report: {options.json}", markup=False, highlight=False)
-    return max(int(made["exit_code"]) for made in reports)
+    run = provenance.of_run(
+        started,
+        time.monotonic() - clock,
+        vectors=options.vectors,
+        sections=options.section or SECTIONS,
+    )
+    return merged(reports, run=run, not_run=options.targets[len(reports) :])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("targets", nargs="*", metavar="TARGET", help="such as keras:jax; see --list-targets")
-    add("--json", metavar="FILE", help="write the report of all targets here")
+    outputs.add_options(add)
     add("--vectors", metavar="DIR", help="golden vectors, in place of those of the package")
     add("--deviations", metavar="FILE", help="known deviations, in place of ours")
     add("--write-deviations", metavar="FILE", help="write what fails as a deviation file")
@@ -112,9 +140,7 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UsageError("--deviations to name a file", options.deviations)
     if options.vectors and not Path(options.vectors).is_dir():
         raise UsageError("--vectors to name a directory", options.vectors)
-    for path in (options.json, options.write_deviations, options.questions):
-        if path and not Path(path).resolve().parent.is_dir():
-            raise UsageError("a file in an existing directory", path)
+    outputs.check(options, options.write_deviations, options.questions)
 
 
 def _write_questions(options: argparse.Namespace, console: Console) -> int:
@@ -132,6 +158,13 @@ def _write_questions(options: argparse.Namespace, console: Console) -> int:
 
 def _run_target(spec: str, options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """One pytest process for one target; returns its report."""
+    started, clock = datetime.now(UTC), time.monotonic()
+    made = _report_of(spec, options, console)
+    seconds = round(time.monotonic() - clock, 3)
+    return {**made, "started": started.isoformat(timespec="seconds"), "seconds": seconds}
+
+
+def _report_of(spec: str, options: argparse.Namespace, console: Console) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="quantcheck-") as folder:
         path = Path(folder) / "report.json"
         errors = Path(folder) / "stderr"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quantcheck.errors import QuantcheckError, UsageError
-from quantcheck.report import empty
+from quantcheck.report import files
+from quantcheck.report.document import empty
 from quantcheck.run import EXIT_INTERRUPTED, Run, exit_code_of
 from quantcheck.targets import open_target
 from quantcheck.verdict import CaseResult, Verdict
@@ -161,4 +162,4 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
 def _write(path: str | None, make: Callable[[], dict[str, Any]]) -> None:
     if path:
         text = json.dumps(make(), indent=1, ensure_ascii=False, allow_nan=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        files.write(path, text + "\n")

@@ -1,4 +1,4 @@
-"""Reads the requirements out of SPEC.md: id, check kind, level and first sentence."""
+"""Reads the requirements out of SPEC.md: id, check kind, level, first sentence and all of it."""
 
 from __future__ import annotations
 
@@ -32,12 +32,15 @@ class Requirement:
         core or optional.
     text : str
         Its first sentence.
+    paragraph : str
+        All of it.
     """
 
     id: str
     check: str
     level: str
     text: str
+    paragraph: str = ""
 
     @property
     def section(self) -> str:
@@ -71,7 +74,7 @@ def parse(text: str) -> dict[str, Requirement]:
         body = " ".join(match["text"].split())
         sentence = _SENTENCE.match(body)
         first = sentence[1] if sentence else body
-        found[match["id"]] = Requirement(match["id"], match["check"], match["level"], first)
+        found[match["id"]] = Requirement(match["id"], match["check"], match["level"], first, body)
     return found
 
 

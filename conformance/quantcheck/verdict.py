@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from quantcheck.evidence import evidence
 from quantcheck.requirements import Requirement
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Judgement:
         The verdict comes from a deviation file that no longer fits.
     reason, link : str
         Of the known deviation that covers it.
+    evidence : mapping
+        Numbers to draw of an answer that fails, see `quantcheck.evidence`.
     """
 
     requirement: str
@@ -64,6 +67,7 @@ class Judgement:
     stale: bool = False
     reason: str = ""
     link: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def ratio(self) -> float | None:
@@ -124,7 +128,8 @@ def judge_answer(
         message = f"the target failed: {answer['error']}"
         return everywhere(case, Verdict.ERROR, message), str(answer.get("trace", ""))
     try:
-        findings = compare.judge(case, decode(answer), unit_roundoff=unit_roundoff)
+        decoded = decode(answer)
+        findings = compare.judge(case, decoded, unit_roundoff=unit_roundoff)
     except QuantrefError as error:
         return everywhere(case, Verdict.ERROR, f"not an answer: {error}"), ""
     except Exception as error:  # noqa: BLE001
@@ -135,6 +140,9 @@ def judge_answer(
         _of_findings(case, requirement, [f for f in findings if f.requirement == requirement])
         for requirement in dict.fromkeys(f.requirement for f in findings)
     ]
+    if any(j.verdict == Verdict.FAIL for j in judged):
+        shown = evidence(case, decoded, unit_roundoff)
+        judged = [replace(j, evidence=shown) if j.verdict == Verdict.FAIL else j for j in judged]
     return judged + _without_finding(case, judged), ""
 
 
@@ -256,6 +264,8 @@ def to_json(result: CaseResult | RequirementResult) -> dict[str, Any]:
     made: dict[str, Any] = _plain(asdict(result))
     if isinstance(result, CaseResult):
         made["verdict"] = result.verdict.value
+        for judgement in made["judgements"]:
+            del judgement["evidence"]  # the worst case of each requirement shows it
     elif result.worst is not None:
         made["worst"]["ratio"] = _plain(result.worst.ratio)
     return made

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -80,21 +82,28 @@ def corpus(tmp_path: Path) -> Corpus:
     return copy
 
 
-@pytest.fixture
-def quantcheck(tmp_path: Path) -> Quantcheck:
-    """Run the command in a folder of its own."""
+@pytest.fixture(scope="session")
+def run_quantcheck() -> Quantcheck:
+    """Run the command in a folder that is given."""
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "quantcheck", *arguments],
-            cwd=tmp_path,
+            cwd=folder,
             capture_output=True,
             encoding="utf-8",
             timeout=600,
             check=False,
+            env={**os.environ, **environment},
         )
 
     return run
+
+
+@pytest.fixture
+def quantcheck(tmp_path: Path, run_quantcheck: Quantcheck) -> Quantcheck:
+    """Run the command in a folder of its own."""
+    return functools.partial(run_quantcheck, tmp_path)
 
 
 @pytest.fixture(scope="session")

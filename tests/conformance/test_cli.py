@@ -12,8 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+from quantcheck.report.document import schema
 from quantref import mutants
 from quantref.vectors import Case
 
@@ -25,7 +27,11 @@ def pack(cases: dict[str, Case]) -> list[str]:
 
 
 def report_of(path: Path) -> dict[str, Any]:
-    (made,) = json.loads(path.read_text(encoding="utf-8"))["reports"]
+    """Read the report of a single target, and hold it against the schema."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    jsonschema.validate(document, schema())
+    (made,) = document["reports"]
+    assert document["exit_code"] == made["exit_code"]
     return dict(made)
 
 
@@ -66,6 +72,7 @@ def test_one_section(quantcheck: Any, tmp_path: Path) -> None:
         ("reference", "--vectors", "absent"),
         ("reference", "--deviations", "absent.json"),
         ("reference", "--json", "absent/report.json"),
+        ("reference", "--json", "."),
         ("reference", "reference", "--write-deviations", "d.json"),
     ],
 )
@@ -81,19 +88,21 @@ def test_list_targets(quantcheck: Any) -> None:
     assert "keras:jax" in done.stdout
 
 
-def test_crashing_target(quantcheck: Any, script: Any, as_spec: Any) -> None:
+def test_crashing_target(quantcheck: Any, script: Any, as_spec: Any, tmp_path: Path) -> None:
     words = "print('last words', file=sys.stderr, flush=True)"
     spec = as_spec(script(f"for q in questions(): {words}; os._exit(5)"))
-    done = quantcheck(spec, "--section", "pack")
+    done = quantcheck(spec, "--section", "pack", "--json", "report.json")
     assert done.returncode == 3
     assert "code 5" in done.stdout
     assert "last words" in done.stdout
+    assert report_of(tmp_path / "report.json")["cases"][0]["verdict"] == "error"
 
 
-def test_target_that_never_starts(quantcheck: Any) -> None:
-    done = quantcheck("process:false", "--section", "pack")
+def test_target_that_never_starts(quantcheck: Any, tmp_path: Path) -> None:
+    done = quantcheck("process:false", "--section", "pack", "--json", "report.json")
     assert done.returncode == 3
     assert "handshake" in done.stdout
+    assert report_of(tmp_path / "report.json")["aborted"]["kind"] == "TargetCrashed"
 
 
 def test_target_that_has_nothing_proves_nothing(quantcheck: Any, script: Any, as_spec: Any) -> None:

@@ -1,0 +1,56 @@
+"""The files that a command line asks for: checked before any work, written at the end."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from quantcheck.errors import UsageError
+from quantcheck.report import files
+
+Document = Mapping[str, Any]
+
+
+def add_options(add: Callable[..., Any]) -> None:
+    """Add an option for each kind of report to a parser."""
+    add("--json", metavar="FILE", help="write the report of all targets here")
+
+
+def as_json(document: Document) -> str:
+    """Give the whole document; `report.schema.json` describes it."""
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+MAKERS: dict[str, Callable[[Document], str]] = {"json": as_json}
+
+
+def check(options: Namespace, *others: str | None) -> None:
+    """Refuse files that cannot be written, and one file for two reports.
+
+    Raises
+    ------
+    UsageError
+        Naming the path.
+    """
+    paths = [path for path in (*wanted(options).values(), *others) if path]
+    for path in paths:
+        files.check(path)
+    resolved = [Path(path).resolve() for path in paths]
+    for path, where in zip(paths, resolved, strict=True):
+        if resolved.count(where) > 1:
+            raise UsageError("a file of its own for every report", f"{path} twice")
+
+
+def wanted(options: Namespace) -> dict[str, str]:
+    """Give the kinds of report that were asked for, each with its path."""
+    return {kind: getattr(options, kind) for kind in MAKERS if getattr(options, kind)}
+
+
+def write(options: Namespace, document: Document) -> dict[str, str]:
+    """Write what was asked for; returns kinds and paths."""
+    for kind, path in wanted(options).items():
+        files.write(path, MAKERS[kind](document))
+    return wanted(options)

@@ -1,0 +1,74 @@
+"""What a run was made of: versions, hashes and times, so that it can be had again."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from quantcheck import deviations
+from quantcheck.report.document import sha256
+
+PACKAGES = ("numpy", "scipy", "pytest", "hypothesis")
+
+
+def of_run(
+    started: datetime, seconds: float, *, vectors: str | None, sections: Iterable[str]
+) -> dict[str, Any]:
+    """Tell versions, platform, specification and corpus of a run.
+
+    Parameters
+    ----------
+    started : datetime
+        With its time zone.
+    seconds : float
+        How long the run took.
+    vectors : str, optional
+        Folder of vectors in place of those of the package.
+    sections : iterable of str
+        What was asked for.
+    """
+    import quantref
+    from quantref.vectors import directory, spec_path
+
+    corpus = directory() if vectors is None else Path(vectors)
+    return {
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "sections": list(sections),
+        "versions": {
+            "quantcheck": quantref.__version__,  # one distribution, one version
+            "quantref": quantref.__version__,
+            "python": platform.python_version(),
+            **{name: _version(name) for name in PACKAGES},
+        },
+        "platform": {
+            "system": platform.platform(),
+            "machine": platform.machine(),
+            "processors": os.cpu_count() or 0,
+        },
+        "specification": {"sha256": sha256(spec_path())},
+        "corpus": {
+            "own": vectors is not None,
+            "sha256": sha256(corpus / "MANIFEST.json"),
+        },
+    }
+
+
+def of_deviations(name: str | None, given: str | None) -> dict[str, str | None] | None:
+    """Tell which file of known deviations was used, by its name and hash."""
+    if name is None:
+        return None
+    path = Path(given) if given else deviations.DIRECTORY / name
+    return {"name": name, "sha256": sha256(path)}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
