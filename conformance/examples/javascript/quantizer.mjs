@@ -1,0 +1,44 @@
+#!/usr/bin/env node
+/** A target of quantcheck: sections 2 to 7 of SPEC.md, without dependencies. */
+
+import { absMaxDequantize, absMaxQuantize, absMaxQuantizer } from "./absmax.mjs";
+import { affineDequantize, affineParameters, affineQuantize } from "./affine.mjs";
+import { gptqQuantize } from "./gptq.mjs";
+import { accumulateHessian, factorOperation, prepareHessian } from "./hessian.mjs";
+import { pack, unpack } from "./packing.mjs";
+import { serve } from "./protocol.mjs";
+import { roundHalfEven, saturatingCast } from "./rounding.mjs";
+
+const operation = (inputs, parameters, run) => ({ inputs, parameters, run });
+
+const OPERATIONS = {
+  round_half_even: operation(["x"], [], roundHalfEven),
+  saturating_cast: operation(["x"], ["dtype"], saturatingCast),
+  abs_max_quantize: operation(["x"], ["axis", "value_range", "epsilon", "output_dtype"], absMaxQuantize),
+  abs_max_quantizer: operation(["x"], ["arguments", "call_axis"], absMaxQuantizer),
+  abs_max_dequantize: operation(["codes", "scale"], [], absMaxDequantize),
+  affine_parameters: operation(["weights"], ["bits", "symmetric", "per_channel", "group_size"], affineParameters),
+  affine_quantize: operation(["weights", "scale", "zero_point", "g_idx"], ["bits"], affineQuantize),
+  affine_dequantize: operation(["codes", "scale", "zero_point", "g_idx"], [], affineDequantize),
+  pack: operation(["codes"], ["bits", "axis"], pack),
+  unpack: operation(["packed"], ["bits", "axis", "length"], unpack),
+  hessian: operation(["batches"], [], accumulateHessian),
+  prepare_hessian: operation(["hessian"], ["damping", "activation_order"], prepareHessian),
+  factor: operation(["hessian"], [], factorOperation),
+  gptq_quantize: operation(
+    ["weights", "hessian"],
+    ["bits", "symmetric", "per_channel", "group_size", "activation_order", "damping", "block_size"],
+    gptqQuantize,
+  ),
+};
+
+const ABOUT = {
+  name: "javascript example",
+  version: "0.1",
+  backend: "node",
+  precision: "float64",
+  versions: { node: process.versions.node },
+};
+
+process.stdout.on("error", () => process.exit(0)); // whoever asked has gone
+await serve(process.stdin, process.stdout, ABOUT, OPERATIONS);
