@@ -1,0 +1,121 @@
+"""The JavaScript example, written from SPEC.md alone, passes its sections through both doors."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path("conformance", "examples", "javascript", "quantizer.mjs").as_posix()
+SECTIONS = ("rnd", "aff", "abs", "pack", "hes", "gptq")
+LACKS = {"config_round_trip"}
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("node") is None, reason="the example needs node, which is not installed"
+)
+
+
+def quantcheck(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in the checkout, where the example is."""
+    return subprocess.run(
+        [sys.executable, "-m", "quantcheck", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def report_of(target: str, file: Path) -> dict[str, Any]:
+    """The report on a target in all sections of the example, which has to pass."""
+    sections = [word for section in SECTIONS for word in ("--section", section)]
+    run = quantcheck(target, "--json", str(file), *sections)
+    assert run.returncode == 0, run.stdout + run.stderr
+    report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["reports"][0]
+    assert report["complete"]
+    return report
+
+
+def verdicts(report: dict[str, Any]) -> dict[str, str]:
+    """Verdict of each requirement that a case speaks about."""
+    return {
+        entry["requirement"]["id"]: entry["verdict"]
+        for entry in report["requirements"]
+        if entry["verdict"] != "not covered"
+    }
+
+
+def answer_lines(text: str) -> list[dict[str, Any]]:
+    """What the program answers to lines of text."""
+    run = subprocess.run(
+        ["node", PROGRAM], cwd=ROOT, input=text.encode(), capture_output=True, check=True
+    )
+    assert run.stderr == b""
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The report on the program, asked question by question."""
+    return report_of(f"process:node {PROGRAM}", tmp_path_factory.mktemp("asked") / "report.json")
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_section_is_answered_and_right(section: str, asked: dict[str, Any]) -> None:
+    cases = [case for case in asked["cases"] if case["section"] == section]
+    wrong = [case["case"] for case in cases if case["verdict"] not in ("pass", "unsupported")]
+    lacking = {case["operation"] for case in cases if case["verdict"] == "unsupported"}
+    assert cases
+    assert wrong == []
+    assert lacking <= LACKS
+
+
+def test_every_requirement_that_was_asked_about_passes(asked: dict[str, Any]) -> None:
+    assert asked["asked"] == asked["selected"]
+    assert asked["target"]["precision"] == "float64"
+    assert {name for name, verdict in verdicts(asked).items() if verdict != "pass"} == set()
+
+
+def test_answers_in_a_file_get_the_same_verdicts(asked: dict[str, Any], tmp_path: Path) -> None:
+    questions, answers = tmp_path / "questions.jsonl", tmp_path / "answers.jsonl"
+    assert quantcheck("--questions", str(questions)).returncode == 0
+    with questions.open("rb") as source, answers.open("wb") as sink:
+        subprocess.run(["node", PROGRAM], cwd=ROOT, stdin=source, stdout=sink, check=True)
+    written = report_of(f"answers:{answers}", tmp_path / "report.json")
+    assert verdicts(written) == verdicts(asked)
+    assert {case["case"]: case["verdict"] for case in written["cases"]} == {
+        case["case"]: case["verdict"] for case in asked["cases"]
+    }
+
+
+def test_a_broken_line_is_an_error_and_the_rest_is_answered() -> None:
+    x = {"dtype": "float64", "shape": [3], "data": [1e30, -1e30, -2.5]}
+    question = {"operation": "saturating_cast", "parameters": {"dtype": "int64"}}
+    short = {**x, "shape": [4]}
+    text = "\n".join(
+        [
+            "{",
+            json.dumps({"id": "short", **question, "inputs": {"x": short}}),
+            json.dumps({"id": "unknown", **question, "operation": "dither", "inputs": {"x": x}}),
+            json.dumps({"id": "right", **question, "inputs": {"x": x}}),
+        ]
+    )
+    broken, malformed, unknown, right = answer_lines(text)  # no stop, no last line feed
+    assert {"error", "trace"} <= set(broken)
+    assert {"error", "trace"} <= set(malformed)
+    assert set(unknown) == {"id", "unsupported"}
+    codes = right["outputs"]["codes"]
+    assert codes == {"dtype": "int64", "shape": [3], "data": [2**63 - 1, -(2**63), -2]}
+
+
+def test_the_largest_integers_are_read_and_stop_ends_it() -> None:
+    codes = {"dtype": "int64", "shape": [2], "data": [2**63 - 1, -(2**63)]}
+    scale = {"dtype": "float64", "shape": [1], "data": [1.0]}
+    question = {"id": "a", "operation": "abs_max_dequantize", "parameters": {}}
+    text = json.dumps({**question, "inputs": {"codes": codes, "scale": scale}})
+    (answer,) = answer_lines(text + '\n{"stop": {}}\n' + text)
+    assert [float(value) for value in answer["outputs"]["values"]["data"]] == [2.0**63, -(2.0**63)]
