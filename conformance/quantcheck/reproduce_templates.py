@@ -6,6 +6,25 @@ UNPACK_FOUR_BITS = (
     "np.stack([kernel & 15, kernel >> 4], 1).reshape(-1, weights.shape[1])[:weights.shape[0]]"
 )
 
+WINDOWS = """
+from keras.src.quantizers.gptq_core import gptq_quantize
+class CodePoints:
+    def tokenize(self, text):
+        return np.array([ord(character) for character in text], "int32")
+class Recorder(keras.layers.Layer):
+    def call(self, batch):
+        print(keras.ops.convert_to_numpy(batch))
+        return batch
+tokenizers = {{"object": CodePoints(), "callable": CodePoints().tokenize, None: None}}
+items = dataset if {texts} is None else {texts}
+config = keras.quantizers.GPTQConfig(
+    dataset=iter(items) if {iterable} == "generator" else items,
+    tokenizer=tokenizers[{tokenizer}], num_samples={num_samples},
+    sequence_length={sequence_length})
+structure = {{"pre_block_layers": [Recorder()], "sequential_blocks": [keras.layers.Identity()]}}
+gptq_quantize(config, structure)
+"""
+
 TEMPLATES = {
     "round_half_even": """
 print(keras.ops.round(keras.ops.convert_to_tensor(x)))
@@ -80,4 +99,6 @@ made = {made}
 text = json.dumps(keras.saving.serialize_keras_object(made))
 print(vars(keras.saving.deserialize_keras_object(json.loads(text))))
 """,
+    "calibration_windows": WINDOWS,
+    "calibration_processes": WINDOWS + "# Run it twice: the windows are others in each process.\n",
 }

@@ -15,7 +15,7 @@ _PARAGRAPH = re.compile(
     re.DOTALL,
 )
 _SENTENCE = re.compile(r"^(.*?[.!?])(?:\s+(?=[A-Z`*(])|\s*$)", re.DOTALL)
-SECTIONS = ("cfg", "rnd", "aff", "abs", "pack", "hes", "gptq")
+SECTIONS = ("cfg", "rnd", "aff", "abs", "pack", "hes", "gptq", "cal")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 from quantref.arrays import Array
 from quantref.bounds import ULP32, growth
 from quantref.certificate import certify
+from quantref.compare_calibration import CALIBRATION_JUDGES
 from quantref.errors import AnswerError
 from quantref.operations import gptq_config
 from quantref.profile import Profile
@@ -351,6 +352,7 @@ JUDGES: dict[str, Callable[[_Judge], None]] = {
     "factor": _factor,
     "gptq_quantize": _gptq,
     "config_round_trip": _round_trip,
+    **CALIBRATION_JUDGES,
 }
 
 

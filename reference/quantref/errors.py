@@ -84,6 +84,14 @@ class NotPositiveDefiniteError(QuantrefError):
     """A Hessian with a pivot that is not positive; the message names damping and pivot."""
 
 
+class TokenCountError(QuantrefError):
+    """Fewer tokens than the calibration windows need; the message has both numbers."""
+
+
+class TokenRangeError(QuantrefError):
+    """Token ids below 0 or above 2^31 − 1."""
+
+
 class DamagedVectorError(QuantrefError):
     """A vector file that is not what it claims to be; the message names file and field."""
 

@@ -11,6 +11,7 @@ import numpy as np
 from quantref.absmax import AbsMaxQuantizer, abs_max_dequantize, abs_max_quantize
 from quantref.affine import affine_dequantize, affine_parameters, affine_quantize
 from quantref.blocked import gptq_quantize
+from quantref.calibration_wire import CALIBRATION_OPERATIONS
 from quantref.config import GPTQConfig, Int8QuantizationConfig, QuantizationConfig, Quantizer
 from quantref.errors import ConfigError, QuantrefError
 from quantref.hessian import (
@@ -160,6 +161,7 @@ OPERATIONS: dict[str, Callable[..., Outputs]] = {
     "factor": _factor,
     "gptq_quantize": _gptq,
     "config_round_trip": _round_trip,
+    **CALIBRATION_OPERATIONS,
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantcheck.targets import keras_models
 from quantcheck.targets.keras_config import (
     Inputs,
     Outputs,
@@ -229,4 +230,5 @@ OPERATIONS: dict[str, Callable[[Inputs, Parameters], Outputs]] = {
     "hessian": hessian,
     "gptq_quantize": gptq_quantize,
     "config_round_trip": config_round_trip,
+    **keras_models.OPERATIONS,
 }

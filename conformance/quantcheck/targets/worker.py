@@ -29,6 +29,8 @@ OPERATIONS = (
     "factor",
     "gptq_quantize",
     "config_round_trip",
+    "calibration_windows",
+    "calibration_processes",
 )
 
 

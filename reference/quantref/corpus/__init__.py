@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from quantref.corpus.absmax import abs_cases
 from quantref.corpus.affine_cases import aff_cases
+from quantref.corpus.cal import cal_cases
 from quantref.corpus.cfg import cfg_cases
 from quantref.corpus.gptq_cases import gptq_cases
 from quantref.corpus.hessian import hes_cases
@@ -21,6 +22,7 @@ BUILDERS = {
     "pack": pack_cases,
     "hes": hes_cases,
     "gptq": gptq_cases,
+    "cal": cal_cases,
 }
 
 

@@ -1,0 +1,20 @@
+"""Section CAL of SPEC.md: one test per vector in vectors/cal/."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from quantcheck.suite import needs_plugin
+
+if TYPE_CHECKING:
+    from quantref.vectors import Case
+
+# Requirements judged here:
+# [CAL-010] [CAL-020] [CAL-030] [CAL-040] [CAL-050] [CAL-060] [CAL-070] [CAL-080]
+
+
+@needs_plugin
+def test_cal(case: Case, check: Callable[[Case], None]) -> None:
+    """The answer to a vector meets every requirement that the vector names."""
+    check(case)
