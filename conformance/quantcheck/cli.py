@@ -1,5 +1,7 @@
 """`quantcheck TARGET…`: puts targets to the suite and prints a verdict per requirement.
 
+`quantcheck smoke TARGET` tells first whether a target speaks the protocol: see its --help.
+
 Exit codes: 0 every requirement passes or deviates as known; 1 a requirement fails, or a listed
 deviation does not hold any more; 2 usage, or an unknown target; 3 the target broke (crash, hang,
 nonsense); 4 the suite could not prove itself (canary, corpus), or nothing was answered; 130
@@ -31,7 +33,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from quantcheck import corpus, report
+from quantcheck import corpus, report, smoke
 from quantcheck.errors import QuantcheckError, SuiteError, UsageError
 from quantcheck.questions import write_questions
 from quantcheck.report import outputs, provenance
@@ -46,13 +48,14 @@ SUITE = Path(__file__).resolve().parent / "suite"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without ÷ shows ? and goes on
-    options = _parser().parse_args(arguments)
-    console = Console()
+    _forgive_terminals()
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["smoke"]:
+        return smoke.main(words[1:])
+    options = _parser().parse_args(words)
+    console = Console(emoji=False)
     if not console.is_terminal:
-        console = Console(width=WIDTH)
+        console = Console(width=WIDTH, emoji=False)
     if options.list_targets:
         report.print_targets(console, list_targets())
         return 0
@@ -61,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.questions:
             return _write_questions(options, console)
     except QuantcheckError as error:
-        Console(stderr=True).print(
+        Console(stderr=True, emoji=False).print(
             f"quantcheck: {error}", markup=False, highlight=False, soft_wrap=True
         )
         return exit_code_of(error)
@@ -71,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         written = outputs.write(options, document)
     except OSError as error:
-        Console(stderr=True).print(f"quantcheck: {error}", markup=False, highlight=False)
+        Console(stderr=True, emoji=False).print(
+            f"quantcheck: {error}", markup=False, highlight=False
+        )
         return EXIT_USAGE
     for path in written.values():
         console.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
@@ -97,6 +102,13 @@ def _run_targets(options: argparse.Namespace, console: Console) -> dict[str, Any
         sections=options.section or SECTIONS,
     )
     return merged(reports, run=run, not_run=options.targets[len(reports) :])
+
+
+def _forgive_terminals() -> None:
+    """Let a terminal without ÷ show ? and go on."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _parser() -> argparse.ArgumentParser:

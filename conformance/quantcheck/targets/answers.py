@@ -82,7 +82,7 @@ class AnswersTarget(Target):
 
     def _read_handshake(self, line: bytes) -> Handshake:
         try:
-            return Handshake.from_wire(read_line(line, "handshake").get("ready"))
+            return Handshake.from_line(read_line(line, "handshake"))
         except TargetProtocolError as error:
             expected = f"{error.expected} in line 1 of {self.path.name}"
             raise TargetProtocolError(expected, error.got) from None

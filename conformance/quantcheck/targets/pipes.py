@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from quantcheck.errors import TargetCrashed, TargetTimeout
@@ -35,24 +36,46 @@ class Pipes:
         except (OSError, ValueError) as error:
             raise TargetCrashed(f"a program {list(command)!r}", str(error)) from None
         self._lines: queue.Queue[bytes | None] = queue.Queue()
+        self._over = False
         self._kept = bytearray()
+        self.stderr_bytes = 0
         self._reader = self._thread(self._read_lines)
         self._drain = self._thread(self._read_stderr)
 
     def exchange(self, message: Mapping[str, Any], limit: float, due: str) -> dict[str, Any]:
         """Send one line, await one line, within `limit` seconds."""
-        data = json.dumps(message, allow_nan=False).encode() + b"\n"
-        self._thread(lambda: self._write(data))
+        self.send(message)
         try:
-            line = self._lines.get(timeout=limit)
-        except queue.Empty:
+            line = self.receive(limit)
+        except TimeoutError:
             raise TargetTimeout(f"{due} within {limit:g} s", "nothing") from None
         if line is None:
-            raise TargetCrashed(due, self._ending())
+            raise TargetCrashed(due, self.ending())
         if not line.endswith(b"\n"):
-            self.process.poll()
-            raise TargetCrashed(due, f"half a line {short(line)}; {self._ending()}")
+            raise TargetCrashed(due, f"half a line {short(line)}; {self.ending()}")
         return read_line(line, due)
+
+    def send(self, *messages: Mapping[str, Any], end: bool = False) -> None:
+        """Send lines, and close the input after them where `end` says so; does not wait."""
+        data = b"".join(json.dumps(m, allow_nan=False).encode() + b"\n" for m in messages)
+        self._thread(lambda: self._write(data, end=end))
+
+    def receive(self, limit: float) -> bytes | None:
+        """Await one line of stdout, None at its end.
+
+        Raises
+        ------
+        TimeoutError
+            When nothing came within `limit` seconds.
+        """
+        if self._over:
+            return None
+        try:
+            line = self._lines.get(timeout=limit) if limit > 0 else self._lines.get_nowait()
+        except queue.Empty:
+            raise TimeoutError from None
+        self._over = line is None
+        return line
 
     def stderr(self) -> str:
         """Give what is kept of the standard error."""
@@ -61,7 +84,7 @@ class Pipes:
     def stop(self) -> str:
         """Say stop, wait a moment, then kill."""
         with contextlib.suppress(OSError, ValueError):
-            self._thread(lambda: self._write(b'{"stop": {}}\n')).join(0.5)
+            self._thread(lambda: self._write(b'{"stop": {}}\n', end=False)).join(0.5)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(2.0)
         return self.kill()
@@ -83,6 +106,24 @@ class Pipes:
                     pipe.close()
         return self.stderr()
 
+    def ending(self) -> str:
+        """Say how the process ended, or that it closed its stdout."""
+        try:
+            code = self.process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            return "closed stdout"
+        return f"process ended by signal {-code}" if code < 0 else f"process ended with code {code}"
+
+    def left(self) -> list[int]:
+        """List what it started and what still runs once it has ended; empty without /proc."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                state, _, group = path.read_text("utf-8", "replace").rpartition(")")[2].split()[:3]
+                if int(group) == self.process.pid and state != "Z":
+                    found.append(int(path.parent.name))
+        return found
+
     # Threads
 
     def _thread(self, work: Callable[[], None]) -> threading.Thread:
@@ -90,12 +131,14 @@ class Pipes:
         thread.start()
         return thread
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, *, end: bool) -> None:
         pipe = self.process.stdin
         with contextlib.suppress(OSError, ValueError):
             if pipe is not None:
                 pipe.write(data)
                 pipe.flush()
+                if end:
+                    pipe.close()
 
     def _read_lines(self) -> None:
         for line in _lines_of(self.process.stdout):
@@ -107,14 +150,8 @@ class Pipes:
         with contextlib.suppress(OSError, ValueError):
             while pipe is not None and (chunk := os.read(pipe.fileno(), 65536)):
                 self._kept += chunk
+                self.stderr_bytes += len(chunk)
                 del self._kept[:-STDERR_KEPT]
-
-    def _ending(self) -> str:
-        try:
-            code = self.process.wait(2.0)
-        except subprocess.TimeoutExpired:
-            return "closed stdout"
-        return f"process ended by signal {-code}" if code < 0 else f"process ended with code {code}"
 
 
 def _lines_of(pipe: IO[bytes] | None) -> Iterator[bytes]:

@@ -71,7 +71,7 @@ class ProcessTarget(Target):
             line = running.exchange(
                 {"start": {"protocol": PROTOCOL}}, self.start_limit, "handshake"
             )
-            handshake = Handshake.from_wire(line.get("ready"))
+            handshake = Handshake.from_line(line)
         except TargetError as error:
             raise self._break(error) from None
         self._handshake = handshake

@@ -35,6 +35,19 @@ class Handshake:
         return UNIT_ROUNDOFF[self.precision]
 
     @classmethod
+    def from_line(cls, line: Mapping[str, Any]) -> Handshake:
+        """Read the first line that a target writes.
+
+        Raises
+        ------
+        TargetProtocolError
+            When it is no well-formed handshake.
+        """
+        if "ready" not in line:
+            raise TargetProtocolError('{"ready": {…}} as first line', short(line))
+        return cls.from_wire(line["ready"])
+
+    @classmethod
     def from_wire(cls, ready: object) -> Handshake:
         """Read the object under `ready`.
 
