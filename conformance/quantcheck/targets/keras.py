@@ -1,7 +1,7 @@
 """Target `keras:BACKEND`: Keras's own quantizer code, asked through the protocol.
 
-What Keras has no function for, or says is not implemented, is unsupported. The exceptions in
-`REFUSALS` are how Keras refuses an input; any other is an error of the target.
+What Keras has no function for, or says is not implemented, is unsupported. The exceptions that
+`refuses` knows are how Keras and its backends refuse an input; any other is an error of the target.
 """
 
 from __future__ import annotations
@@ -41,13 +41,47 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         outputs = OPERATIONS[operation](inputs, question["parameters"])
     except (Unsupported, NotImplementedError) as error:
         return {"unsupported": str(error)}
-    except REFUSALS as error:
+    except Exception as error:
+        if not refuses(error):
+            raise
         return {"refused": str(error), "type": type(error).__name__}
     encoded = {
         name: vectors.encode_array(value) if isinstance(value, np.ndarray) else value
         for name, value in outputs.items()
     }
     return {"outputs": encoded}
+
+
+def refuses(error: Exception) -> bool:
+    """Tell a controlled refusal of an input from a breakdown.
+
+    Keras, NumPy and JAX raise Python's own types for bad input. The other backends have one type
+    for it each, whatever is wrong with shapes, axes, dtypes or values:
+
+    - TensorFlow `InvalidArgumentError`; what is missing or breaks inside has other types.
+    - PyTorch `RuntimeError` itself and `LinAlgError`. Lack of memory, failed devices and recursion
+      have subclasses of `RuntimeError`; a failed assertion of its own names itself so.
+    - OpenVINO `RuntimeError` of a check that failed while a node was validated.
+
+    Parameters
+    ----------
+    error : Exception
+        Raised while a question was answered.
+
+    Returns
+    -------
+    bool
+    """
+    if isinstance(error, REFUSALS):
+        return True
+    kind = type(error)
+    if kind is RuntimeError:
+        backend = os.environ.get("KERAS_BACKEND")
+        if backend == "torch":
+            return "INTERNAL ASSERT FAILED" not in str(error)
+        return backend == "openvino" and "While validating node" in str(error)
+    known = (kind.__module__.partition(".")[0], kind.__name__)
+    return known in {("tensorflow", "InvalidArgumentError"), ("torch", "_LinAlgError")}
 
 
 def main(arguments: list[str] | None = None) -> None:
