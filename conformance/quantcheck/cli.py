@@ -123,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--vectors", metavar="DIR", help="golden vectors, in place of those of the package")
     add("--deviations", metavar="FILE", help="known deviations, in place of ours")
     add("--write-deviations", metavar="FILE", help="write what fails as a deviation file")
+    add("--reasons", metavar="FILE", help="… with the reasons of this one, of another version")
     add("--questions", metavar="FILE", help="write the questions for answers:FILE, and end")
     add("--time-limit", type=float, metavar="S", help="seconds per question (60; Keras 300)")
     add("--section", action="append", choices=SECTIONS, help="this section alone (repeatable)")
@@ -148,8 +149,12 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UsageError("--time-limit above 0", f"{options.time_limit:g}")
     if len(options.targets) > 1 and (options.deviations or options.write_deviations):
         raise UsageError("one TARGET with a deviation file", f"{len(options.targets)} targets")
-    if options.deviations and not Path(options.deviations).is_file():
-        raise UsageError("--deviations to name a file", options.deviations)
+    if options.reasons and not options.write_deviations:
+        raise UsageError("--reasons with --write-deviations", "--reasons alone")
+    for name in ("deviations", "reasons"):
+        path = getattr(options, name)
+        if path and not Path(path).is_file():
+            raise UsageError(f"--{name} to name a file", path)
     if options.vectors and not Path(options.vectors).is_dir():
         raise UsageError("--vectors to name a directory", options.vectors)
     outputs.check(options, options.write_deviations, options.questions)
@@ -212,6 +217,8 @@ def _pytest_command(spec: str, options: argparse.Namespace, path: Path) -> list[
         command.append(f"--deviations={Path(options.deviations).resolve()}")
     if options.write_deviations:
         command.append(f"--quantcheck-skeleton={Path(options.write_deviations).resolve()}")
+    if options.reasons:
+        command.append(f"--quantcheck-reasons={Path(options.reasons).resolve()}")
     return command + files
 
 

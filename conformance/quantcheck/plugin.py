@@ -33,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--time-limit", type=float, help="seconds per question")
     group.addoption("--quantcheck-report", metavar="FILE", help="write the report here (JSON)")
     group.addoption("--quantcheck-skeleton", metavar="FILE", help="write a deviation file here")
+    group.addoption("--quantcheck-reasons", metavar="FILE", help="… with the reasons of this one")
     group.addoption("--quantcheck-events", action="store_true", help="progress as JSON lines")
 
 
@@ -50,11 +51,13 @@ def _make_run(config: pytest.Config) -> Run:
         raise UsageError("--target", "none")
     vectors = config.getoption("--vectors")
     deviations = config.getoption("--deviations")
+    reasons = config.getoption("--quantcheck-reasons")
     limit = config.getoption("--time-limit")
     return Run(
         open_target(spec, time_limit=limit),
         vectors=Path(vectors) if vectors else None,
         deviation_file=Path(deviations) if deviations else None,
+        reason_file=Path(reasons) if reasons else None,
         event=_print_event if config.getoption("--quantcheck-events") else None,
     )
 

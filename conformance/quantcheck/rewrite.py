@@ -27,6 +27,7 @@ def rewrite(
     results: Iterable[CaseResult],
     reproductions: Mapping[str, Sequence[str]],
     previous: Mapping[str, Any] | None = None,
+    reasons: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write down what failed in this run, with the reasons that were known before.
 
@@ -40,6 +41,9 @@ def rewrite(
         Lines per case id, for entries that have none yet.
     previous : mapping, optional
         The file as it was.
+    reasons : mapping, optional
+        A file of another version. What has no reason in `previous` is given the one that the same
+        case has there, or on another backend: a proposal, to be checked by whoever edits the file.
 
     Returns
     -------
@@ -49,11 +53,14 @@ def rewrite(
     backend = handshake.backend
     results = list(results)
     causes = _read(previous or {"deviations": []})
-    before = {
-        (key[0], case): key
-        for key, cause in causes.items()
-        for case in cause.cases.get(backend, ())
+    before = _by_case(causes, backend)
+    elsewhere = _read(reasons or {"deviations": []})
+    proposed = {
+        **_by_case(causes),
+        **_by_case(elsewhere),
+        **_by_case(elsewhere, backend),
     }
+    ids = {key: cause.id for key, cause in {**elsewhere, **causes}.items()}
     asked = {result.case for result in results}
     for cause in causes.values():
         cause.cases.setdefault(backend, set()).difference_update(asked)
@@ -65,11 +72,27 @@ def rewrite(
             new = (j.requirement, kind.value, UNEXPLAINED, "")
             known = before.get((j.requirement, j.case), new)
             key = known if j.verdict == Verdict.KNOWN or known[1] == kind.value else new
-            made = causes.setdefault(key, _Cause(f"new-{key[0].lower()}-{key[1]}"))
+            other = proposed.get((j.requirement, j.case), new)
+            if key == new and other[1] == kind.value:
+                key = other
+            identity = ids.get(key, f"new-{key[0].lower()}-{key[1]}")
+            made = causes.setdefault(key, _Cause(identity))
             made.cases.setdefault(backend, set()).add(j.case)
     entries = [e for key, cause in causes.items() for e in _entries(key, cause, reproductions)]
     entries.sort(key=lambda entry: str(entry["id"]))
     return {"target": handshake.name, "version": handshake.version, "deviations": entries}
+
+
+def _by_case(causes: Mapping[Key, _Cause], backend: str = "") -> dict[tuple[str, str], Key]:
+    """Find the cause of a requirement's case, on this backend or on any; jax before numpy."""
+    names = {name for cause in causes.values() for name in cause.cases}
+    return {
+        (key[0], case): key
+        for name in sorted(names, reverse=True)
+        if name == (backend or name)
+        for key, cause in causes.items()
+        for case in cause.cases.get(name, ())
+    }
 
 
 def _read(previous: Mapping[str, Any]) -> dict[Key, _Cause]:

@@ -36,6 +36,8 @@ class Run:
         Not yet started.
     vectors, deviation_file : Path, optional
         In place of those that belong to the package.
+    reason_file : Path, optional
+        Deviations of another version, whose reasons are proposed for what fails here too.
     event : callable, optional
         Told what happens, as JSON objects.
     """
@@ -46,10 +48,12 @@ class Run:
         *,
         vectors: Path | None = None,
         deviation_file: Path | None = None,
+        reason_file: Path | None = None,
         event: Event | None = None,
     ) -> None:
         self.target = target
         self.deviation_file = deviation_file
+        self.reason_file = reason_file
         self.event: Event = event or (lambda _: None)
         self.requirements = requirements.load()
         self.cases = corpus.load(vectors)
@@ -185,7 +189,8 @@ class Run:
             if j.verdict in (Verdict.FAIL, Verdict.ERROR)
         }
         previous = deviations.read(self.deviation_file) if self.deviation_file else None
-        return rewrite.rewrite(self.target.handshake, self.results, lines, previous)
+        reasons = deviations.read(self.reason_file) if self.reason_file else None
+        return rewrite.rewrite(self.target.handshake, self.results, lines, previous, reasons)
 
     def reproduction(self, judgement: Judgement) -> list[str]:
         """Plain lines that show the judgement; empty for targets other than Keras."""

@@ -154,6 +154,39 @@ def test_rewritten_file_holds_what_failed_and_keeps_the_rest(path: Path) -> None
     assert again == made
 
 
+def test_reasons_are_proposed_from_other_backends_and_versions(path: Path) -> None:
+    write(
+        path,
+        entry(backends=["numpy"], cases=["a", "b"], reason="of numpy"),
+        entry(id="other", backends=["jax"], cases=["a", "e"], reason="of jax"),
+    )
+    file = deviations.read(path)
+    results = [
+        CaseResult(case, "pack", "pack", (Judgement("PACK-010", case, verdict),))
+        for case, verdict in {
+            "a": Verdict.FAIL,
+            "b": Verdict.FAIL,
+            "c": Verdict.FAIL,
+            "e": Verdict.ERROR,
+        }.items()
+    ]
+    torch = Handshake("keras", "3.15.2", "torch")
+    made = rewrite.rewrite(torch, results, {}, None, file)
+    found = {(case, e["reason"]) for e in made["deviations"] for case in e["cases"]}
+    assert found == {
+        ("a", "of jax"),
+        ("b", "of numpy"),
+        ("c", rewrite.UNEXPLAINED),
+        ("e", rewrite.UNEXPLAINED),
+    }
+    assert made["version"] == "3.15.2"
+    assert {b for e in made["deviations"] for b in e["backends"]} == {"torch"}
+    again = rewrite.rewrite(torch, results, {}, made, file)
+    assert again == made
+    within = rewrite.rewrite(torch, results, {}, file)
+    assert {"numpy", "jax", "torch"} == {b for e in within["deviations"] for b in e["backends"]}
+
+
 def test_shipped_files_follow_the_schema(cases: dict[str, Case]) -> None:
     for file in deviations.DIRECTORY.glob("*-*.json"):
         data = json.loads(file.read_text(encoding="utf-8"))

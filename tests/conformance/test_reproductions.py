@@ -13,6 +13,8 @@ import pytest
 
 from quantcheck import deviations
 
+from .releases import PACKAGES, RELEASES, compiled, environment, missing
+
 pytest.importorskip("keras", reason="the lines are plain Keras")
 
 # Runs every program of a list in one process, so that Keras is imported once.
@@ -25,41 +27,54 @@ for program in json.load(sys.stdin):
             exec(compile("\\n".join(program), "reproduction", "exec"), {})
     except Exception as error:
         raised = f"{type(error).__name__}: {error}"
-    print(json.dumps({"out": out.getvalue(), "raised": raised}), flush=True)
+    import keras
+    told = {"out": out.getvalue(), "raised": raised, "version": keras.__version__}
+    print(json.dumps(told), flush=True)
 """
 
 
-def _entries() -> list[dict[str, Any]]:
-    files = sorted(deviations.DIRECTORY.glob("keras-*.json"))
-    return [
-        entry
-        for file in files
-        for entry in json.loads(file.read_text(encoding="utf-8"))["deviations"]
-    ]
+def _entries(version: str) -> list[dict[str, Any]]:
+    file = deviations.DIRECTORY / f"keras-{version}.json"
+    entries: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))["deviations"]
+    return entries
 
 
-def _backend(entry: dict[str, Any]) -> str:
-    (line,) = (line for line in entry["reproduction"] if "KERAS_BACKEND" in line)
-    return str(line.split('"')[3])
+def _on(lines: list[str], backend: str) -> list[str]:
+    """Give the same lines for another backend."""
+    (line,) = (line for line in lines if "KERAS_BACKEND" in line)
+    return [f'os.environ["KERAS_BACKEND"] = "{backend}"' if x == line else x for x in lines]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["jax", "numpy"])
-def test_the_lines_show_it(root: Path, backend: str) -> None:
-    entries = [entry for entry in _entries() if _backend(entry) == backend]
+@pytest.mark.parametrize("backend", PACKAGES)
+@pytest.mark.parametrize("version", RELEASES)
+def test_the_lines_show_it(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, version: str, backend: str
+) -> None:
+    if missing(backend):
+        pytest.skip(missing(backend))
+    entries = [entry for entry in _entries(version) if backend in entry["backends"]]
     assert entries
+    folder = tmp_path_factory.getbasetemp()
     done = subprocess.run(
         [sys.executable, "-c", RUNNER],
-        input=json.dumps([entry["reproduction"] for entry in entries]),
+        input=json.dumps([_on(entry["reproduction"], backend) for entry in entries]),
         capture_output=True,
         text=True,
         cwd=root,
-        env=os.environ | {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"},
+        env={
+            **os.environ,
+            **compiled(folder / "jax"),
+            **environment(version, folder),
+            "KERAS_BACKEND": backend,
+            "JAX_PLATFORMS": "cpu",
+        },
         check=False,
     )
     results = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert len(results) == len(entries), done.stderr[-2000:]
     for entry, result in zip(entries, results, strict=True):
+        assert result["version"] == version
         expected = entry["reproduction"][-1]
         assert expected.startswith("# "), entry["id"]
         if "got a refusal" in expected or "the target failed" in expected:

@@ -121,7 +121,11 @@ def _module(name: str, *arguments: str) -> list[str]:
 
 
 def import_path() -> dict[str, str]:
-    """PYTHONPATH under which a worker imports the same packages as this process."""
+    """PYTHONPATH under which a worker imports the same packages as this process.
+
+    What was inherited keeps its place among the folders of this process: a folder that holds
+    another version of Keras, put before the installed one, stays before it.
+    """
     roots = [str(Path(__file__).resolve().parents[2])]
     reference = find_spec("quantref")
     if reference is not None and reference.origin is not None:
@@ -129,4 +133,7 @@ def import_path() -> dict[str, str]:
     elif reference is not None and reference.submodule_search_locations:
         roots.append(str(Path(next(iter(reference.submodule_search_locations))).resolve().parent))
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys([*roots, *filter(None, inherited)]))}
+    folders = list(dict.fromkeys([*roots, *filter(None, inherited)]))
+    place = {str(Path(folder).resolve()): i for i, folder in reversed(list(enumerate(sys.path)))}
+    folders.sort(key=lambda folder: place.get(str(Path(folder).resolve()), -1))
+    return {"PYTHONPATH": os.pathsep.join(folders)}

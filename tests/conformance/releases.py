@@ -1,0 +1,57 @@
+"""The released Keras versions that have a deviation file, each importable beside the others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+
+from quantcheck import deviations
+
+# What Keras needs for a backend. Its NumPy backend calls JAX.
+PACKAGES = {"jax": "jax", "numpy": "jax", "tensorflow": "tensorflow", "torch": "torch"}
+INSTALLING = Lock()
+RELEASES = sorted(
+    path.stem.removeprefix("keras-") for path in deviations.DIRECTORY.glob("keras-*.json")
+)
+
+
+def missing(backend: str) -> str:
+    """Say why a backend cannot be run here; empty when it can."""
+    absent = [name for name in ("keras", PACKAGES[backend]) if find_spec(name) is None]
+    return f"not installed: {', '.join(absent)}" if absent else ""
+
+
+def environment(version: str, folder: Path) -> dict[str, str]:
+    """Environment variables under which `import keras` gives this version.
+
+    The installed one needs none. Another is put into a folder of its own, without what it depends
+    on, which is there already, and found before the installed one.
+    """
+    if find_spec("keras") and metadata.version("keras") == version:
+        return {}
+    path = folder / f"keras-{version}"
+    with INSTALLING:
+        if not path.is_dir():
+            _install(version, path)
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return {"PYTHONPATH": os.pathsep.join([str(path), *filter(None, inherited)])}
+
+
+def _install(version: str, path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-input"]
+    command += ["--disable-pip-version-check", "--target", str(path), f"keras=={version}"]
+    subprocess.run(command, check=True)
+
+
+def compiled(folder: Path) -> dict[str, str]:
+    """Environment variables under which JAX keeps what it compiled for a later process."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(folder),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
