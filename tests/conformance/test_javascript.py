@@ -92,6 +92,11 @@ def test_answers_in_a_file_get_the_same_verdicts(asked: dict[str, Any], tmp_path
     }
 
 
+def test_it_does_what_the_protocol_asks() -> None:
+    run = quantcheck("smoke", f"process:node {PROGRAM}")
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
 def test_a_broken_line_is_an_error_and_the_rest_is_answered() -> None:
     x = {"dtype": "float64", "shape": [3], "data": [1e30, -1e30, -2.5]}
     question = {"operation": "saturating_cast", "parameters": {"dtype": "int64"}}
