@@ -36,6 +36,7 @@ def questions():
             yield message
 """
 
+REPORTS = ("json", "html", "junit", "badge")
 Script = Callable[[str], list[str]]
 Corpus = Callable[[Iterable[str]], Path]
 Quantcheck = Callable[..., subprocess.CompletedProcess[str]]
@@ -110,3 +111,40 @@ def quantcheck(tmp_path: Path, run_quantcheck: Quantcheck) -> Quantcheck:
 def cases() -> dict[str, vectors.Case]:
     """Give the published vectors by id."""
     return {case.id: case for case in vectors.load_all()}
+
+
+@pytest.fixture(scope="session")
+def several(tmp_path_factory: pytest.TempPathFactory, run_quantcheck: Quantcheck) -> Path:
+    """A folder with every kind of report of one real run: a target that passes, one that fails."""
+    folder = tmp_path_factory.mktemp("several")
+    targets = ("reference", "mutant:gptq-plain-rounding")
+    sections = ("--section", "abs", "--section", "gptq")
+    files = [word for kind in REPORTS for word in (f"--{kind}", f"report.{kind}")]
+    done = run_quantcheck(folder, *targets, *sections, *files)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert {path.name for path in folder.iterdir()} == {f"report.{kind}" for kind in REPORTS}
+    (folder / "printed").write_text(done.stdout, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def document(several: Path) -> dict[str, Any]:
+    """Give the JSON report of that run, to read or to change."""
+    made: dict[str, Any] = json.loads((several / "report.json").read_text(encoding="utf-8"))
+    return made
+
+
+@pytest.fixture(scope="session")
+def contrast() -> Callable[[str, str], float]:
+    """Contrast of two colours #rrggbb, as WCAG 2 defines it."""
+
+    def luminance(colour: str) -> float:
+        shares = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    def measure(one: str, other: str) -> float:
+        low, high = sorted((luminance(one), luminance(other)))
+        return (high + 0.05) / (low + 0.05)
+
+    return measure

@@ -182,8 +182,10 @@ for n, q in enumerate(questions()):
         "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     )
     command = [sys.executable, "-c", heed, "-m", "quantcheck", as_spec(script(body))]
+    kinds = ("json", "html", "junit", "badge")
+    files = [word for kind in kinds for word in (f"--{kind}", f"report.{kind}")]
     process = subprocess.Popen(
-        [*command, "--section", "pack", "--json", "report.json"],
+        [*command, "reference", "--section", "pack", *files],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         encoding="utf-8",
@@ -202,6 +204,11 @@ for n, q in enumerate(questions()):
     assert 0 < made["asked"] < made["selected"]
     assert not made["complete"]
     assert "stopped" in shown
+    told = {kind: (tmp_path / f"report.{kind}").read_text("utf-8") for kind in kinds}
+    assert json.loads(told["json"])["not_run"] == ["reference"]
+    assert "not asked: the run was stopped before" in told["html"]
+    assert "stopped before this target was asked" in told["junit"]
+    assert "stopped" in told["badge"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")

@@ -10,6 +10,8 @@ from typing import Any
 
 from quantcheck.errors import UsageError
 from quantcheck.report import files
+from quantcheck.report.badge import as_badge
+from quantcheck.report.junit import as_junit
 
 Document = Mapping[str, Any]
 
@@ -17,6 +19,9 @@ Document = Mapping[str, Any]
 def add_options(add: Callable[..., Any]) -> None:
     """Add an option for each kind of report to a parser."""
     add("--json", metavar="FILE", help="write the report of all targets here")
+    add("--html", metavar="FILE", help="write it as a page that needs no network")
+    add("--junit", metavar="FILE", help="write it as JUnit XML")
+    add("--badge", metavar="FILE", help="write a badge (SVG)")
 
 
 def as_json(document: Document) -> str:
@@ -24,7 +29,19 @@ def as_json(document: Document) -> str:
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-MAKERS: dict[str, Callable[[Document], str]] = {"json": as_json}
+def as_html(document: Document) -> str:
+    """Give a self-contained page; the template engine is loaded for it alone."""
+    from quantcheck.report.page import as_html as render
+
+    return render(document)
+
+
+MAKERS: dict[str, Callable[[Document], str]] = {
+    "json": as_json,
+    "html": as_html,
+    "junit": as_junit,
+    "badge": as_badge,
+}
 
 
 def check(options: Namespace, *others: str | None) -> None:
@@ -35,6 +52,8 @@ def check(options: Namespace, *others: str | None) -> None:
     UsageError
         Naming the path.
     """
+    if options.html:
+        import jinja2  # noqa: F401 - what is missing is told before the work, not after it
     paths = [path for path in (*wanted(options).values(), *others) if path]
     for path in paths:
         files.check(path)

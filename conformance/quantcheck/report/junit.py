@@ -1,0 +1,101 @@
+"""JUnit XML: a test suite per target, a test case per requirement, for other people's CI."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from typing import Any
+
+from quantcheck.report.document import FAILED, MEANINGS, failed_of
+
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+ELEMENTS = {
+    "fail": "failure",
+    "error": "error",
+    "known deviation": "skipped",
+    "not judged": "skipped",
+    "unsupported": "skipped",
+    "not covered": "skipped",
+}
+"""A requirement that nothing was said about has not passed: it is skipped, and says why."""
+
+
+def as_junit(document: Mapping[str, Any]) -> str:
+    """Give the document as JUnit XML.
+
+    A run that broke, was stopped, or proved nothing has a test case `run` more, with its error.
+    """
+    root = ET.Element("testsuites", name="quantcheck")
+    for made in document["reports"]:
+        root.append(_suite(made))
+    for spec in document["not_run"]:
+        started = document["run"]["started"]
+        suite = ET.SubElement(root, "testsuite", name=_clean(spec), timestamp=started, time="0")
+        _case(suite, spec, "run", "skipped", "stopped before this target was asked", "")
+        _count(suite)
+    _count(root)
+    root.set("time", f"{document['run']['seconds']:.3f}")
+    ET.indent(root, " ")
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, "unicode") + "\n"
+
+
+def _suite(made: Mapping[str, Any]) -> ET.Element:
+    target = made["target"]
+    suite = ET.Element("testsuite", name=_clean(target["spec"]))
+    suite.set("timestamp", made["started"])
+    suite.set("time", f"{made['seconds']:.3f}")
+    properties = ET.SubElement(suite, "properties")
+    facts = {"name": target["name"], "version": target["version"], "backend": target["backend"]}
+    for name, value in {**facts, **target["versions"], "exit code": made["exit_code"]}.items():
+        ET.SubElement(properties, "property", name=_clean(name), value=_clean(str(value)))
+    if made["aborted"] is not None or made["exit_code"] in (4, 130):
+        told = made["aborted"] or {"kind": "", "message": "", "stderr": ""}
+        message = f"{told['kind']}: {told['message']}" if told["kind"] else _meaning(made)
+        _case(suite, target["spec"], "run", "error", message, told["stderr"])
+    for row in made["requirements"]:
+        _requirement(suite, target["spec"], row)
+    if target["stderr"]:
+        ET.SubElement(suite, "system-err").text = _clean(target["stderr"])
+    _count(suite)
+    return suite
+
+
+def _meaning(made: Mapping[str, Any]) -> str:
+    return f"{MEANINGS[made['exit_code']]}: {made['asked']} of {made['selected']} cases"
+
+
+def _requirement(suite: ET.Element, spec: str, row: Mapping[str, Any]) -> None:
+    requirement, verdict, worst = row["requirement"], row["verdict"], row["worst"] or {}
+    lines = [f"{key}: {worst[key]}" for key in ("reason", "link", "message") if worst.get(key)]
+    if verdict in FAILED:
+        failed, total = failed_of(row)
+        lines.insert(0, f"{failed} of {total} cases; the worst is {worst['case']}")
+        lines += [f"{key}: {worst[key]}" for key in ("index", "expected", "got") if worst[key]]
+        lines += [requirement["paragraph"], *row.get("reproduction", [])]
+    message = worst.get("reason") or worst.get("message") or ""
+    told = f"{verdict}: {message}" if message else verdict
+    _case(suite, spec, requirement["id"], ELEMENTS.get(verdict), told, "\n".join(lines))
+
+
+def _case(
+    suite: ET.Element, spec: str, name: str, element: str | None, message: str, text: str
+) -> None:
+    case = ET.SubElement(suite, "testcase", classname=_clean(spec), name=_clean(name), time="0")
+    if element is not None:
+        child = ET.SubElement(case, element, message=_clean(message))
+        if element != "skipped":
+            child.set("type", message.partition(":")[0])
+        child.text = _clean(text) or None
+
+
+def _count(element: ET.Element) -> None:
+    """Set the numbers of test cases, failures, errors and skipped below an element."""
+    element.set("tests", str(len(list(element.iter("testcase")))))
+    for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        element.set(name, str(len(list(element.iter(tag)))))
+
+
+def _clean(text: str) -> str:
+    """Take out what XML cannot hold, such as the escapes that colour a terminal."""
+    return NOT_XML.sub("", text)

@@ -1,0 +1,188 @@
+"""The page: one file that needs no network, with every case that deviates.
+
+The template makes the matrix, so that it can be read without scripts; the script filters it and
+opens cases. Both are ours, named by their hashes in the page's content security policy.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from quantcheck.report.document import BLAME, FAILED, MEANINGS, VERDICTS, by_id, counts, failed_of
+
+HERE = Path(__file__).resolve().parent
+MOST_CASES = 60
+MOST_CHARACTERS = 4000
+SYMBOLS = {
+    "pass": "✓",
+    "fail": "✗",
+    "known deviation": "≈",
+    "error": "!",
+    "not judged": "?",
+    "unsupported": "–",
+    "not covered": "·",
+}
+CLASSES = {verdict: verdict.replace(" ", "-") for verdict in VERDICTS}
+_HEADING = re.compile(r"^## (\d+ .+?) \(([A-Z]+)\)$", re.MULTILINE)
+
+
+def as_html(document: Mapping[str, Any]) -> str:
+    """Give the document as a page."""
+    style, script = (_part(name) for name in ("page.css", "page.js"))
+    reports = document["reports"]
+    table = by_id(reports)
+    found = {cell["verdict"] for row in table.values() for cell in row.values()}
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["breakable"] = _breakable
+    return environment.get_template("page.html.jinja").render(
+        policy=_policy(style, script),
+        style=Markup(style),  # noqa: S704 - a file of this package
+        script=Markup(script),  # noqa: S704 - likewise
+        data=Markup(_for_script(_data(table, reports))),  # noqa: S704 - escaped by _for_script
+        document=document,
+        meanings=MEANINGS,
+        symbols=SYMBOLS,
+        classes=CLASSES,
+        words={
+            verdict: "known" if verdict == "known deviation" else verdict for verdict in VERDICTS
+        },
+        verdicts=[verdict for verdict in VERDICTS if verdict in found],
+        sections=_sections(table),
+        rows=_rows(table, len(reports)),
+        totals=[counts(made["requirements"]) for made in reports],
+    )
+
+
+def _part(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """Allow this style and this script and nothing else: no network, no plugins, no forms."""
+    digests = [hashlib.sha256(text.encode()).digest() for text in (style, script)]
+    styled, scripted = [base64.b64encode(digest).decode() for digest in digests]
+    return (
+        f"default-src 'none'; style-src 'sha256-{styled}'; script-src 'sha256-{scripted}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _for_script(data: Any) -> str:
+    r"""Give JSON that no text in it can lead out of its script element.
+
+    Examples
+    --------
+    >>> print(_for_script({"a": "</script>"}))
+    {"a":"\u003c/script\u003e"}
+    """
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _breakable(text: str) -> str:
+    """Let a long name break where a reader would break it."""
+    return re.sub(r"(?<=[:/._=,-])(?=\w)", "\u200b", text)
+
+
+def _sections(table: Mapping[str, Any]) -> dict[str, str]:
+    """Give the sections of the matrix with their headings in SPEC.md."""
+    from quantref.vectors import spec_path
+
+    try:
+        text = spec_path().read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    headings = {match[2]: match[1] for match in _HEADING.finditer(text)}
+    found = dict.fromkeys(id_.partition("-")[0] for id_ in table)
+    return {name: headings.get(name, name) for name in found}
+
+
+def _rows(table: Mapping[str, Mapping[int, Mapping[str, Any]]], targets: int) -> list[Any]:
+    """Give what the template shows of each requirement."""
+    made = []
+    for id_, row in table.items():
+        requirement = next(iter(row.values()))["requirement"]
+        cells = []
+        for number in range(targets):
+            cell = row.get(number)
+            verdict = cell["verdict"] if cell else "not covered"
+            failed, total = failed_of(cell) if cell else (0, 0)
+            cells.append({"verdict": verdict, "failed": failed, "total": total})
+        made.append({"section": id_.partition("-")[0], "requirement": requirement, "cells": cells})
+    return made
+
+
+# What the script opens
+
+
+def _data(
+    table: Mapping[str, Mapping[int, Mapping[str, Any]]], reports: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    found = [_cases(made) for made in reports]
+    return {
+        "targets": [made["target"]["spec"] for made in reports],
+        "symbols": SYMBOLS,
+        "classes": CLASSES,
+        "failed": FAILED,
+        "requirements": {
+            id_: next(iter(row.values()))["requirement"] for id_, row in table.items()
+        },
+        "cells": {
+            id_: {
+                number: _cell(cell, reports[number], found[number]) for number, cell in row.items()
+            }
+            for id_, row in table.items()
+        },
+    }
+
+
+def _cases(made: Mapping[str, Any]) -> dict[str, Any]:
+    """Sort a report's cases: by id, and those that do not pass by requirement."""
+    by_requirement: dict[str, list[Any]] = {}
+    for case in made["cases"]:
+        for judgement in case["judgements"]:
+            if judgement["verdict"] != "pass":
+                told = [case["case"], judgement["verdict"], judgement["message"]]
+                by_requirement.setdefault(judgement["requirement"], []).append(told)
+    for told in by_requirement.values():
+        told.sort(key=lambda each: BLAME.index(each[1]))
+    return {"by id": {case["case"]: case for case in made["cases"]}, "deviating": by_requirement}
+
+
+def _cell(
+    row: Mapping[str, Any], made: Mapping[str, Any], found: Mapping[str, Any]
+) -> dict[str, Any]:
+    worst = row["worst"]
+    cell = {"verdict": row["verdict"], "counts": row["counts"], "worst": worst}
+    if worst is None:
+        return cell
+    case = found["by id"].get(worst["case"], {})
+    section = case.get("section", row["requirement"]["id"].partition("-")[0].lower())
+    deviating = found["deviating"].get(row["requirement"]["id"], [])
+    return {
+        **cell,
+        "command": f"quantcheck {shlex.quote(made['target']['spec'])} --section {section}",
+        "operation": case.get("operation", ""),
+        "reproduction": row.get("reproduction", []),
+        "left": (case.get("trace", "") + case.get("stderr", ""))[-MOST_CHARACTERS:],
+        "deviating": deviating[:MOST_CASES],
+        "more": max(len(deviating) - MOST_CASES, 0),
+    }

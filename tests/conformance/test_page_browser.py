@@ -1,0 +1,367 @@
+"""The page in a real browser: keyboard, filters, both schemes, a phone, and what is read aloud."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from quantcheck.report.page import as_html
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
+DRIVER = shutil.which("chromedriver")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-dev-shm-usage",
+)  # fmt: skip
+HOSTILE = "<script>window.broken=1</script><img src=x onerror=window.broken=1>"
+
+pytestmark = [
+    pytest.mark.skipif(BROWSER is None, reason=f"none of {', '.join(BROWSERS)} is installed"),
+    pytest.mark.skipif(DRIVER is None, reason="chromedriver is not installed"),
+]
+
+
+class Page:
+    """A page in the browser."""
+
+    def __init__(self, chrome: Chrome, folder: Path) -> None:
+        self.chrome, self.folder = chrome, folder
+
+    def open(self, fragment: str = "") -> None:
+        self.chrome.get("about:blank")
+        self.chrome.get_log("browser")
+        self.chrome.get_log("performance")
+        self.chrome.get((self.folder / "report.html").as_uri() + fragment)
+
+    def run(self, script: str, *arguments: object) -> Any:
+        return self.chrome.execute_script(script, *arguments)
+
+    def ask(self, command: str, **parameters: object) -> Any:
+        return self.chrome.execute_cdp_cmd(command, parameters)
+
+    def screen(self, width: int, height: int, *, mobile: bool = False) -> None:
+        self.ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=height, deviceScaleFactor=1, mobile=mobile,
+        )  # fmt: skip
+
+    def scheme(self, name: str) -> None:
+        self.ask(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": name}],
+        )
+
+    def keys(self, *names: str) -> None:
+        from selenium.webdriver import ActionChains, Keys
+
+        for name in names:
+            ActionChains(self.chrome).send_keys(getattr(Keys, name, name)).perform()
+
+    @property
+    def focus(self) -> str:
+        """The label of what has the focus."""
+        label = "const e = document.activeElement; return e.getAttribute('aria-label') || e.id"
+        return str(self.run(label))
+
+    @property
+    def shown(self) -> list[str]:
+        """Requirements that the filters leave."""
+        rows = "[...document.querySelectorAll('tr[data-id]')].filter(r => r.offsetParent)"
+        return list(self.run(f"return {rows}.map(r => r.dataset.id)"))
+
+    def filter(self, script: str) -> str:
+        """Change a filter; returns what the live region then says."""
+        self.run(script)
+        self.run("document.getElementById('filters').dispatchEvent(new Event('input'))")
+        wait = "const done = arguments[0]; setTimeout(done, 200)"
+        self.chrome.execute_async_script(wait)
+        return str(self.run("return document.getElementById('result').textContent"))
+
+    def dialog(self) -> str | None:
+        """The text of the open case."""
+        got = self.run(
+            "const d = document.getElementById('case'); return d.open ? d.innerText : null"
+        )
+        return None if got is None else str(got)
+
+    def complaints(self) -> list[str]:
+        """What the console says, and what was asked of a network."""
+        told = [entry["message"] for entry in self.chrome.get_log("browser")]
+        for entry in self.chrome.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                url = message["params"]["request"]["url"]
+                if not url.startswith(("file:", "about:", "data:")):
+                    told.append(url)
+        return told
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Chrome]:
+    from selenium import webdriver
+
+    os.environ |= {"SE_OFFLINE": "true", "SE_AVOID_STATS": "true"}
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER or ""
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.execute_cdp_cmd("Network.enable", {})
+    offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+    driver.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def page(chrome: Chrome, several: Path) -> Iterator[Page]:
+    made = Page(chrome, several)
+    made.screen(1280, 900)
+    made.scheme("light")
+    made.open()
+    yield made
+    assert not made.complaints()
+
+
+def test_filters(page: Page) -> None:
+    everything = page.shown
+    total = len(everything)
+    assert {id_.partition("-")[0] for id_ in everything} >= {"ABS", "GPTQ"}
+    said = page.filter("document.getElementById('section').value = 'GPTQ'")
+    assert page.shown == [id_ for id_ in everything if id_.startswith("GPTQ")]
+    assert said == f"{len(page.shown)} of {total} requirements, 2 of 2 targets"
+    page.filter("document.getElementById('words').value = 'cholesky'")
+    assert page.shown == ["GPTQ-060"]
+    page.filter("document.getElementById('words').value = 'no such words'")
+    assert page.shown == []
+    assert page.run("return document.getElementById('none').offsetParent !== null")
+    page.run("document.querySelector('button[type=reset]').click()")
+    page.filter("")
+    assert page.shown == everything
+
+
+def test_filters_of_verdicts_and_targets(page: Page, document: dict[str, Any]) -> None:
+    failing = [
+        row["requirement"]["id"]
+        for row in document["reports"][1]["requirements"]
+        if row["verdict"] == "fail"
+    ]
+    boxes = "for (const b of document.querySelectorAll('input[name=verdict]'))"
+    page.filter(f"{boxes} b.checked = b.value === 'fail'")
+    assert page.shown == failing
+    said = page.filter("document.querySelector('input[name=target][value=\"1\"]').checked = false")
+    assert page.shown == []
+    assert said.endswith("1 of 2 targets")
+    page.filter(f"{boxes} b.checked = true")
+    heads = "return [...document.querySelectorAll('thead th')].filter(h => h.offsetParent).length"
+    assert page.run(heads) == 3
+
+
+def test_the_keyboard(page: Page) -> None:
+    stops = "return document.querySelectorAll('#matrix button[tabindex=\"0\"]').length"
+    assert page.run(stops) == 1
+    page.run("document.querySelector('.scroll').focus()")
+    page.keys("TAB")
+    first = page.shown[0]
+    assert page.focus.startswith(f"{first}, reference: ")
+    page.keys("ARROW_RIGHT", "ARROW_DOWN")
+    assert page.focus.startswith(f"{page.shown[1]}, mutant:gptq-plain-rounding: ")
+    page.keys("ARROW_UP", "ARROW_UP", "HOME")
+    assert page.focus.startswith(f"{first}, reference: ")
+    ring = "return getComputedStyle(document.activeElement).outlineStyle"
+    assert page.run(ring) == "solid"
+    below = page.shown.index("GPTQ-060")
+    page.keys(*["ARROW_DOWN"] * below, "END")
+    assert page.focus.startswith("GPTQ-060, mutant:gptq-plain-rounding: fail, ")
+    where = page.focus
+    page.keys("ENTER")
+    assert (page.dialog() or "").startswith("GPTQ-060 on mutant:gptq-plain-rounding")
+    expanded = "return document.querySelectorAll('[aria-expanded=true]').length"
+    assert page.run(expanded) == 1
+    page.keys("ESCAPE")
+    assert page.dialog() is None
+    assert page.focus == where
+    assert page.run(expanded) == 0
+
+
+def test_the_focus_stays_in_an_open_case(page: Page) -> None:
+    page.open("#GPTQ-060/2")
+    inside = "return document.getElementById('case').contains(document.activeElement)"
+    seen = set()
+    for _ in range(12):
+        page.keys("TAB")
+        # The browser's own controls are part of the round.
+        assert page.run(f"{inside} || document.activeElement === document.body")
+        seen.add(page.focus)
+    assert {"close", "Close"} & seen
+
+
+def test_a_case_tells_everything(page: Page, document: dict[str, Any]) -> None:
+    row = next(
+        row
+        for row in document["reports"][1]["requirements"]
+        if row["requirement"]["id"] == "GPTQ-060"
+    )
+    page.open("#GPTQ-060/2")
+    text = page.dialog() or ""
+    for part in (row["worst"]["case"], row["worst"]["message"], "observed ÷ bound"):
+        assert part in text
+    assert "Errors MUST be carried along the rows of U" in text
+    assert "quantcheck mutant:gptq-plain-rounding --section gptq" in text
+    labels = page.run(
+        "return [...document.querySelectorAll('#case svg[role=img]')]"
+        ".map(s => s.getAttribute('aria-label'))"
+    )
+    assert [label.split()[0] for label in labels] == ["Residuals", "Margins", "Loss"]
+    codes = row["worst"]["evidence"]["codes"]
+    outside = sum(codes["outside"])
+    assert f"{outside} outside" in labels[0]
+    marks = (
+        "return document.querySelectorAll('#case figure:first-of-type svg[role=img] .bad').length"
+    )
+    assert page.run(marks) == outside > 0
+    assert (
+        page.run("return document.querySelectorAll('#case svg [d*=NaN], #case [y=NaN]').length")
+        == 0
+    )
+
+
+def test_a_case_that_passes_opens_too(page: Page) -> None:
+    page.open("#GPTQ-060/1")
+    assert "The case nearest to its bound" in (page.dialog() or "")
+
+
+def test_from_deviation_to_deviation(page: Page, document: dict[str, Any]) -> None:
+    failing = [
+        row["requirement"]["id"]
+        for row in document["reports"][1]["requirements"]
+        if row["verdict"] == "fail"
+    ]
+    page.open(f"#{failing[0]}/2")
+    assert page.run("return document.getElementById('previous').disabled")
+    for id_ in failing[1:]:
+        page.run("document.getElementById('next').click()")
+        assert (page.dialog() or "").startswith(f"{id_} on ")
+    assert page.run("return document.getElementById('next').disabled")
+    page.keys("ESCAPE")
+    assert page.focus.startswith(f"{failing[-1]}, ")
+
+
+def test_lines_are_copied(page: Page) -> None:
+    page.ask("Browser.grantPermissions", permissions=["clipboardReadWrite"])
+    page.open("#GPTQ-060/2")
+    page.run("document.querySelector('#case .copy').focus()")
+    page.keys("ENTER")
+    page.chrome.execute_async_script("const done = arguments[0]; setTimeout(done, 300)")
+    assert page.run("return document.querySelector('#case .copy').textContent") == "Copied"
+    assert page.run("return document.getElementById('said').textContent") == "Copied"
+
+
+def test_both_schemes(page: Page) -> None:
+    back = "return getComputedStyle(document.body).backgroundColor"
+    light = page.run(back)
+    page.scheme("dark")
+    dark = page.run(back)
+    assert light == "rgb(255, 255, 255)" != dark
+    choose = (
+        "const s = document.getElementById('theme'); s.value = arguments[0];"
+        "s.dispatchEvent(new Event('change'))"
+    )
+    page.run(choose, "light")
+    assert page.run(back) == light
+    page.scheme("light")
+    page.run(choose, "dark")
+    assert page.run(back) == dark
+    page.open()
+    assert page.run(back) == dark, "the choice is remembered"
+    page.run(choose, "")
+    assert page.run(back) == light
+
+
+@pytest.mark.parametrize("fragment", ["", "#GPTQ-060/2"])
+def test_on_a_phone(page: Page, fragment: str) -> None:
+    page.screen(375, 812, mobile=True)
+    page.open(fragment)
+    widths = page.run("return [document.documentElement.scrollWidth, window.innerWidth]")
+    assert widths == [375, 375]
+    if fragment:
+        body = (
+            "const b = document.getElementById('case-body'); return b.scrollWidth <= b.clientWidth"
+        )
+        assert page.run(body)
+    button = "return document.querySelector('#matrix td button').getBoundingClientRect().height"
+    assert page.run(button) >= 40
+
+
+def test_what_is_read_aloud(page: Page) -> None:
+    nodes = page.ask("Accessibility.getFullAXTree")["nodes"]
+    roles: dict[str, list[str]] = {}
+    for node in nodes:
+        if not node.get("ignored"):
+            name = node.get("name", {}).get("value", "")
+            roles.setdefault(node["role"]["value"], []).append(name)
+    assert roles["table"] == [
+        "Requirements and targets Arrow keys move between cells, Enter opens one."
+    ]
+    heads = [name.replace("\u200b", "") for name in roles["columnheader"]]
+    assert heads == ["Requirement", "What it says", "reference", "mutant:gptq-plain-rounding"]
+    assert [name for name in roles["rowheader"] if name in page.shown] == page.shown
+    assert len(roles["cell"] if "cell" in roles else roles["gridcell"]) == 3 * len(page.shown)
+    assert "Search" in roles["searchbox"][0]
+    assert roles["main"]
+    assert roles["status"]
+    assert not [name for name in roles["button"] if not name]
+
+
+def test_an_open_case_is_a_dialog(page: Page) -> None:
+    page.open("#GPTQ-060/2")
+    nodes = page.ask("Accessibility.getFullAXTree")["nodes"]
+    dialogs = [n for n in nodes if not n.get("ignored") and n["role"]["value"] == "dialog"]
+    assert [d["name"]["value"] for d in dialogs] == ["GPTQ-060 on mutant:gptq-plain-rounding"]
+    properties = {p["name"]: p["value"].get("value") for p in dialogs[0]["properties"]}
+    assert properties["modal"] is True
+
+
+def test_markup_of_a_target_stays_text(
+    chrome: Chrome, document: dict[str, Any], tmp_path: Path
+) -> None:
+    for made in document["reports"]:
+        made["target"] |= {"spec": f"process:{HOSTILE}", "name": HOSTILE}
+        for row in made["requirements"]:
+            if row["worst"]:
+                row["worst"] |= {"message": HOSTILE, "reason": HOSTILE, "got": HOSTILE}
+                row["worst"]["link"] = "javascript:window.broken=1"
+                row["reproduction"] = [HOSTILE]
+        for case in made["cases"]:
+            case["stderr"] = HOSTILE
+    (tmp_path / "report.html").write_text(as_html(document), encoding="utf-8")
+    page = Page(chrome, tmp_path)
+    page.screen(1280, 900)
+    page.open("#GPTQ-060/2")
+    assert (page.dialog() or "").count(HOSTILE) >= 4
+    assert page.run("return window.broken") is None
+    assert page.run("return document.querySelectorAll('img, a[href^=javascript]').length") == 0
+    assert not page.complaints()
+
+
+def test_without_scripts_the_matrix_is_there(page: Page) -> None:
+    page.ask("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        page.chrome.get((page.folder / "report.html").as_uri())
+        text = str(page.chrome.page_source)
+    finally:
+        page.ask("Emulation.setScriptExecutionDisabled", value=False)
+    assert "GPTQ-060" in text
+    page.open()
