@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -143,6 +143,31 @@ def judge_answer(
     if any(j.verdict == Verdict.FAIL for j in judged):
         shown = evidence(case, decoded, unit_roundoff)
         judged = [replace(j, evidence=shown) if j.verdict == Verdict.FAIL else j for j in judged]
+    return judged + _without_finding(case, judged), ""
+
+
+def judge_law(
+    cases: tuple[Case, ...],
+    answers: Sequence[Mapping[str, Any]],
+    law: Callable[[tuple[Case, ...], Sequence[Mapping[str, Any]], float], list[Finding]],
+    *,
+    unit_roundoff: float,
+) -> tuple[list[Judgement], str]:
+    """Verdicts of answers that a law holds against each other, one per requirement."""
+    from quantref.errors import QuantrefError
+
+    case = cases[0]
+    try:
+        findings = law(cases, [decode(answer)["outputs"] for answer in answers], unit_roundoff)
+    except (QuantrefError, KeyError) as error:
+        return everywhere(case, Verdict.ERROR, f"not an answer: {error}"), ""
+    except Exception as error:  # noqa: BLE001 - as in judge_answer
+        message = f"the answers could not be judged: {type(error).__name__}: {error}"
+        return everywhere(case, Verdict.ERROR, message), traceback.format_exc()
+    judged = [
+        _of_findings(case, requirement, [f for f in findings if f.requirement == requirement])
+        for requirement in dict.fromkeys(f.requirement for f in findings)
+    ]
     return judged + _without_finding(case, judged), ""
 
 

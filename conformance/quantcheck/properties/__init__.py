@@ -1,0 +1,145 @@
+"""Properties: what must hold for every input, section by section (SPEC.md, section 12).  [VER-070]
+
+A property draws samples. Most samples are one question whose answer is known from rational
+arithmetic, as that of a golden vector; a *law* needs no such oracle: it holds the answers to
+several questions against each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from quantref.compare import Finding
+    from quantref.vectors import Case
+
+Answers = Sequence[Mapping[str, Any]]
+Law = Callable[[tuple["Case", ...], Answers, float], "list[Finding]"]
+SECTIONS = ("cfg", "rnd", "aff", "abs", "pack", "hes", "gptq")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large drawn inputs are.
+
+    Attributes
+    ----------
+    free : bool
+        False: few shapes, those of the vectors, so that a compiling backend meets none twice.
+        True: any small shape.
+    """
+
+    free: bool = False
+
+    def matrices(self) -> list[tuple[int, int]]:
+        """Shapes (n_out, n_in) of weights."""
+        if not self.free:
+            return [(4, 16), (4, 24)]
+        return [(n_out, n_in) for n_out in (1, 2, 4, 5) for n_in in (1, 2, 5, 8, 16, 23, 31)]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One draw: questions, and how their answers are judged.
+
+    Attributes
+    ----------
+    cases : tuple of Case
+    law : callable, optional
+        (cases, decoded outputs, unit roundoff) to findings; without it, each case judges its own
+        answer.
+    """
+
+    cases: tuple[Case, ...]
+    law: Law | None = None
+
+
+@dataclass(frozen=True)
+class Property:
+    """What must hold for every draw.
+
+    Attributes
+    ----------
+    id : str
+        prop-SECTION-NAME.
+    title : str
+        One sentence, for people.
+    requirements : tuple of str
+        What it speaks about; the first is blamed when nothing more specific is wrong.
+    draw : callable
+        Sizes to a strategy of samples.
+    examples : int
+        How many samples the default profile draws.
+    """
+
+    id: str
+    title: str
+    requirements: tuple[str, ...]
+    draw: Callable[[Sizes], st.SearchStrategy[Sample]]
+    examples: int = 15
+
+    @property
+    def section(self) -> str:
+        """Section of SPEC.md, lower case."""
+        return self.id.split("-")[1]
+
+
+def named(case: Case, identity: str) -> Case:
+    """Return the case under an id that its question decides: the same draw, the same id."""
+    question = {**case.question(), "id": ""}
+    text = json.dumps(question, sort_keys=True, separators=(",", ":"))
+    return replace(case, id=f"{identity}:{hashlib.sha256(text.encode()).hexdigest()[:12]}")
+
+
+def single(
+    identity: str,
+    title: str,
+    requirements: Sequence[str],
+    draw: Callable[[Sizes], st.SearchStrategy[Case]],
+    examples: int = 15,
+) -> Property:
+    """Return the property that each drawn case is answered as rational arithmetic says."""
+
+    def samples(sizes: Sizes) -> st.SearchStrategy[Sample]:
+        return draw(sizes).map(
+            lambda case: Sample((named(replace(case, requirements=tuple(requirements)), identity),))
+        )
+
+    return Property(identity, title, tuple(requirements), samples, examples)
+
+
+def law(
+    identity: str,
+    title: str,
+    requirements: Sequence[str],
+    draw: Callable[[Sizes], st.SearchStrategy[tuple[Case, ...]]],
+    holds: Law,
+    examples: int = 10,
+) -> Property:
+    """Return the property that the answers to drawn questions agree as a law says."""
+
+    def samples(sizes: Sizes) -> st.SearchStrategy[Sample]:
+        return draw(sizes).map(
+            lambda cases: Sample(
+                tuple(named(replace(c, requirements=tuple(requirements)), identity) for c in cases),
+                holds,
+            )
+        )
+
+    return Property(identity, title, tuple(requirements), samples, examples)
+
+
+def load(sections: Sequence[str] = SECTIONS) -> dict[str, Property]:
+    """Return the properties of sections, by id, in the order of SPEC.md."""
+    found: dict[str, Property] = {}
+    for section in sections:
+        module = import_module(f"quantcheck.properties.{section}")
+        found.update({p.id: p for p in module.PROPERTIES})
+    return found

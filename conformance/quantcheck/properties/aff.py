@@ -1,0 +1,262 @@
+"""Section AFF: drawn ranges, groups and codes; one sign, ties, zeros, denormal scales."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from quantcheck.properties import Answers, Sizes, law, single
+from quantcheck.properties.relations import equal
+from quantcheck.strategies import BITS, ROW_KINDS, Draw, grids, matrices
+from quantref.arrays import Array
+from quantref.compare import Finding
+from quantref.corpus.affine import FULL, parameters_case, quantize_case
+from quantref.corpus.draw import exact_list, floats, refused
+from quantref.exact import fractions_of, nearest_float
+from quantref.vectors import Case
+
+CORE = ("AFF-040", "AFF-060")
+CODES = ("AFF-070", "AFF-120")
+GROUPS = (-1, 1, 4, 6, 16, 100)
+
+
+def _parameters(weights: Array, **changes: Any) -> Case:
+    return parameters_case("drawn", f"generated weights of shape {weights.shape}", weights,
+                           **changes)  # fmt: skip
+
+
+@st.composite
+def _drawn(draw: Draw, /, sizes: Sizes, *kinds: str, **fixed: Any) -> Case:
+    """Draw weights of some kinds and the settings that are not fixed."""
+    bits = fixed.pop("bits", None) or draw(st.sampled_from((2, 3, 4, 8, 5)))
+    settings = {
+        "symmetric": draw(st.booleans()),
+        "per_channel": draw(st.sampled_from((True, True, False))),
+        "group_size": draw(st.sampled_from((-1, 8))),
+        **fixed,
+    }
+    shapes = sizes.matrices() if sizes.free else [(4, 16)]
+    weights = draw(matrices(shapes=shapes, bits=bits, kinds=kinds or ROW_KINDS))
+    return _parameters(weights, bits=bits, **settings)
+
+
+@st.composite
+def _plain(draw: Draw, sizes: Sizes) -> Case:
+    """Draw rows of both signs, asymmetric, each with a range of its own: nothing special."""
+    kinds = ("plain", "fine", "ties", "near ties", "outlier", "small", "large")
+    case = draw(_drawn(sizes, *kinds, symmetric=False, per_channel=True, group_size=-1))
+    weights = case.inputs["weights"]
+    if weights.shape[1] > 1:
+        least = np.float32(2.0**-24)
+        weights[:, 0] = -np.maximum(np.abs(weights[:, 0]), least)
+        weights[:, 1] = np.maximum(np.abs(weights[:, 1]), least)
+    return _parameters(weights, **case.parameters)
+
+
+def _values(sizes: Sizes) -> st.SearchStrategy[Case]:
+    return _drawn(sizes)
+
+
+def _one_sign(sizes: Sizes) -> st.SearchStrategy[Case]:
+    kinds = ("positive", "negative", "constant")
+    return _drawn(sizes, *kinds, symmetric=False, per_channel=True)
+
+
+def _zeros(sizes: Sizes) -> st.SearchStrategy[Case]:
+    return _drawn(sizes, "zero", "zero", "plain", symmetric=False, per_channel=True)
+
+
+def _mirrored(sizes: Sizes) -> st.SearchStrategy[Case]:
+    return _drawn(sizes, "positive", "negative", "plain", "outlier", symmetric=True)
+
+
+def _floor(sizes: Sizes) -> st.SearchStrategy[Case]:
+    return _drawn(sizes, "subnormal", "tiny", per_channel=True)
+
+
+@st.composite
+def _layouts(draw: Draw, sizes: Sizes) -> Case:
+    size, one = draw(st.sampled_from(GROUPS)), draw(st.booleans())
+    return draw(_drawn(sizes, "plain", "outlier", "small", group_size=size, per_channel=one))
+
+
+# Codes
+
+
+@st.composite
+def _maps(draw: Draw, *, bits: int, dyadic: bool) -> tuple[Array, Array, Array]:
+    """Draw scale (4, 3), zero-point (4, 3) and g_idx (16,), groups in any order."""
+    maxq = 2**bits - 1
+    if dyadic:
+        scale = 2.0 ** draw(grids(12, spread=6)).astype(np.float64)
+    else:
+        scale = (np.abs(draw(grids(12))) + 1) / 3000.0
+    zero = np.abs(draw(grids(12, spread=255))) % (maxq + 1)
+    g_idx = np.abs(draw(grids(16, spread=2)))
+    return (
+        scale.reshape(4, 3).astype(np.float32),
+        zero.reshape(4, 3).astype(np.uint8),
+        g_idx.astype(np.int32),
+    )
+
+
+@st.composite
+def _codes(draw: Draw, _: Sizes, *, ties: bool = False) -> Case:
+    bits = draw(st.sampled_from(BITS))
+    scale, zero, g_idx = draw(_maps(bits=bits, dyadic=ties))
+    if ties:
+        steps = draw(grids(64, spread=2**bits)).reshape(4, 16) + 0.5
+        weights = (steps * scale[:, g_idx]).astype(np.float32)
+    else:
+        weights = draw(matrices(shapes=[(4, 16)], bits=bits))
+    title = f"generated weights, {bits} bits, groups in any order"
+    return quantize_case("drawn", title, weights, scale, zero, g_idx, bits=bits)
+
+
+@st.composite
+def _neighbours(draw: Draw, _: Sizes) -> Case:
+    """Draw weights one float below and above ties of scales that are not dyadic."""
+    bits = draw(st.sampled_from(BITS))
+    scale, zero, g_idx = draw(_maps(bits=bits, dyadic=False))
+    steps = draw(grids(64, spread=2**bits)).reshape(4, 16) + 0.5
+    weights = (steps * scale[:, g_idx].astype(np.float64)).astype(np.float32)
+    towards = np.where(draw(grids(64)).reshape(4, 16) % 2, np.inf, -np.inf).astype(np.float32)
+    moved = np.nextafter(weights, towards)
+    return quantize_case("drawn", "generated near-ties", moved, scale, zero, g_idx, bits=bits)
+
+
+@st.composite
+def _dequantized(draw: Draw, _: Sizes) -> Case:
+    bits = draw(st.sampled_from(BITS))
+    scale, zero, g_idx = draw(_maps(bits=bits, dyadic=False))
+    codes = (np.abs(draw(grids(64, spread=255))) % 2**bits).reshape(4, 16).astype(np.uint8)
+    S = fractions_of(exact_list(scale))
+    values = [
+        [
+            nearest_float(S[i][g] * (int(codes[i, j]) - int(zero[i, g])))
+            for j, g in enumerate(g_idx.tolist())
+        ]
+        for i in range(4)
+    ]
+    given = {"codes": codes, "scale": scale, "zero_point": zero, "g_idx": g_idx}
+    outputs = {"values": floats(values, "float32")}
+    title = f"generated {bits}-bit codes back to weights"
+    return Case("drawn", "aff", title, "affine_dequantize", (), {}, given, {"outputs": outputs})
+
+
+@st.composite
+def _refused(draw: Draw, _: Sizes) -> Case:
+    W: Array = draw(matrices(shapes=[(2, 4)], kinds=("plain",)))
+    given = dict(FULL)
+    fault = draw(st.sampled_from(("bits", "group", "rank", "empty", "value", "integers")))
+    if fault == "bits":
+        given["bits"], error = draw(st.sampled_from((0, 1, 9, 16, -4))), "BitsError"
+    elif fault == "group":
+        given["group_size"], error = draw(st.sampled_from((0, -2, -128))), "ConfigError"
+    elif fault == "rank":
+        W, error = draw(st.sampled_from((W[0], W[None]))), "ShapeError"
+    elif fault == "empty":
+        W, error = W[:, :0], "EmptyArrayError"
+    elif fault == "value":
+        W[1, draw(st.integers(0, 3))] = draw(st.sampled_from((np.nan, np.inf)))
+        error = "NonFiniteError"
+    else:
+        W, error = W.astype(draw(st.sampled_from(("int8", "int32")))), "DTypeError"
+    title = f"generated weights that must be refused: {fault}"
+    inputs = {"weights": W}
+    return refused("aff", "drawn", title, "affine_parameters", "AFF-110", error, given, inputs)
+
+
+# Laws
+
+
+@st.composite
+def _scaled(draw: Draw, sizes: Sizes) -> tuple[Case, Case]:
+    case = draw(_drawn(sizes, "plain", "positive", "negative", "constant", "outlier"))
+    power = np.float32(2.0 ** draw(st.integers(-10, 10)))
+    given = case.parameters
+    moved = _parameters(case.inputs["weights"] * power, **given)
+    moved.judging["power"] = float(power)
+    return case, moved
+
+
+def _all_zero(case: Case) -> Array:
+    """Whether a group holds zeros alone: its range −1 … 1 does not scale."""
+    maxq = 2 ** case.parameters["bits"] - 1
+    return np.asarray(case.expected["outputs"]["scale"] == np.float32(2 / maxq))
+
+
+def _scales(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Finding]:
+    one, other = answers
+    power = np.where(_all_zero(cases[0]), 1.0, cases[1].judging["power"])
+    used = np.asarray(one["scale"]).astype(np.float64) * power
+    return [
+        equal(cases[1], "AFF-040", "scales of 2^k W", other["scale"], used),
+        equal(cases[1], "AFF-060", "zero-points", other["zero_point"], one["zero_point"]),
+    ]
+
+
+@st.composite
+def _returned(draw: Draw, sizes: Sizes) -> tuple[Case, Case]:
+    """Draw codes; the second question quantizes what the first one's answer should be."""
+    case = draw(_dequantized(sizes))
+    maps = [case.inputs[name] for name in ("scale", "zero_point", "g_idx")]
+    values = case.expected["outputs"]["values"]
+    return case, quantize_case("drawn", "generated codes, there again", values, *maps, bits=8)
+
+
+def _returns(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Finding]:
+    codes = cases[0].inputs["codes"]
+    return [equal(cases[1], "AFF-070", "codes of dequantized codes", answers[1]["codes"], codes)]
+
+
+@st.composite
+def _permuted(draw: Draw, sizes: Sizes) -> tuple[Case, Case]:
+    case = draw(_drawn(sizes, per_channel=True))
+    order = np.array(draw(st.permutations(range(len(case.inputs["weights"])))), np.int32)
+    moved = _parameters(case.inputs["weights"][order], **case.parameters)
+    moved.judging["rows"] = order
+    return case, moved
+
+
+def _permutes(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Finding]:
+    order = cases[1].judging["rows"]
+    return [
+        equal(cases[1], "AFF-090", f"{name} of permuted rows", answers[1][name],
+              np.asarray(answers[0][name])[order])
+        for name in ("scale", "zero_point")
+    ]  # fmt: skip
+
+
+# Plain cases first, then one topic after the other: the first failure names the cause.
+PROPERTIES = (
+    single("prop-aff-plain", "Scales and zero-points of rows of both signs.", CORE, _plain, 20),
+    single("prop-aff-one-sign", "Rows of one sign: the range reaches to zero.",
+           ("AFF-010",), _one_sign, 12),
+    single("prop-aff-zeros", "Groups of zeros get the range −1 … 1.", ("AFF-020",), _zeros, 10),
+    single("prop-aff-symmetric", "Symmetric ranges mirror the larger magnitude.",
+           ("AFF-030",), _mirrored, 12),
+    single("prop-aff-floor", "Scales stop at the smallest normal number.",
+           ("AFF-050",), _floor, 8),
+    single("prop-aff-groups", "Groups of any size, ragged ones, one range for all rows.",
+           ("AFF-090",), _layouts, 20),
+    single("prop-aff-values", "Everything at once.", CORE, _values, 20),
+    single("prop-aff-codes", "Codes of generated weights for given parameters.",
+           (*CODES, "AFF-100"), _codes, 25),
+    single("prop-aff-ties", "Exact ties round first and shift then.", CODES,
+           lambda sizes: _codes(sizes, ties=True), 15),
+    single("prop-aff-near-ties", "One float beside a tie, either neighbour or the nearer one.",
+           CODES, _neighbours, 10),
+    single("prop-aff-dequantize", "Codes go back by s·(q − z).",
+           ("AFF-080", "AFF-100"), _dequantized, 12),
+    single("prop-aff-refused", "Bad weights and settings are refused.",
+           ("AFF-110",), _refused, 20),
+    law("prop-aff-scaling", "Weights times 2^k: scales times 2^k, the same zero-points.",
+        CORE, _scaled, _scales, 10),
+    law("prop-aff-idempotent", "Dequantized codes quantize to themselves.",
+        ("AFF-070",), _returned, _returns, 12),
+    law("prop-aff-rows", "Permuted rows have permuted parameters.",
+        ("AFF-090",), _permuted, _permutes, 8),
+)  # fmt: skip

@@ -1,0 +1,206 @@
+"""Section HES: drawn activations; dead, duplicated and tied columns, every way to batch them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from quantcheck.properties import Answers, Sizes, law, single
+from quantcheck.properties.relations import equal, within
+from quantcheck.strategies import Draw, grids, hessians, token_arrays
+from quantref.arrays import Array
+from quantref.bounds import growth
+from quantref.compare import Finding
+from quantref.corpus.draw import refused
+from quantref.corpus.hessian import factor_case, prepare_case, sum_case
+from quantref.vectors import Case
+
+DAMPING = (0.0, 2.0**-10, 1 / 64, 0.01, 0.25, 1.0)
+WIDTHS, FREE = (8,), (1, 2, 3, 5, 8, 13)
+COUNTS, FREE_COUNTS = (32,), (1, 2, 7, 16, 40)
+
+
+@st.composite
+def _tokens(draw: Draw, sizes: Sizes) -> Array:
+    width = draw(st.sampled_from(FREE if sizes.free else WIDTHS))
+    count = draw(st.sampled_from(FREE_COUNTS if sizes.free else COUNTS))
+    x: Array = draw(token_arrays(width=width, count=count))
+    if draw(st.booleans()):
+        x = x + (draw(grids(x.size)).reshape(x.shape) * 2.0**-20).astype(np.float32)
+    power = np.float32(2.0 ** draw(st.sampled_from((-20, 0, 0, 20))))
+    return np.asarray(x * power)
+
+
+@st.composite
+def _split(draw: Draw, x: Array) -> list[Array]:
+    """Draw a way to batch tokens: any cuts, batches of rank 1 to 4."""
+    cuts = sorted(draw(st.sets(st.sampled_from((1, 4, 8, 16, 24)), max_size=3)))
+    parts = np.split(x, [c for c in cuts if c < len(x)])
+    return [_shaped(part, draw(st.integers(1, 4))) for part in parts]
+
+
+def _shaped(part: Array, rank: int) -> Array:
+    n, width = part.shape
+    if rank == 1 and n == 1:
+        return np.asarray(part[0])
+    if rank == 3 and n % 2 == 0:
+        return part.reshape(2, n // 2, width)
+    if rank == 4 and n % 4 == 0:
+        return part.reshape(2, 2, n // 4, width)
+    return part
+
+
+def _sum(batches: list[Array]) -> Case:
+    return sum_case("drawn", "generated activations", batches)
+
+
+def _whole(sizes: Sizes) -> st.SearchStrategy[Case]:
+    return _tokens(sizes).map(lambda x: _sum([x]))
+
+
+def _batched(sizes: Sizes) -> st.SearchStrategy[Case]:
+    return _tokens(sizes).flatmap(lambda x: _split(x).map(_sum))
+
+
+@st.composite
+def _halves(draw: Draw, _: Sizes) -> Case:
+    x = draw(token_arrays(width=8, count=32))
+    return _sum([x.astype(np.float16)])
+
+
+@st.composite
+def _prepared(draw: Draw, sizes: Sizes, *, dead: bool = False, ordered: bool = False) -> Case:
+    width = draw(st.sampled_from(FREE if sizes.free else WIDTHS))
+    H = draw(hessians(width=width, dead=dead))
+    if ordered and draw(st.booleans()):  # tied ordering metrics
+        ties = draw(st.lists(st.sampled_from((4.0, 9.0)), min_size=width, max_size=width))
+        H = np.diag(ties)
+    damping = draw(st.sampled_from(DAMPING))
+    return prepare_case("drawn", "a generated Hessian", H, damping, ordered)
+
+
+@st.composite
+def _factored(draw: Draw, sizes: Sizes) -> Case:
+    width = draw(st.sampled_from(FREE if sizes.free else WIDTHS))
+    return factor_case("drawn", "a generated Hessian", draw(hessians(width=width, definite=True)))
+
+
+@st.composite
+def _refused_batches(draw: Draw, _: Sizes) -> Case:
+    x: Array = draw(token_arrays(width=4, count=8))
+    fault = draw(st.sampled_from(("value", "width", "empty", "integers")))
+    batches, error = [x], "NonFiniteError"
+    if fault == "value":
+        x[draw(st.integers(0, 7)), draw(st.integers(0, 3))] = draw(
+            st.sampled_from((np.nan, np.inf, -np.inf))
+        )
+    elif fault == "width":
+        batches, error = [x, x[:, : draw(st.integers(1, 3))]], "ShapeError"
+    elif fault == "empty":
+        batches, error = [x[:0]], "EmptyArrayError"
+    else:
+        batches, error = [x.astype(draw(st.sampled_from(("int8", "int32"))))], "DTypeError"
+    title, given = f"generated batches that must be refused: {fault}", {"batches": batches}
+    return refused("hes", "drawn", title, "hessian", "HES-090", error, {}, given)
+
+
+@st.composite
+def _refused_hessians(draw: Draw, _: Sizes) -> Case:
+    H = draw(hessians(width=8, definite=True))
+    place = draw(st.integers(0, 7))
+    other = (place + draw(st.integers(1, 7))) % 8
+    fault = draw(st.sampled_from(("rectangle", "asymmetric", "negative", "value", "damping")))
+    error, damping = "ShapeError", 0.0
+    if fault == "rectangle":
+        H = H[: draw(st.integers(1, 7))]
+    elif fault == "asymmetric":
+        H[place, other] += np.sqrt(H[place, place] * H[other, other]) * draw(
+            st.sampled_from((2.0**-12, 2.0**-4, 1.0))
+        )
+        error = "NotSymmetricError"
+    elif fault == "negative":
+        H[place, place] = -1.0
+        error = "NotPositiveDefiniteError"
+    elif fault == "value":
+        H[place, place], error = draw(st.sampled_from((np.nan, np.inf))), "NonFiniteError"
+    else:
+        damping, error = draw(st.sampled_from((1.5, -0.01, 2.0))), "ConfigError"
+    title = f"a generated Hessian that must be refused: {fault}"
+    given: dict[str, Any] = {"damping": damping, "activation_order": False}
+    inputs = {"hessian": H}
+    return refused("hes", "drawn", title, "prepare_hessian", "HES-090", error, given, inputs)
+
+
+@st.composite
+def _indefinite(draw: Draw, _: Sizes) -> Case:
+    H = draw(hessians(width=8, definite=True))
+    place = draw(st.integers(0, 7))
+    other = (place + draw(st.integers(1, 7))) % 8
+    beyond = np.sqrt(H[place, place] * H[other, other]) * 1.25
+    H[place, other] = H[other, place] = beyond
+    inputs = {"hessian": H}
+    return refused("hes", "drawn", "a generated indefinite matrix", "factor", "HES-080",
+                   "NotPositiveDefiniteError", {}, inputs)  # fmt: skip
+
+
+# Laws
+
+
+def _two_ways(sizes: Sizes) -> st.SearchStrategy[tuple[Case, Case]]:
+    return _tokens(sizes).flatmap(
+        lambda x: _split(x).map(lambda batches: (_sum([x]), _sum(batches)))
+    )
+
+
+def _agrees(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Finding]:
+    one, other = (np.asarray(a["hessian"]).astype(np.float64) for a in answers)
+    judging = [case.judging for case in cases]
+    gamma = sum(growth(j["tokens"] + 4 * j["batches"] + 4, u) for j in judging)
+    bound = gamma * judging[0]["absolute"]
+    return [within(cases[1], "HES-030", "Hessian of other batches", other - one, bound)]
+
+
+@st.composite
+def _reordered(draw: Draw, sizes: Sizes) -> tuple[Case, Case]:
+    x = draw(_tokens(sizes))
+    order = np.array(draw(st.permutations(range(x.shape[1]))), np.int32)
+    moved = _sum([x[:, order]])
+    moved.judging["columns"] = order
+    return _sum([x]), moved
+
+
+def _reorders(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Finding]:
+    order = cases[1].judging["columns"]
+    one, other = (np.asarray(a["hessian"]).astype(np.float64) for a in answers)
+    gamma = 2 * growth(cases[0].judging["tokens"] + 8, u)
+    difference = other - one[np.ix_(order, order)]
+    bound = gamma * cases[1].judging["absolute"]
+    found = within(cases[1], "HES-010", "Hessian of permuted columns", difference, bound)
+    return [found, equal(cases[1], "HES-100", "transpose", other.T, other)]
+
+
+# Plain cases first, then one topic after the other: the first failure names the cause.
+PROPERTIES = (
+    single("prop-hes-sum", "The sum over generated tokens.", ("HES-010", "HES-100"), _whole, 15),
+    single("prop-hes-batches", "The same in batches of any rank and size.",
+           ("HES-020",), _batched, 15),
+    law("prop-hes-split", "How tokens are batched does not change the sum.",
+        ("HES-030",), _two_ways, _agrees, 10),
+    single("prop-hes-half", "float16 activations.", ("HES-010", "HES-100"), _halves, 5),
+    single("prop-hes-damping", "Damping by the mean diagonal.", ("HES-050",), _prepared, 12),
+    single("prop-hes-dead", "Dead columns are mended before the mean is taken.",
+           ("HES-040",), lambda s: _prepared(s, dead=True), 12),
+    single("prop-hes-order", "A stable descending order of the undamped diagonal.",
+           ("HES-060",), lambda s: _prepared(s, ordered=True), 20),
+    single("prop-hes-factor", "The factor of generated definite matrices.",
+           ("HES-070",), _factored, 12),
+    single("prop-hes-refused-batches", "Bad batches are refused.",
+           ("HES-090",), _refused_batches, 12),
+    single("prop-hes-refused", "Bad Hessians are refused.", ("HES-090",), _refused_hessians, 12),
+    single("prop-hes-indefinite", "Indefinite matrices have no factor.",
+           ("HES-080",), _indefinite, 6),
+    law("prop-hes-columns", "Permuted columns have a permuted Hessian.",
+        ("HES-010", "HES-100"), _reordered, _reorders, 8),
+)  # fmt: skip
