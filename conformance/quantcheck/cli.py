@@ -126,6 +126,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--reasons", metavar="FILE", help="… with the reasons of this one, of another version")
     add("--questions", metavar="FILE", help="write the questions for answers:FILE, and end")
     add("--time-limit", type=float, metavar="S", help="seconds per question (60; Keras 300)")
+    add("--workers", type=int, metavar="N", help="processes of a target (1; Keras 2)")
+    add("--only", choices=("vectors", "generated"), help="leave the other kind of case out")
+    add("--fuzz", type=float, metavar="MINUTES", help="draw generated cases until the time is over")
+    add("--seed", type=int, metavar="N", help="of the generated cases; the default is fixed")
     add("--section", action="append", choices=SECTIONS, help="this section alone (repeatable)")
     add("--list-targets", action="store_true", help="list the kinds of target, and end")
     return parser
@@ -145,8 +149,7 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UsageError("a TARGET", "none; quantcheck --list-targets lists them")
     for spec in options.targets:
         open_target(spec)
-    if options.time_limit is not None and not options.time_limit > 0:
-        raise UsageError("--time-limit above 0", f"{options.time_limit:g}")
+    _check_draws(options)
     if len(options.targets) > 1 and (options.deviations or options.write_deviations):
         raise UsageError("one TARGET with a deviation file", f"{len(options.targets)} targets")
     if options.reasons and not options.write_deviations:
@@ -158,6 +161,15 @@ def _check_options(options: argparse.Namespace) -> None:
     if options.vectors and not Path(options.vectors).is_dir():
         raise UsageError("--vectors to name a directory", options.vectors)
     outputs.check(options, options.write_deviations, options.questions)
+
+
+def _check_draws(options: argparse.Namespace) -> None:
+    if options.time_limit is not None and not options.time_limit > 0:
+        raise UsageError("--time-limit above 0", f"{options.time_limit:g}")
+    if options.fuzz is not None and not options.fuzz > 0:
+        raise UsageError("--fuzz above 0", f"{options.fuzz:g}")
+    if options.workers is not None and options.workers < 1:
+        raise UsageError("--workers of at least 1", f"{options.workers}")
 
 
 def _write_questions(options: argparse.Namespace, console: Console) -> int:
@@ -211,6 +223,9 @@ def _pytest_command(spec: str, options: argparse.Namespace, path: Path) -> list[
     command += [f"--target={spec}", f"--quantcheck-report={path}", "--quantcheck-events"]
     if options.time_limit is not None:
         command.append(f"--time-limit={options.time_limit}")
+    for name in ("workers", "only", "fuzz", "seed"):
+        if getattr(options, name) is not None:
+            command.append(f"--{name}={getattr(options, name)}")
     if options.vectors:
         command.append(f"--vectors={Path(options.vectors).resolve()}")
     if options.deviations:
@@ -279,6 +294,10 @@ class _Shown:
         kind = event["event"]
         if kind == "canary":
             self._say(f"checking that a planted bug is caught in {event['section']}")
+        elif kind == "drawing":
+            self._say(f"drawing examples of section {event['section']}")
+        elif kind == "shrinking":
+            self._say(f"looking for a smaller example of {event['case']}")
         elif kind == "starting":
             self._say("starting the target")
         elif kind == "ready":

@@ -13,6 +13,7 @@ from quantcheck.targets.protocol import Handshake
 from quantcheck.verdict import Judgement, Verdict, known
 
 if TYPE_CHECKING:
+    from quantcheck.properties import Property
     from quantref.vectors import Case
 
 DIRECTORY = Path(__file__).resolve().parent / "deviations"
@@ -105,7 +106,7 @@ def read(path: Path) -> dict[str, Any]:
     return data
 
 
-def check_matches(deviations: Iterable[Deviation], cases: Mapping[str, Case]) -> None:
+def check_matches(deviations: Iterable[Deviation], cases: Mapping[str, Case | Property]) -> None:
     """Refuse entries that name a case or requirement that the corpus has not.
 
     Raises
@@ -126,13 +127,21 @@ def check_matches(deviations: Iterable[Deviation], cases: Mapping[str, Case]) ->
 
 
 def apply(
-    case: Case, judgements: Sequence[Judgement], deviations: Iterable[Deviation]
+    case: Case | Property,
+    judgements: Sequence[Judgement],
+    deviations: Iterable[Deviation],
+    *,
+    same_draws: bool = True,
 ) -> list[Judgement]:
-    """Replace what the file knows: listed failures become known, listed passes fail."""
+    """Replace what the file knows: listed failures become known, listed passes fail.
+
+    A property that was drawn otherwise than when the file was made (`same_draws` is False) may
+    pass: nothing is known about these samples.
+    """
     listed = {d.requirement: d for d in deviations if case.id in d.cases}
     unjudged = {j.requirement for j in judgements if j.verdict == Verdict.NOT_JUDGED}
     made = [
-        _apply_one(j, listed.pop(j.requirement)) if j.requirement in listed else j
+        _apply_one(j, listed.pop(j.requirement), same_draws) if j.requirement in listed else j
         for j in judgements
         if j.requirement not in unjudged.intersection(listed)
     ]
@@ -142,9 +151,11 @@ def apply(
     return made
 
 
-def _apply_one(judgement: Judgement, entry: Deviation) -> Judgement:
+def _apply_one(judgement: Judgement, entry: Deviation, same_draws: bool) -> Judgement:
     if judgement.verdict == entry.verdict:
         return known(judgement, entry.reason, entry.link)
+    if judgement.verdict == Verdict.PASS and not same_draws:
+        return judgement
     if judgement.verdict == Verdict.PASS:
         message = f"deviation {entry.id} lists this case, but it passes: remove it from the file"
         return replace(judgement, verdict=Verdict.FAIL, message=message, stale=True)

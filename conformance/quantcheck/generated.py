@@ -6,21 +6,23 @@ same questions can be written to a file and answered elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
 from quantcheck import verdict
+from quantcheck.errors import CanaryError
 from quantcheck.properties import Property, Sample, Sizes
 from quantcheck.verdict import Judgement, Verdict
 from quantref import SPEC_VERSION, __version__
 from quantref.vectors import Case, dump
 
-Ask = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+Ask = Callable[[dict[str, Any]], Mapping[str, Any]]
 SEED = 20221031
 SHRINK_SECONDS = 30.0
 
@@ -42,6 +44,16 @@ class Outcome:
     trace: str = ""
     stderr: str = ""
 
+    def vectors(self) -> list[str]:
+        """Return the questions of the sample in the vector format, ready for the corpus."""
+        texts = []
+        for case in self.sample.cases:
+            prefix, _, name = case.id.partition(":")
+            section = prefix.split("-")[1]
+            found = replace(case, id=f"{section}-found-{name}", section=section)
+            texts.append(dump(found, generator=__version__, spec=SPEC_VERSION))
+        return texts
+
     def failed(self, requirement: str | None = None) -> bool:
         """Whether a requirement, or any, fails or ends in an error."""
         return any(
@@ -53,47 +65,60 @@ class Outcome:
 # Draw
 
 
+@dataclass(frozen=True)
+class Draws:
+    """How samples are drawn.
+
+    Attributes
+    ----------
+    seed : int
+        The same seed draws the same samples.
+    free : bool
+        Whether shapes are free: see `Sizes`.
+    factor : float
+        Times the number of examples that a property asks for.
+    seconds : float
+        Time budget of each property beyond its first samples.
+    """
+
+    seed: int = SEED
+    free: bool = False
+    factor: float = 1.0
+    seconds: float = 0.0
+
+    def following(self) -> Draws:
+        """Return other draws of the same kind."""
+        return replace(self, seed=self.seed + 1)
+
+    def count(self, prop: Property) -> int:
+        """How many samples of a property are drawn."""
+        return max(1, round(prop.examples * self.factor))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the report says about them."""
+        return asdict(self)
+
+
 def seed_of(prop: Property, base: int) -> int:
     """Return the seed of a property: others do not shift when one is added."""
     digest = hashlib.sha256(f"{base}:{prop.id}".encode()).digest()
     return int.from_bytes(digest[:8], "big")
 
 
-def draw(
-    prop: Property, *, examples: int | None = None, base: int = SEED, sizes: Sizes | None = None
-) -> list[Sample]:
-    """Draw samples of a property, the same for the same seed.
-
-    Parameters
-    ----------
-    prop : Property
-    examples : int, optional
-        At most how many; by default the property's own number.
-    base : int
-        Seed.
-    sizes : Sizes, optional
-    """
+def draw(prop: Property, draws: Draws | None = None) -> list[Sample]:
+    """Draw samples of a property: the same samples for the same draws."""
     found: list[Sample] = []
 
     def collect(sample: Sample) -> None:
         found.append(sample)
 
-    count = prop.examples if examples is None else examples
-    _run(collect, prop, count, base, sizes, Phase.generate)
+    _run(collect, prop, draws or Draws(), Phase.generate)
     return found
 
 
-def _run(
-    test: Callable[[Sample], None],
-    prop: Property,
-    count: int,
-    base: int,
-    sizes: Sizes | None,
-    *phases: Phase,
-) -> None:
-    strategy = prop.draw(sizes or Sizes())
+def _run(test: Callable[[Sample], None], prop: Property, draws: Draws, *phases: Phase) -> None:
     chosen = settings(
-        max_examples=count,
+        max_examples=draws.count(prop),
         database=None,
         deadline=None,
         phases=phases,
@@ -101,7 +126,8 @@ def _run(
         suppress_health_check=list(HealthCheck),
         verbosity=Verbosity.quiet,
     )
-    seed(seed_of(prop, base))(chosen(given(strategy)(test)))()
+    strategy = prop.draw(Sizes(draws.free))
+    seed(seed_of(prop, draws.seed))(chosen(given(strategy)(test)))()
 
 
 def digest(samples: Iterable[Sample]) -> str:
@@ -115,11 +141,14 @@ def digest(samples: Iterable[Sample]) -> str:
 
 def judge(sample: Sample, answers: Sequence[Mapping[str, Any]], u: float) -> Outcome:
     """Judge the wire answers to the questions of a sample."""
+    case = sample.cases[0]
+    broken = next((answer["broken"] for answer in answers if "broken" in answer), None)
+    if broken is not None:
+        return Outcome(sample, tuple(verdict.everywhere(case, Verdict.ERROR, broken)))
     if sample.law is None:
-        (case,), (answer,) = sample.cases, answers
+        (answer,) = answers
         judgements, trace = verdict.judge_answer(case, answer, unit_roundoff=u)
         return Outcome(sample, tuple(judgements), trace)
-    case = sample.cases[0]
     for answer in answers:
         if "outputs" not in answer:
             return _without_outputs(sample, case, answer)
@@ -171,53 +200,68 @@ def shrink(
     target: Ask,
     u: float,
     *,
-    examples: int | None = None,
-    base: int = SEED,
-    sizes: Sizes | None = None,
+    draws: Draws | None = None,
+    known: Iterable[Outcome] = (),
     seconds: float = SHRINK_SECONDS,
 ) -> Outcome | None:
     """Return the smallest failing sample that was found in the time given.
 
     Parameters
     ----------
-    prop, examples, base, sizes
-        As they were drawn, so that the same failure is met first.
+    prop : Property
     requirement : str
         Which failure to keep while shrinking.
     target : callable
         From question to answer.
     u : float
         Unit roundoff of the target.
+    draws : Draws, optional
+        As they were, so that the same failure is met first.
+    known : iterable of Outcome
+        Of samples that were asked before.
     seconds : float
         After which nothing new is asked.
     """
     end = time.monotonic() + seconds
-    known: dict[str, Outcome | None] = {}
-    smallest: list[Outcome] = []
+    outcomes: dict[str, Outcome | None] = {digest([o.sample]): o for o in known}
+    smallest = [o for o in outcomes.values() if o is not None and o.failed(requirement)][:1]
 
     def attempt(sample: Sample) -> None:
         key = digest([sample])
-        if key not in known:
-            known[key] = ask(sample, target, u) if time.monotonic() < end else None
-        outcome = known[key]
+        if key not in outcomes:
+            outcomes[key] = ask(sample, target, u) if time.monotonic() < end else None
+        outcome = outcomes[key]
         if outcome is not None and outcome.failed(requirement):
             smallest[:] = [outcome]
             raise _FoundError
 
-    count = prop.examples if examples is None else examples
-    try:
-        _run(attempt, prop, count, base, sizes, Phase.generate, Phase.shrink)
-    except _FoundError:
-        return smallest[0]
-    return None
+    with contextlib.suppress(_FoundError):
+        _run(attempt, prop, draws or Draws(), Phase.generate, Phase.shrink)
+    return smallest[0] if smallest else None
 
 
-def vectors_of(outcome: Outcome) -> list[str]:
-    """Return the questions of a sample in the vector format, ready for the corpus."""
-    texts = []
-    for case in outcome.sample.cases:
-        prefix, _, digest_ = case.id.partition(":")
-        section = prefix.split("-")[1]
-        found = replace(case, id=f"{section}-found-{digest_}", section=section)
-        texts.append(dump(found, generator=__version__, spec=SPEC_VERSION))
-    return texts
+# Canary
+
+
+def canary(section: str, drawn: Mapping[Property, Sequence[Sample]]) -> tuple[str, str]:
+    """Show that the properties of a section catch a planted bug.  [VER-030]
+
+    Returns
+    -------
+    mutant id, property id : str
+
+    Raises
+    ------
+    CanaryError
+        When none was caught.
+    """
+    from quantref import mutants
+
+    for mutant in mutants.MUTANTS:
+        if section not in mutant.sections:
+            continue
+        broken = mutants.load(mutant)
+        for prop, samples in drawn.items():
+            if any(ask(sample, broken.answer, 2.0**-24).failed() for sample in samples):
+                return mutant.id, prop.id
+    raise CanaryError(f"a planted bug caught by the properties of section {section}", "none")

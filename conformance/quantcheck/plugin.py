@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from quantcheck import properties
 from quantcheck.errors import QuantcheckError, UsageError
+from quantcheck.generated import Draws
+from quantcheck.properties import Property
 from quantcheck.report import files
 from quantcheck.report.document import empty
 from quantcheck.run import EXIT_INTERRUPTED, Run, exit_code_of
-from quantcheck.targets import open_target
+from quantcheck.targets import default_workers, open_target
 from quantcheck.verdict import CaseResult, Verdict
 
 if TYPE_CHECKING:
@@ -31,6 +35,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--deviations", metavar="FILE", help="known deviations, in place of ours")
     group.addoption("--vectors", metavar="DIR", help="golden vectors, in place of ours")
     group.addoption("--time-limit", type=float, help="seconds per question")
+    group.addoption("--workers", type=int, help="processes of the target")
+    group.addoption("--only", choices=("vectors", "generated"), help="leave the other kind out")
+    group.addoption("--fuzz", type=float, metavar="MINUTES", help="draw until the time is over")
+    group.addoption("--seed", type=int, help="of the generated samples")
     group.addoption("--quantcheck-report", metavar="FILE", help="write the report here (JSON)")
     group.addoption("--quantcheck-skeleton", metavar="FILE", help="write a deviation file here")
     group.addoption("--quantcheck-reasons", metavar="FILE", help="… with the reasons of this one")
@@ -53,13 +61,27 @@ def _make_run(config: pytest.Config) -> Run:
     deviations = config.getoption("--deviations")
     reasons = config.getoption("--quantcheck-reasons")
     limit = config.getoption("--time-limit")
+    target = open_target(spec, time_limit=limit)
+    workers = config.getoption("--workers") or default_workers(target)
     return Run(
-        open_target(spec, time_limit=limit),
+        target,
+        others=[open_target(spec, time_limit=limit) for _ in range(workers - 1)],
+        draws=_draws(config),
         vectors=Path(vectors) if vectors else None,
         deviation_file=Path(deviations) if deviations else None,
         reason_file=Path(reasons) if reasons else None,
         event=_print_event if config.getoption("--quantcheck-events") else None,
     )
+
+
+def _draws(config: pytest.Config) -> Draws:
+    chosen = Draws()
+    if config.getoption("--seed") is not None:
+        chosen = replace(chosen, seed=config.getoption("--seed"))
+    minutes = config.getoption("--fuzz")
+    if minutes is None:
+        return chosen
+    return replace(chosen, free=True, seconds=60.0 * minutes / len(properties.load()))
 
 
 def _print_event(event: dict[str, Any]) -> None:
@@ -75,11 +97,18 @@ def _print_event(event: dict[str, Any]) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test per case of the section that the module is named after."""
     run = metafunc.config.stash.get(RUN, None)
-    if "case" not in metafunc.fixturenames:
-        return
     section = metafunc.module.__name__.rpartition("test_")[2]
-    cases = [c for c in run.cases.values() if c.section == section] if run else []
-    metafunc.parametrize("case", cases, ids=[case.id for case in cases])
+    only = metafunc.config.getoption("--only")
+    if "case" in metafunc.fixturenames:
+        asked = run is not None and only != "generated"
+        cases = [c for c in run.cases.values() if c.section == section] if run and asked else []
+        metafunc.parametrize("case", cases, ids=[case.id for case in cases])
+    if "prop" in metafunc.fixturenames:
+        asked = run is not None and only != "vectors"
+        drawn = (
+            [p for p in run.properties.values() if p.section == section] if run and asked else []
+        )
+        metafunc.parametrize("prop", drawn, ids=[prop.id for prop in drawn])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -101,9 +130,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 
 def _case_ids(items: list[pytest.Item]) -> list[str]:
     specs = [getattr(item, "callspec", None) for item in items]
-    return [
-        spec.params["case"].id for spec in specs if spec and hasattr(spec.params.get("case"), "id")
-    ]
+    given = [spec.params.get("case", spec.params.get("prop")) for spec in specs if spec]
+    return [thing.id for thing in given if hasattr(thing, "id")]
 
 
 # Cases
@@ -116,6 +144,17 @@ def check(request: pytest.FixtureRequest) -> Callable[[Case], None]:
 
     def ask(case: Case) -> None:
         _outcome(run.check(case))
+
+    return ask
+
+
+@pytest.fixture
+def check_property(request: pytest.FixtureRequest) -> Callable[[Property], None]:
+    """Ask the samples of a property and turn its verdict into the outcome of the test."""
+    run = request.config.stash[RUN]
+
+    def ask(prop: Property) -> None:
+        _outcome(run.check_property(prop))
 
     return ask
 
@@ -152,7 +191,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         _write(report_file, lambda: empty(spec, exit_code_of(error), told))
     if run is not None:
         run.interrupted = exitstatus == pytest.ExitCode.INTERRUPTED and run.aborted is None
-        run.target.close()
+        run.close()
         _write(report_file, run.report)
         if run.results:
             _write(session.config.getoption("--quantcheck-skeleton"), run.deviation_skeleton)

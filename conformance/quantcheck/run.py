@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantcheck import corpus, deviations, reproduce, requirements, rewrite, verdict
+from quantcheck import (
+    corpus,
+    deviations,
+    generated,
+    properties,
+    reproduce,
+    requirements,
+    rewrite,
+    verdict,
+)
 from quantcheck.deviations import Deviation
 from quantcheck.errors import (
     DeviationError,
@@ -16,6 +26,9 @@ from quantcheck.errors import (
     TargetError,
     UsageError,
 )
+from quantcheck.generated import Draws, Outcome
+from quantcheck.pool import Pool
+from quantcheck.properties import Property, Sample
 from quantcheck.targets import Target
 from quantcheck.verdict import CaseResult, Judgement, RequirementResult, Verdict
 
@@ -34,10 +47,14 @@ class Run:
     ----------
     target : Target
         Not yet started.
+    others : iterable of Target
+        More processes of the same target, asked at the same time.
     vectors, deviation_file : Path, optional
         In place of those that belong to the package.
     reason_file : Path, optional
         Deviations of another version, whose reasons are proposed for what fails here too.
+    draws : Draws, optional
+        How samples of properties are drawn.
     event : callable, optional
         Told what happens, as JSON objects.
     """
@@ -46,21 +63,28 @@ class Run:
         self,
         target: Target,
         *,
+        others: Iterable[Target] = (),
         vectors: Path | None = None,
         deviation_file: Path | None = None,
         reason_file: Path | None = None,
+        draws: Draws | None = None,
         event: Event | None = None,
     ) -> None:
         self.target = target
+        self.pool = Pool([target, *others])
         self.deviation_file = deviation_file
         self.reason_file = reason_file
+        self.draws = draws or Draws()
         self.event: Event = event or (lambda _: None)
         self.requirements = requirements.load()
         self.cases = corpus.load(vectors)
+        self.properties = properties.load()
         self.deviations: list[Deviation] = []
         self.results: list[CaseResult] = []
         self.canaries: list[dict[str, str]] = []
         self.selected: list[str] = []
+        self.samples: dict[str, list[Sample]] = {}
+        self.outcomes: dict[str, list[Outcome]] = {}
         self.aborted: QuantcheckError | None = None
         self.interrupted = False
 
@@ -72,7 +96,7 @@ class Run:
         Parameters
         ----------
         selected : iterable of str
-            Ids of the cases that will be asked.
+            Ids of the cases and properties that will be asked.
 
         Raises
         ------
@@ -80,8 +104,9 @@ class Run:
             When the run cannot mean anything.
         """
         self.selected = list(selected)
-        chosen = [self.cases[id_] for id_ in self.selected]
-        if not chosen:
+        chosen = [self.cases[id_] for id_ in self.selected if id_ in self.cases]
+        drawn = [self.properties[id_] for id_ in self.selected if id_ in self.properties]
+        if not self.selected:
             raise SuiteError("cases to ask", "none selected")
         for section in dict.fromkeys(case.section for case in chosen):
             self.event({"event": "canary", "section": section})
@@ -94,38 +119,142 @@ class Run:
         if path is not None:
             self.deviation_file = path
             self.deviations = deviations.load(path, handshake)
-            deviations.check_matches(self.deviations, self.cases)
+            deviations.check_matches(self.deviations, {**self.cases, **self.properties})
+        self._submit(chosen)
+        for section in dict.fromkeys(prop.section for prop in drawn):
+            self._draw(section, [prop for prop in drawn if prop.section == section])
+
+    def _draw(self, section: str, drawn: Iterable[Property]) -> None:
+        """Draw the samples of a section, and show that they catch a planted bug."""
+        self.event({"event": "drawing", "section": section})
+        samples = {prop: generated.draw(prop, self.draws) for prop in drawn}
+        mutant, found = generated.canary(section, samples)
+        self.canaries.append({"section": section, "mutant": mutant, "case": found})
+        self.samples.update({prop.id: made for prop, made in samples.items()})
+        self._submit(case for made in samples.values() for s in made for case in s.cases)
+
+    def _submit(self, cases: Iterable[Case]) -> None:
+        """Let several processes start on what they can answer; a single one is asked in order."""
+        if len(self.pool.targets) > 1:
+            self.pool.submit([case.question() for case in cases if self._has(case.operation)])
+
+    def _has(self, operation: str) -> bool:
+        operations = self.target.handshake.operations
+        return not operations or operation in operations
 
     def check(self, case: Case) -> CaseResult:
         """Ask one case and judge the answer."""
         handshake = self.target.handshake
-        began = time.monotonic()
         trace = stderr = ""
-        if handshake.operations and case.operation not in handshake.operations:
+        seconds = 0.0
+        if not self._has(case.operation):
             judgements = verdict.everywhere(
                 case, Verdict.UNSUPPORTED, f"the target has no {case.operation}"
             )
         else:
-            try:
-                answer = self.target.ask(case.question())
+            reply = self.pool.reply(case.question())
+            seconds, stderr = reply.seconds, reply.stderr
+            if "broken" in reply.answer:
+                judgements = verdict.everywhere(case, Verdict.ERROR, reply.answer["broken"])
+            else:
                 judgements, trace = verdict.judge_answer(
-                    case, answer, unit_roundoff=handshake.unit_roundoff
+                    case, reply.answer, unit_roundoff=handshake.unit_roundoff
                 )
-            except TargetError as error:
-                message = f"{type(error).__name__}: {error}"
-                judgements = verdict.everywhere(case, Verdict.ERROR, message)
-                stderr = error.stderr
         judgements = deviations.apply(case, judgements, self.deviations)
-        seconds = time.monotonic() - began
-        result = CaseResult(
-            case.id, case.section, case.operation, tuple(judgements), seconds, trace, stderr
+        return self._add(
+            CaseResult(
+                case.id, case.section, case.operation, tuple(judgements), seconds, trace, stderr
+            )
         )
+
+    def check_property(self, prop: Property) -> CaseResult:
+        """Ask the samples of one property and judge the answers together."""
+        began = time.monotonic()
+        outcomes = self._outcomes(prop)
+        judgements = deviations.apply(
+            prop,
+            generated.summary(prop, outcomes),
+            self.deviations,
+            same_draws=self._same_draws(prop),
+        )
+        smallest = self._shrunk(prop, judgements)
+        broken = next((o for o in outcomes if o.trace or o.stderr), None)
+        return self._add(
+            CaseResult(
+                prop.id,
+                prop.section,
+                outcomes[0].sample.cases[0].operation if outcomes else "",
+                tuple(judgements),
+                time.monotonic() - began,
+                broken.trace if broken else "",
+                broken.stderr if broken else "",
+                title=prop.title,
+                examples=len(outcomes),
+                draws=generated.digest(self.samples[prop.id]),
+                vectors=tuple(text for outcome in smallest for text in outcome.vectors()),
+            )
+        )
+
+    def _outcomes(self, prop: Property) -> list[Outcome]:
+        """Judge every sample of a property; under a time budget, draw and ask on until it ends."""
+        outcomes = [self._judge(sample) for sample in self.samples[prop.id]]
+        end = time.monotonic() + self.draws.seconds
+        fresh = self.draws
+        while time.monotonic() < end and not any(o.failed() for o in outcomes):
+            fresh = fresh.following()
+            samples = generated.draw(prop, fresh)
+            self._submit(case for sample in samples for case in sample.cases)
+            outcomes += [self._judge(sample) for sample in samples]
+        self.outcomes[prop.id] = outcomes
+        return outcomes
+
+    def _judge(self, sample: Sample) -> Outcome:
+        u = self.target.handshake.unit_roundoff
+        answers, stderr = [], ""
+        for case in sample.cases:
+            if not self._has(case.operation):
+                answers.append({"unsupported": f"the target has no {case.operation}"})
+                continue
+            reply = self.pool.reply(case.question())
+            stderr += reply.stderr
+            answers.append(reply.answer)
+        return replace(generated.judge(sample, answers, u), stderr=stderr)
+
+    def _same_draws(self, prop: Property) -> bool:
+        """Whether the deviation file was made with the samples of this run."""
+        known = self.known_draws().get(prop.id)
+        return known is None or known == generated.digest(self.samples[prop.id])
+
+    def known_draws(self) -> dict[str, str]:
+        """Digests of the samples that the deviation file was made with."""
+        if self.deviation_file is None:
+            return {}
+        return dict(deviations.read(self.deviation_file).get("draws", {}))
+
+    def _shrunk(self, prop: Property, judgements: Sequence[Judgement]) -> list[Outcome]:
+        """Look for the smallest sample of each failure that nobody knows yet."""
+        failed = [j for j in judgements if j.verdict == Verdict.FAIL and not j.stale]
+        found = []
+        for judgement in failed[:1]:
+            self.event({"event": "shrinking", "case": prop.id})
+            smallest = generated.shrink(
+                prop,
+                judgement.requirement,
+                lambda question: self.pool.ask(question).answer,
+                self.target.handshake.unit_roundoff,
+                draws=self.draws,
+                known=self.outcomes[prop.id],
+            )
+            found += [smallest] if smallest is not None else []
+        return found
+
+    def _add(self, result: CaseResult) -> CaseResult:
         self.results.append(result)
         self.event(
             {
                 "event": "case",
-                "section": case.section,
-                "case": case.id,
+                "section": result.section,
+                "case": result.case,
                 "verdict": result.verdict.value,
                 "done": len(self.results),
                 "total": len(self.selected),
@@ -133,11 +262,16 @@ class Run:
         )
         return result
 
+    def close(self) -> None:
+        """Close every process of the target."""
+        self.pool.close()
+
     # Results
 
     def by_requirement(self) -> list[RequirementResult]:
         """One verdict per requirement of SPEC.md."""
-        named = {r for id_ in self.selected for r in self.cases[id_].requirements}
+        known: dict[str, Case | Property] = {**self.cases, **self.properties}
+        named = {r for id_ in self.selected for r in known[id_].requirements}
         return verdict.by_requirement(self.requirements, self.results, named)
 
     def exit_code(self) -> int:
@@ -175,6 +309,7 @@ class Run:
             "selected": len(self.selected),
             "corpus": len(self.cases),
             "canaries": self.canaries,
+            "draws": self.draws.to_json(),
             "deviations": self.deviation_file.name if self.deviation_file else None,
             "requirements": [self._requirement(r) for r in self.by_requirement()],
             "cases": [verdict.to_json(result) for result in self.results],
@@ -190,7 +325,11 @@ class Run:
         }
         previous = deviations.read(self.deviation_file) if self.deviation_file else None
         reasons = deviations.read(self.reason_file) if self.reason_file else None
-        return rewrite.rewrite(self.target.handshake, self.results, lines, previous, reasons)
+        made = rewrite.rewrite(self.target.handshake, self.results, lines, previous, reasons)
+        listed = {case for entry in made["deviations"] for case in entry["cases"]}
+        draws = {r.case: r.draws for r in self.results if r.draws}
+        kept = {k: v for k, v in {**self.known_draws(), **draws}.items() if k in listed}
+        return {**made, "draws": dict(sorted(kept.items()))}
 
     def reproduction(self, judgement: Judgement) -> list[str]:
         """Plain lines that show the judgement; empty for targets other than Keras."""
@@ -199,8 +338,10 @@ class Run:
             if listed and entry.reproduction:
                 return list(entry.reproduction)
         handshake = self.target.handshake
-        case = self.cases[judgement.case]
         if handshake.name != "keras":
+            return []
+        case = self._example(judgement)
+        if case is None:
             return []
         return reproduce.keras_lines(
             case.question(),
@@ -208,6 +349,15 @@ class Run:
             section=case.section,
             message=judgement.message,
         )
+
+    def _example(self, judgement: Judgement) -> Case | None:
+        """Find the case of a judgement; of a property, the first sample that fails it."""
+        if judgement.case in self.cases:
+            return self.cases[judgement.case]
+        for outcome in self.outcomes.get(judgement.case, ()):
+            if outcome.failed(judgement.requirement):
+                return outcome.sample.cases[0]
+        return None
 
     def _requirement(self, result: RequirementResult) -> dict[str, Any]:
         made = verdict.to_json(result)

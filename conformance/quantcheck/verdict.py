@@ -81,7 +81,17 @@ class Judgement:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One case: its judgements and, where it broke, what the target left behind."""
+    """One case or property: its judgements and, where it broke, what the target left behind.
+
+    Attributes
+    ----------
+    title, draws : str
+        Of a property: what it says, and a digest of its samples.
+    examples : int
+        How many samples were asked.
+    vectors : tuple of str
+        The smallest failing sample of a property, in the vector format.
+    """
 
     case: str
     section: str
@@ -90,6 +100,10 @@ class CaseResult:
     seconds: float = 0.0
     trace: str = ""
     stderr: str = ""
+    title: str = ""
+    examples: int = 1
+    draws: str = ""
+    vectors: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

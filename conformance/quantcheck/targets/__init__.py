@@ -21,6 +21,7 @@ __all__ = [
     "Handshake",
     "ProcessTarget",
     "Target",
+    "default_workers",
     "list_targets",
     "open_process",
     "open_target",
@@ -77,6 +78,14 @@ def open_target(
     if not Path(name).is_file():
         raise UsageError("answers:FILE to name a file", name)
     return AnswersTarget(spec, Path(name))
+
+
+def default_workers(target: Target) -> int:
+    """Return how many processes of a target are asked at the same time: two for Keras.
+
+    Its backends compile or trace every shape that they meet, on one core each.
+    """
+    return min(2, os.cpu_count() or 1) if target.spec.startswith("keras:") else 1
 
 
 def open_process(
