@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 EXIT_PASS, EXIT_FAIL, EXIT_USAGE, EXIT_TARGET, EXIT_SUITE = range(5)
 EXIT_INTERRUPTED = 130
+SHRINKING_LIMIT = 60.0  # seconds of a run
 Event = Callable[[dict[str, Any]], None]
 
 
@@ -85,6 +86,7 @@ class Run:
         self.selected: list[str] = []
         self.samples: dict[str, list[Sample]] = {}
         self.outcomes: dict[str, list[Outcome]] = {}
+        self.shrinking = SHRINKING_LIMIT
         self.aborted: QuantcheckError | None = None
         self.interrupted = False
 
@@ -169,7 +171,6 @@ class Run:
 
     def check_property(self, prop: Property) -> CaseResult:
         """Ask the samples of one property and judge the answers together."""
-        began = time.monotonic()
         outcomes = self._outcomes(prop)
         judgements = deviations.apply(
             prop,
@@ -185,7 +186,7 @@ class Run:
                 prop.section,
                 outcomes[0].sample.cases[0].operation if outcomes else "",
                 tuple(judgements),
-                time.monotonic() - began,
+                sum(outcome.seconds for outcome in outcomes),
                 broken.trace if broken else "",
                 broken.stderr if broken else "",
                 title=prop.title,
@@ -210,15 +211,15 @@ class Run:
 
     def _judge(self, sample: Sample) -> Outcome:
         u = self.target.handshake.unit_roundoff
-        answers, stderr = [], ""
+        answers, stderr, seconds = [], "", 0.0
         for case in sample.cases:
             if not self._has(case.operation):
                 answers.append({"unsupported": f"the target has no {case.operation}"})
                 continue
             reply = self.pool.reply(case.question())
-            stderr += reply.stderr
+            stderr, seconds = stderr + reply.stderr, seconds + reply.seconds
             answers.append(reply.answer)
-        return replace(generated.judge(sample, answers, u), stderr=stderr)
+        return replace(generated.judge(sample, answers, u), stderr=stderr, seconds=seconds)
 
     def _same_draws(self, prop: Property) -> bool:
         """Whether the deviation file was made with the samples of this run."""
@@ -236,6 +237,9 @@ class Run:
         failed = [j for j in judgements if j.verdict == Verdict.FAIL and not j.stale]
         found = []
         for judgement in failed[:1]:
+            if self.shrinking <= 0:
+                break
+            began = time.monotonic()
             self.event({"event": "shrinking", "case": prop.id})
             smallest = generated.shrink(
                 prop,
@@ -244,7 +248,9 @@ class Run:
                 self.target.handshake.unit_roundoff,
                 draws=self.draws,
                 known=self.outcomes[prop.id],
+                seconds=min(self.shrinking, generated.SHRINK_SECONDS),
             )
+            self.shrinking -= time.monotonic() - began
             found += [smallest] if smallest is not None else []
         return found
 
@@ -309,7 +315,7 @@ class Run:
             "selected": len(self.selected),
             "corpus": len(self.cases),
             "canaries": self.canaries,
-            "draws": self.draws.to_json(),
+            "examples": {**self.draws.to_json(), "properties": len(self.properties)},
             "deviations": self.deviation_file.name if self.deviation_file else None,
             "requirements": [self._requirement(r) for r in self.by_requirement()],
             "cases": [verdict.to_json(result) for result in self.results],

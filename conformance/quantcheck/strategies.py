@@ -105,6 +105,12 @@ def matrices(
     return np.stack([draw(rows(length=n_in, bits=bits, kinds=kinds)) for _ in range(n_out)])
 
 
+def two_sided(weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give columns alternating signs, none zero: every group of two or more reaches over zero."""
+    signs = np.where(np.arange(weights.shape[1]) % 2, 1, -1)
+    return (np.maximum(np.abs(weights), np.float32(2.0**-24)) * signs).astype(np.float32)
+
+
 def cast(array: Array, dtype: str) -> Array:
     """Round to a dtype of the vectors, saturating: no draw overflows on the way."""
     most = 65504.0 if dtype == "float16" else 3.0e38

@@ -40,7 +40,8 @@ def test_reference_passes_everything(quantcheck: Any, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     made = report_of(tmp_path / "report.json")
     assert made["complete"]
-    assert made["asked"] == made["corpus"] > 0
+    assert made["asked"] == made["corpus"] + made["examples"]["properties"]
+    assert made["corpus"] > 0 < made["examples"]["properties"]
     verdicts = {r["verdict"] for r in made["requirements"]}
     assert verdicts <= {"pass", "not covered"}
     assert {c["section"] for c in made["canaries"]} == {c["section"] for c in made["cases"]}

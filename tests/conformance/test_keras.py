@@ -47,6 +47,7 @@ def _quantcheck(run: str, folder: Path) -> subprocess.CompletedProcess[str]:
     (folder / run).mkdir()
     command = [sys.executable, "-m", "quantcheck", f"keras:{backend}"]
     command += ["--json", "report.json", "--write-deviations", "deviations.json"]
+    command += ["--only", "vectors", "--workers", "1"]
     return subprocess.run(
         command,
         cwd=folder / run,

@@ -85,6 +85,9 @@ class Property:
     draw: Callable[[Sizes], st.SearchStrategy[Sample]]
     examples: int = 15
 
+    def __str__(self) -> str:
+        return self.id
+
     @property
     def section(self) -> str:
         """Section of SPEC.md, lower case."""

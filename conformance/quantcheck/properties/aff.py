@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal
-from quantcheck.strategies import BITS, ROW_KINDS, Draw, grids, matrices
+from quantcheck.strategies import BITS, ROW_KINDS, Draw, grids, matrices, two_sided
 from quantref.arrays import Array
 from quantref.compare import Finding
 from quantref.corpus.affine import FULL, parameters_case, quantize_case
@@ -47,12 +47,7 @@ def _plain(draw: Draw, sizes: Sizes) -> Case:
     """Draw rows of both signs, asymmetric, each with a range of its own: nothing special."""
     kinds = ("plain", "fine", "ties", "near ties", "outlier", "small", "large")
     case = draw(_drawn(sizes, *kinds, symmetric=False, per_channel=True, group_size=-1))
-    weights = case.inputs["weights"]
-    if weights.shape[1] > 1:
-        least = np.float32(2.0**-24)
-        weights[:, 0] = -np.maximum(np.abs(weights[:, 0]), least)
-        weights[:, 1] = np.maximum(np.abs(weights[:, 1]), least)
-    return _parameters(weights, **case.parameters)
+    return _parameters(two_sided(case.inputs["weights"]), **case.parameters)
 
 
 def _values(sizes: Sizes) -> st.SearchStrategy[Case]:

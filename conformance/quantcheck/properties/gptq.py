@@ -18,6 +18,7 @@ from quantcheck.strategies import (
     hessians,
     matrices,
     token_arrays,
+    two_sided,
     well_posed,
 )
 from quantref.arrays import Array
@@ -25,6 +26,7 @@ from quantref.corpus.draw import refused
 from quantref.corpus.gptq import CORE, FULL, gptq_case
 from quantref.vectors import Case
 
+PLAIN = ("plain", "fine", "ties", "near ties", "outlier", "small", "large")
 DAMPING = (2.0**-10, 1 / 64, 0.01, 0.1, 1.0)
 ISOTROPIC = (0.0, 1 / 64, 1.0)
 
@@ -43,9 +45,15 @@ def problems(
     kinds: tuple[str, ...] = ROW_KINDS,
     shapes: list[tuple[int, int]] | None = None,
     dead: bool = False,
+    plain: bool = False,
     **fixed: Any,
 ) -> Case:
-    """Draw a whole problem: weights, a Hessian made from inputs, and what is not fixed."""
+    """Draw a whole problem: weights, a Hessian made from inputs, and what is not fixed.
+
+    A plain one has weights of both signs in every group, asymmetric ranges, one per row.
+    """
+    if plain:
+        kinds, fixed = PLAIN, {"symmetric": False, "per_channel": True, **fixed}
     bits = fixed.pop("bits", None) or draw(st.sampled_from(BITS))
     settings = {
         "symmetric": draw(st.booleans()),
@@ -54,19 +62,21 @@ def problems(
         **fixed,
     }
     weights = draw(matrices(shapes=shapes or sizes.matrices(), bits=bits, kinds=kinds))
+    weights = two_sided(weights) if plain else weights
     hessian = draw(hessians(width=weights.shape[1], dead=dead))
     assume(well_posed(hessian, settings["damping"]))
     return _case(weights, hessian, bits=bits, **settings)
 
 
 def _feedback(sizes: Sizes) -> st.SearchStrategy[Case]:
-    return problems(sizes, symmetric=False, per_channel=True)
+    return problems(sizes, plain=True)
 
 
 @st.composite
 def _blocks(draw: Draw, sizes: Sizes) -> Case:
     """Draw several blocks under one group: errors cross from block to block."""
-    return draw(problems(sizes, shapes=[(4, 24)], block_size=draw(st.sampled_from((8, 16)))))
+    block = draw(st.sampled_from((8, 16)))
+    return draw(problems(sizes, plain=True, shapes=[(4, 24)], block_size=block))
 
 
 def _settings(sizes: Sizes) -> st.SearchStrategy[Case]:
@@ -76,7 +86,7 @@ def _settings(sizes: Sizes) -> st.SearchStrategy[Case]:
 @st.composite
 def _conditioned(draw: Draw, _: Sizes) -> Case:
     """Draw Hessians of condition numbers from 1 to 10⁷: columns of very different size."""
-    weights = draw(matrices(shapes=[(4, 16)], kinds=("plain", "outlier", "positive")))
+    weights = draw(matrices(shapes=[(4, 16)], kinds=PLAIN))
     x = draw(token_arrays(width=16, count=48)).astype(np.float64)
     x *= 2.0 ** -np.round(np.linspace(0, draw(st.integers(0, 11)), 16))
     hessian = x.T @ x / 24 if draw(st.booleans()) else np.diag((x * x).sum(axis=0) / 24)
@@ -84,35 +94,35 @@ def _conditioned(draw: Draw, _: Sizes) -> Case:
     hessian[live, live] *= 1 + 2.0**-8
     damping = draw(st.sampled_from((2.0**-24, 2.0**-16, 2.0**-10)))
     assume(well_posed(hessian, damping))
-    return _case(weights, hessian, damping=damping)
+    return _case(two_sided(weights), hessian, damping=damping)
 
 
 @st.composite
 def _groups(draw: Draw, sizes: Sizes) -> Case:
     """Draw groups shorter than a block, with several blocks: ranges of compensated weights."""
     block, size = draw(st.sampled_from(((8, 4), (8, 8), (8, 2), (128, 4), (128, 8))))
-    return draw(problems(sizes, block_size=block, group_size=size))
+    return draw(problems(sizes, plain=True, block_size=block, group_size=size))
 
 
 @st.composite
 def _whole(draw: Draw, sizes: Sizes) -> Case:
     """Draw groups that reach over blocks: computed once, at their first column."""
     size = draw(st.sampled_from((-1, 16, 24)))
-    return draw(problems(sizes, shapes=[(4, 24)], block_size=8, group_size=size))
+    return draw(problems(sizes, plain=True, shapes=[(4, 24)], block_size=8, group_size=size))
 
 
 @st.composite
 def _ragged(draw: Draw, sizes: Sizes) -> Case:
-    block, size = draw(st.sampled_from(((8, 5), (128, 7), (8, 12), (128, 100), (8, 3))))
-    kinds = ("positive", "negative", "plain", "constant")
-    return draw(problems(sizes, kinds=kinds, block_size=block, group_size=size))
+    block, size = draw(st.sampled_from(((8, 6), (128, 7), (8, 9), (128, 100), (128, 6))))
+    return draw(problems(sizes, plain=True, block_size=block, group_size=size))
 
 
 @st.composite
 def _dead(draw: Draw, sizes: Sizes) -> Case:
     size, ordered = draw(st.sampled_from((-1, 4))), draw(st.booleans())
     case = draw(
-        problems(sizes, kinds=("plain", "positive"), dead=True, group_size=size,
+        problems(sizes, plain=True,
+            dead=True, group_size=size,
                  activation_order=ordered, shapes=[(4, 16)])
     )  # fmt: skip
     weights, hessian = case.inputs["weights"], case.inputs["hessian"]
@@ -124,13 +134,14 @@ def _dead(draw: Draw, sizes: Sizes) -> Case:
 @st.composite
 def _ordered(draw: Draw, sizes: Sizes) -> Case:
     size = draw(st.sampled_from((-1, 4, 6)))
-    return draw(problems(sizes, activation_order=True, group_size=size, shapes=[(4, 16)]))
+    return draw(
+        problems(sizes, plain=True, activation_order=True, group_size=size, shapes=[(4, 16)])
+    )
 
 
 @st.composite
 def _halves(draw: Draw, sizes: Sizes) -> Case:
-    kinds = ("plain", "positive", "small")
-    case = draw(problems(sizes, kinds=kinds, shapes=[(4, 16)], group_size=-1, bits=4))
+    case = draw(problems(sizes, plain=True, shapes=[(4, 16)], group_size=-1, bits=4))
     weights = cast(case.inputs["weights"], draw(st.sampled_from(("float16", "bfloat16"))))
     return _case(weights, case.inputs["hessian"], **case.parameters)
 
