@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal
 from quantcheck.strategies import BITS, ROW_KINDS, Draw, grids, matrices, two_sided
+from quantref.affine import group_layout
 from quantref.arrays import Array
 from quantref.compare import Finding
 from quantref.corpus.affine import FULL, parameters_case, quantize_case
@@ -179,8 +180,10 @@ def _scaled(draw: Draw, sizes: Sizes) -> tuple[Case, Case]:
 
 def _all_zero(case: Case) -> Array:
     """Whether a group holds zeros alone: its range −1 … 1 does not scale."""
-    maxq = 2 ** case.parameters["bits"] - 1
-    return np.asarray(case.expected["outputs"]["scale"] == np.float32(2 / maxq))
+    weights, given = case.inputs["weights"], case.parameters
+    groups = group_layout(weights.shape[1], given["group_size"])
+    live = np.stack([weights[:, g.start : g.end].any(axis=1) for g in groups], axis=1)
+    return np.asarray(~(live if given["per_channel"] else live.any(axis=0) | np.zeros_like(live)))
 
 
 def _scales(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Finding]:
