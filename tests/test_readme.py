@@ -9,10 +9,18 @@ import shlex
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from quantcheck.cli import parser as command_line
+from quantcheck.report.outputs import wanted
+from quantcheck.targets import open_target
 
 FENCE = re.compile(
     r"(?:<!-- (?P<label>.+?) -->\n)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
@@ -57,6 +65,8 @@ def test_every_block_is_of_a_kind_that_is_tested(readme: str, blocks: list[Block
             assert block.label in {"conformance command", "test command"}
         elif block.kind == "python":
             assert ">>> " in block.text or block.label.startswith("file: ")
+        elif block.kind == "yaml":
+            assert block.label == "workflow"
         else:
             assert block.kind == "console"
             assert block.text.startswith("$ ")
@@ -116,6 +126,38 @@ def test_the_commands_at_the_console(blocks: list[Block], tmp_path: Path) -> Non
         assert doctest.OutputChecker().check_output(expected, done.stdout, FLAGS), (
             f"{line}\n{done.stdout}"
         )
+
+
+def test_the_workflow_for_others(root: Path, blocks: list[Block]) -> None:
+    (block,) = (block for block in blocks if block.label == "workflow")
+    workflow = yaml.safe_load(block.text)
+    assert workflow["name"]
+    assert True in workflow, "YAML 1.1 reads the key `on` as true"
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    assert all(("run" in step) != ("uses" in step) for step in steps)
+    for step in steps:
+        assert "uses" not in step or re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"])
+    written: set[str] = set()
+    installed: set[str] = set()
+    for line in (line for step in steps for line in step.get("run", "").splitlines()):
+        command, *words = shlex.split(line)
+        if command == "quantcheck":
+            assert installed, "nothing is installed yet"
+            options = command_line().parse_args(words)
+            for target in options.targets:
+                open_target(target)
+            written |= set(wanted(options).values())
+        else:
+            assert [command, words[0]] == ["pip", "install"]
+            for word in words[1:]:
+                installed |= Requirement(word.removeprefix("./")).extras
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    assert installed <= set(project["optional-dependencies"])
+    (kept,) = (step for step in steps if "upload-artifact" in step.get("uses", ""))
+    assert kept["if"] == "always()"
+    patterns = kept["with"]["path"].split()
+    assert written
+    assert {name for name in written if any(fnmatch(name, p) for p in patterns)} == written
 
 
 def test_the_conformance_command(root: Path, blocks: list[Block]) -> None:

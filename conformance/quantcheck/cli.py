@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == ["smoke"]:
         return smoke.main(words[1:])
-    options = _parser().parse_args(words)
+    options = parser().parse_args(words)
     console = Console(emoji=False)
     if not console.is_terminal:
         console = Console(width=WIDTH, emoji=False)
@@ -111,13 +111,14 @@ def _forgive_terminals() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    made = argparse.ArgumentParser(
         prog="quantcheck",
         description="Put quantizers to the conformance suite: a verdict per requirement.",
         epilog=(__doc__ or "").partition("\n\n")[2],
     )
-    add = parser.add_argument
+    add = made.add_argument
     add("targets", nargs="*", metavar="TARGET", help="such as keras:jax; see --list-targets")
     outputs.add_options(add)
     add("--vectors", metavar="DIR", help="golden vectors, in place of those of the package")
@@ -132,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, metavar="N", help="of the generated cases; the default is fixed")
     add("--section", action="append", choices=SECTIONS, help="this section alone (repeatable)")
     add("--list-targets", action="store_true", help="list the kinds of target, and end")
-    return parser
+    return made
 
 
 def _check_options(options: argparse.Namespace) -> None:
