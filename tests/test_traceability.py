@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 SECTIONS = ("CFG", "RND", "AFF", "ABS", "PACK", "HES", "GPTQ", "CERT", "LAY", "CAL", "VEC", "VER")
-WITH_VECTORS = {"CFG", "RND", "AFF", "ABS", "PACK", "HES", "GPTQ", "CAL"}
+WITH_VECTORS = {"CFG", "RND", "AFF", "ABS", "PACK", "HES", "GPTQ", "LAY", "CAL"}
 CHECKS = {"exact", "bound", "certificate", "error"}
 LEVELS = {"core", "optional"}
 

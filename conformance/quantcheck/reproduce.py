@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quantcheck.reproduce_templates import TEMPLATES, UNPACK_FOUR_BITS
+from quantcheck.reproduce_templates import CALL, RELOAD, TEMPLATES, UNPACK_FOUR_BITS
 
 INLINE = 64  # elements; larger arrays are read from the vector's file
 Question = Mapping[str, Any]
@@ -35,7 +35,7 @@ def keras_lines(question: Question, *, backend: str, section: str, message: str 
     template = TEMPLATES.get(question["operation"])
     if template is None:
         return []
-    body = _fill(template, question["parameters"])
+    body = _fill(template, question["parameters"], question["inputs"])
     lines = [
         "import os",
         f'os.environ["KERAS_BACKEND"] = "{backend}"',
@@ -95,15 +95,28 @@ def _one_line(text: str, width: int = 300) -> str:
     return flat if len(flat) <= width else f"{flat[:width]}…"
 
 
-def _fill(template: str, parameters: Mapping[str, Any]) -> list[str]:
+def _fill(template: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[str]:
     """Put the parameters into a template, as Python text."""
     words = {key: _value(value) for key, value in parameters.items()}
     words["arguments"] = _call(parameters.get("arguments", {}))
     words.setdefault("call_axis", "None")
     words["maxq"] = str(2 ** parameters.get("bits", 0) - 1)
     words["made"] = _value(parameters)
+    words |= _layer_words(parameters, inputs)
     words["unpacked"] = UNPACK_FOUR_BITS if parameters.get("bits") == 4 else "kernel"
     return template.strip().format(**words).splitlines()
+
+
+def _layer_words(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the templates of layers say besides parameters."""
+    stored = ("kernel", "embeddings", "bias", "reverse_embeddings")
+    return {
+        "has_bias": str("bias" in inputs),
+        "assign_bias": "\nlayer.bias.assign(bias)" if "bias" in inputs else "",
+        "weights": f"[{', '.join(name for name in stored if name in inputs)}]",
+        "given": "x" if parameters.get("reverse") else "tokens",
+        "call": CALL + (RELOAD.rstrip() if parameters.get("reload") else ""),
+    }
 
 
 def _call(arguments: Mapping[str, Any]) -> str:

@@ -23,6 +23,26 @@ config = keras.quantizers.GPTQConfig(
     sequence_length={sequence_length})
 structure = {{"pre_block_layers": [Recorder()], "sequential_blocks": [keras.layers.Identity()]}}
 gptq_quantize(config, structure)
+CALL = "print(layer(keras.ops.convert_to_tensor(inputs), **keywords))"
+RELOAD = """
+import tempfile
+path = tempfile.mkdtemp() + "/layer.keras"
+start = keras.Input(batch_shape=inputs.shape, dtype=str(inputs.dtype))
+keras.Model(start, layer(start, **keywords)).save(path)
+model = keras.saving.load_model(path)
+print(model(keras.ops.convert_to_tensor(inputs)))
+print(vars(model.layers[-1].quantization_config))
+"""
+PACKED = """
+layer.quantize("gptq", config={config})
+del layer._kernel
+layer.quantized_kernel.assign(packed)
+layer.kernel_scale.assign(scale)
+layer.kernel_zero.assign(zero_point)
+layer.g_idx.assign(g_idx.astype("float32"))
+layer.is_gptq_calibrated = True
+inputs, keywords = x, {{}}
+{call}
 """
 
 TEMPLATES = {
@@ -101,4 +121,46 @@ print(vars(keras.saving.deserialize_keras_object(json.loads(text))))
 """,
     "calibration_windows": WINDOWS,
     "calibration_processes": WINDOWS + "# Run it twice: the windows are others in each process.\n",
+    "dense_int8": """
+layer = keras.layers.Dense(kernel.shape[1], activation={activation}, use_bias={has_bias})
+layer.build(x.shape)
+layer.set_weights({weights})
+layer.quantize("int8", config={config})
+inputs, keywords = x, {{}}
+{call}
+""",
+    "einsum_dense_int8": """
+layer = keras.layers.EinsumDense(
+    {equation}, output_shape={output_shape}, bias_axes={bias_axes}, activation={activation})
+layer.build(x.shape)
+layer.set_weights({weights})
+layer.quantize("int8", config={config})
+inputs, keywords = x, {{}}
+{call}
+""",
+    "dense_gptq": """
+layer = keras.layers.Dense(scale.shape[0], activation={activation}, use_bias={has_bias})
+layer.build(x.shape){assign_bias}"""
+    + PACKED,
+    "einsum_dense_gptq": """
+layer = keras.layers.EinsumDense(
+    {equation}, output_shape={output_shape}, bias_axes={bias_axes}, activation={activation})
+layer.build(x.shape){assign_bias}"""
+    + PACKED,
+    "embedding_int8": """
+layer = keras.layers.Embedding(*embeddings.shape)
+layer.build()
+layer.set_weights([embeddings])
+layer.quantize("int8", config={config})
+inputs, keywords = tokens, {{}}
+{call}
+""",
+    "reversible_embedding_int8": """
+layer = keras.layers.ReversibleEmbedding(*embeddings.shape, tie_weights={tie_weights})
+layer.build()
+layer.set_weights({weights})
+layer.quantize("int8", config={config})
+inputs, keywords = {given}, {{"reverse": {reverse}}}
+{call}
+""",
 }

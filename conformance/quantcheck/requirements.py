@@ -15,7 +15,7 @@ _PARAGRAPH = re.compile(
     re.DOTALL,
 )
 _SENTENCE = re.compile(r"^(.*?[.!?])(?:\s+(?=[A-Z`*(])|\s*$)", re.DOTALL)
-SECTIONS = ("cfg", "rnd", "aff", "abs", "pack", "hes", "gptq", "cal")
+SECTIONS = ("cfg", "rnd", "aff", "abs", "pack", "hes", "gptq", "lay", "cal")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from quantref.arrays import Array
 from quantref.bounds import ULP32, growth
 from quantref.certificate import certify
 from quantref.compare_calibration import CALIBRATION_JUDGES
+from quantref.compare_layers import LAYER_JUDGES
 from quantref.errors import AnswerError
 from quantref.operations import gptq_config
 from quantref.profile import Profile
@@ -27,6 +28,7 @@ SMALLEST_SUBNORMAL = 2.0**-149
 ISOLATED = {
     "CFG-020", "AFF-010", "AFF-020", "AFF-030", "AFF-050", "AFF-090",
     "ABS-040", "ABS-050", "ABS-060", "ABS-070",
+    "LAY-020", "LAY-050", "LAY-100", "LAY-110", "LAY-120",
 }  # fmt: skip
 """Topics of cases in which nothing else is difficult: whatever fails there, fails for them."""
 
@@ -352,6 +354,7 @@ JUDGES: dict[str, Callable[[_Judge], None]] = {
     "factor": _factor,
     "gptq_quantize": _gptq,
     "config_round_trip": _round_trip,
+    **LAYER_JUDGES,
     **CALIBRATION_JUDGES,
 }
 

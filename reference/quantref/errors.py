@@ -56,6 +56,10 @@ class AxisError(QuantrefError, IndexError):
     """An axis outside the array's rank, or named twice."""
 
 
+class EquationError(QuantrefError):
+    """An einsum equation of another form, or whose axes do not fit a layer."""
+
+
 class BitsError(QuantrefError):
     """A bit width that the operation does not have."""
 

@@ -12,37 +12,20 @@ from quantref.absmax import AbsMaxQuantizer, abs_max_dequantize, abs_max_quantiz
 from quantref.affine import affine_dequantize, affine_parameters, affine_quantize
 from quantref.blocked import gptq_quantize
 from quantref.calibration_wire import CALIBRATION_OPERATIONS
-from quantref.config import GPTQConfig, Int8QuantizationConfig, QuantizationConfig, Quantizer
-from quantref.errors import ConfigError, QuantrefError
+from quantref.config import GPTQConfig
+from quantref.descriptions import Outputs, build, describe
+from quantref.errors import QuantrefError
 from quantref.hessian import (
     accumulate_hessian,
     prepare_hessian,
     require_hessian,
     reversed_cholesky,
 )
+from quantref.layer_operations import LAYER_OPERATIONS
 from quantref.packing import pack_codes, unpack_codes
 from quantref.profile import Profile
 from quantref.rounding import round_half_even, saturating_cast
 from quantref.vectors import decode, encode
-
-Outputs = dict[str, Any]
-CLASSES: dict[str, type] = {
-    "Quantizer": Quantizer,
-    "AbsMaxQuantizer": AbsMaxQuantizer,
-    "QuantizationConfig": QuantizationConfig,
-    "Int8QuantizationConfig": Int8QuantizationConfig,
-    "GPTQConfig": GPTQConfig,
-}
-ATTRIBUTES = {
-    "Quantizer": ("output_dtype",),
-    "AbsMaxQuantizer": ("axis", "value_range", "epsilon", "output_dtype"),
-    "QuantizationConfig": ("weight_quantizer", "activation_quantizer"),
-    "Int8QuantizationConfig": ("mode", "weight_quantizer", "activation_quantizer"),
-    "GPTQConfig": (
-        "mode", "weight_bits", "num_samples", "per_channel", "sequence_length", "hessian_damping",
-        "group_size", "symmetric", "activation_order",
-    ),
-}  # fmt: skip
 
 
 def _abs_max(x: Any, **parameters: Any) -> Outputs:
@@ -102,40 +85,6 @@ def _gptq(weights: Any, hessian: Any, **parameters: Any) -> Outputs:
     }
 
 
-def build(description: dict[str, Any]) -> Any:
-    """Make an object from {"class", "arguments"}; nested descriptions become quantizers.
-
-    Examples
-    --------
-    >>> build({"class": "Quantizer", "arguments": {}})
-    Quantizer(output_dtype='int8')
-    """
-    if description["class"] not in CLASSES:
-        raise ConfigError(f"class in {sorted(CLASSES)}", f"{description['class']!r}", "CFG-090")
-    arguments = {
-        name: build(value) if isinstance(value, dict) and "class" in value else value
-        for name, value in description["arguments"].items()
-    }
-    if description["class"] == "GPTQConfig":
-        arguments = {"dataset": None, "tokenizer": None, **arguments}
-    return CLASSES[description["class"]](**arguments)
-
-
-def describe(value: Any) -> Any:
-    """Return the attributes of an object as JSON values, quantizers as {"class", "fields"}.
-
-    Examples
-    --------
-    >>> describe(Quantizer())
-    {'class': 'Quantizer', 'fields': {'output_dtype': 'int8'}}
-    """
-    if isinstance(value, (Quantizer, QuantizationConfig)):
-        name = type(value).__name__
-        fields = {key: describe(getattr(value, key)) for key in ATTRIBUTES[name]}
-        return {"class": name, "fields": fields}
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _round_trip(**description: Any) -> Outputs:
     value = build(description)
     text = json.dumps(value.get_config())
@@ -161,6 +110,7 @@ OPERATIONS: dict[str, Callable[..., Outputs]] = {
     "factor": _factor,
     "gptq_quantize": _gptq,
     "config_round_trip": _round_trip,
+    **LAYER_OPERATIONS,
     **CALIBRATION_OPERATIONS,
 }
 

@@ -18,7 +18,7 @@ from quantref.arrays import Array
 from quantref.errors import DamagedVectorError, DTypeError
 
 FORMAT = 1
-SECTIONS = ("cfg", "rnd", "aff", "abs", "pack", "hes", "gptq", "cal")
+SECTIONS = ("cfg", "rnd", "aff", "abs", "pack", "hes", "gptq", "lay", "cal")
 DTYPES = (
     "float16", "bfloat16", "float32", "float64",
     "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",

@@ -22,6 +22,7 @@ from quantcheck.targets.keras_config import (
     config_round_trip,
     keyword_arguments,
 )
+from quantcheck.targets.keras_layers import LAYER_OPERATIONS
 
 # Arrays
 
@@ -230,5 +231,6 @@ OPERATIONS: dict[str, Callable[[Inputs, Parameters], Outputs]] = {
     "hessian": hessian,
     "gptq_quantize": gptq_quantize,
     "config_round_trip": config_round_trip,
+    **LAYER_OPERATIONS,
     **keras_models.OPERATIONS,
 }

@@ -29,6 +29,12 @@ OPERATIONS = (
     "factor",
     "gptq_quantize",
     "config_round_trip",
+    "dense_int8",
+    "einsum_dense_int8",
+    "dense_gptq",
+    "einsum_dense_gptq",
+    "embedding_int8",
+    "reversible_embedding_int8",
     "calibration_windows",
     "calibration_processes",
 )

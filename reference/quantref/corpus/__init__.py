@@ -10,6 +10,7 @@ from quantref.corpus.cal import cal_cases
 from quantref.corpus.cfg import cfg_cases
 from quantref.corpus.gptq_cases import gptq_cases
 from quantref.corpus.hessian import hes_cases
+from quantref.corpus.lay import lay_cases
 from quantref.corpus.pack import pack_cases
 from quantref.corpus.rnd import rnd_cases
 from quantref.vectors import Case
@@ -22,6 +23,7 @@ BUILDERS = {
     "pack": pack_cases,
     "hes": hes_cases,
     "gptq": gptq_cases,
+    "lay": lay_cases,
     "cal": cal_cases,
 }
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from quantref.mutants import abs, aff, cal, cfg, gptq, hes, pack, rnd
+from quantref.mutants import abs, aff, cal, cfg, gptq, hes, lay, pack, rnd
 from quantref.mutants.mutant import Mutant
 
 __all__ = ["MUTANTS", "SOURCES", "LoadedMutant", "Mutant", "find", "load", "mutated"]
@@ -34,6 +34,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *pack.MUTANTS,
     *hes.MUTANTS,
     *gptq.MUTANTS,
+    *lay.MUTANTS,
     *cal.MUTANTS,
 )
 
