@@ -23,6 +23,8 @@ config = keras.quantizers.GPTQConfig(
     sequence_length={sequence_length})
 structure = {{"pre_block_layers": [Recorder()], "sequential_blocks": [keras.layers.Identity()]}}
 gptq_quantize(config, structure)
+"""
+
 CALL = "print(layer(keras.ops.convert_to_tensor(inputs), **keywords))"
 RELOAD = """
 import tempfile

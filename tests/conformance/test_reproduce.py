@@ -45,6 +45,37 @@ QUESTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
 }
 
+X, KERNEL = np.array([[0.5, -1.0]], np.float32), np.array([[0.5], [2.0]], np.float32)
+PLAIN = {"config": {"class": "Int8QuantizationConfig", "arguments": {}}, "reload": False}
+NAMED = {"equation": "ab,bc->ac", "bias_axes": "c", "output_shape": [1]}
+PACKED = {
+    "x": X,
+    "packed": np.array([[9, 6]], np.uint8),
+    "scale": np.ones((1, 1), np.float32),
+    "zero_point": np.full((1, 1), 8, np.uint8),
+    "g_idx": np.zeros(2, np.int32),
+}
+GPTQ = {
+    "config": {"class": "GPTQConfig", "arguments": {"group_size": -1}},
+    "kernel_shape": [2, 1],
+    "activation": "relu",
+    "reload": False,
+}
+QUESTIONS |= {
+    "dense_int8": ({"x": X, "kernel": KERNEL}, {**PLAIN, "reload": True, "activation": None}),
+    "einsum_dense_int8": (
+        {"x": X, "kernel": KERNEL, "bias": np.ones(1, np.float32)},
+        {**PLAIN, **NAMED, "activation": "relu"},
+    ),
+    "dense_gptq": (PACKED, GPTQ),
+    "einsum_dense_gptq": ({**PACKED, "bias": np.ones(1, np.float32)}, {**GPTQ, **NAMED}),
+    "embedding_int8": ({"tokens": np.array([1], np.int32), "embeddings": KERNEL}, PLAIN),
+    "reversible_embedding_int8": (
+        {"x": X[:, :1], "embeddings": KERNEL, "reverse_embeddings": X},
+        {**PLAIN, "reverse": True, "tie_weights": False},
+    ),
+}
+
 
 def question(operation: str) -> dict[str, Any]:
     inputs, parameters = QUESTIONS[operation]
