@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from quantref.compare import judge
 from quantref.config import GPTQConfig, Int8QuantizationConfig, Quantizer
+from quantref.corpus.draw import single
 from quantref.corpus.lay_build import WEIGHT_ONLY, lay_gptq_case, lay_int8_case
 from quantref.corpus.lay_rows import lay_embedding_case, lay_reverse_case
 from quantref.equations import parse_equation
@@ -28,7 +30,7 @@ from quantref.errors import (
     ShapeError,
 )
 from quantref.layer_files import from_text, load, save, to_text
-from quantref.layers import DENSE, GPTQDense, Int8Dense, Int8Embedding
+from quantref.layers import DENSE, GPTQDense, Int8Dense, Int8Embedding, Layer
 from quantref.operations import answer
 from quantref.packing import pack_codes
 from quantref.vectors import Case, decode
@@ -123,7 +125,7 @@ def packed_layer(
         group = g_idx[column]
         kernel[index] = float(scale[row, group]) * (int(codes[row, column]) - int(zero[row, group]))
     config = GPTQConfig(None, None, weight_bits=bits, group_size=group_size)
-    packed = pack_codes(codes, bits, axis=0)
+    packed = pack_codes(codes, bits, axis=0).astype(np.uint8)
     return GPTQDense(equation, shape, packed, scale, zero, g_idx, config), kernel
 
 
@@ -142,7 +144,7 @@ def test_gptq_is_the_dequantized_kernel(bits: int, equation: str) -> None:
 def test_bias_and_activation() -> None:
     """[LAY-050]"""
     x, kernel = drawn(7, 3, 4), drawn(8, 4, 5)
-    bias = np.float32([5, -5, 0.5, -0.5, 0])
+    bias = single([5, -5, 0.5, -0.5, 0])
     plain = Int8Dense.quantize(kernel)(x).astype(np.float64)
     both = Int8Dense.quantize(kernel, bias, activation="relu")(x)
     assert np.allclose(both, np.maximum(plain + bias, 0), rtol=0, atol=1e-6)
@@ -222,14 +224,14 @@ def test_a_flipped_code_is_found_and_judged_once() -> None:
 
 def test_a_near_tie_of_an_activation_allows_both_codes() -> None:
     """[LAY-030]: 0.5 at scale 1 is a tie; outputs of codes 0 and 1 pass, that of 2 fails."""
-    x = np.float32([[127.0, 0.5]])
-    kernel = np.float32([[0.25], [1.0]])
+    x = single([[127.0, 0.5]])
+    kernel = single([[0.25], [1.0]])
     case = lay_int8_case("tie", "t", x, kernel, None, "LAY-030")
     given = answer(case.question())["outputs"]
     stored = decode({"outputs": given})["outputs"]
     codes, scale = stored["kernel"].astype(np.int64), float(stored["kernel_scale"][0])
     for code, passes in ((0, True), (1, True), (2, False), (-1, False)):
-        values = np.float32([[(127 * codes[0, 0] + code * codes[1, 0]) / scale]])
+        values = single([[(127 * codes[0, 0] + code * codes[1, 0]) / scale]])
         findings = judge(case, {"outputs": {**stored, "values": values}}, unit_roundoff=U)
         assert all(f.passed for f in findings) == passes, code
 
@@ -237,7 +239,7 @@ def test_a_near_tie_of_an_activation_allows_both_codes() -> None:
 # Files
 
 
-LAYERS = {
+LAYERS: dict[str, Callable[[], Layer]] = {
     "int8": lambda: Int8Dense.quantize(drawn(20, 4, 3), drawn(21, 3), activation="relu"),
     "weight-only": lambda: Int8Dense.quantize(
         drawn(22, 4, 3), config=Int8QuantizationConfig(activation_quantizer=None)
@@ -317,7 +319,7 @@ def test_bad_dense_input() -> None:
     with pytest.raises(ShapeError, match="one size of axis"):
         layer(drawn(32, 2, 5))
     with pytest.raises(NonFiniteError):
-        layer(np.float32([[1, 2, np.inf, 4]]))
+        layer(single([[1, 2, np.inf, 4]]))
     with pytest.raises(DTypeError):
         layer(np.ones((2, 4), np.int32))
     with pytest.raises(ShapeError, match="kernel of rank 2"):
@@ -346,7 +348,7 @@ def test_bad_embedding_input() -> None:
         with pytest.raises(CodeRangeError, match=r"tokens in \[0, 4\)"):
             layer(np.array(tokens))
     with pytest.raises(DTypeError, match="integer tokens"):
-        layer(np.float32([1]))
+        layer(single([1]))
     with pytest.raises(ShapeError):
         Int8Embedding.quantize(drawn(36, 4))
     with pytest.raises(ShapeError, match="reverse embeddings"):
@@ -364,7 +366,7 @@ def test_bad_embedding_input() -> None:
         ({"zero_point": np.zeros((3, 1), np.uint8)}, ShapeError),
         ({"g_idx": np.array([0, 0, 1, 2])}, CodeRangeError),
         ({"activation": "tanh"}, ConfigError),
-        ({"bias": np.float32([1, 2])}, ShapeError),
+        ({"bias": single([1, 2])}, ShapeError),
     ],
 )
 def test_bad_packed_layers(change: dict[str, Any], error: type[Exception]) -> None:
