@@ -33,8 +33,9 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from quantcheck import corpus, report, smoke
+from quantcheck import corpus, generated, report, smoke
 from quantcheck.errors import QuantcheckError, SuiteError, UsageError
+from quantcheck.generated import Draws
 from quantcheck.questions import write_questions
 from quantcheck.report import outputs, provenance
 from quantcheck.report.document import merged
@@ -177,9 +178,12 @@ def _write_questions(options: argparse.Namespace, console: Console) -> int:
     """Write what `answers:FILE` has to answer; returns the exit code."""
     cases = corpus.load(Path(options.vectors) if options.vectors else None).values()
     sections = options.section or SECTIONS
-    asked = (case.question() for case in cases if case.section in sections)
+    asked = [case for case in cases if case.section in sections and options.only != "generated"]
+    if options.only != "vectors":
+        draws = Draws() if options.seed is None else Draws(seed=options.seed)
+        asked += generated.cases_of(sections, draws)
     try:
-        count = write_questions(Path(options.questions), asked)
+        count = write_questions(Path(options.questions), (case.question() for case in asked))
     except OSError as error:
         raise UsageError("--questions to name a file that can be written", str(error)) from None
     console.print(f"{count} questions: {options.questions}", markup=False, highlight=False)

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
 from quantcheck import verdict
 from quantcheck.errors import CanaryError
-from quantcheck.properties import Property, Sample, Sizes
+from quantcheck.properties import SECTIONS, Property, Sample, Sizes, load
 from quantcheck.verdict import Judgement, Verdict
 from quantref import SPEC_VERSION, __version__
 from quantref.vectors import Case, dump
@@ -129,7 +131,36 @@ def _run(test: Callable[[Sample], None], prop: Property, draws: Draws, *phases: 
         verbosity=Verbosity.quiet,
     )
     strategy = prop.draw(Sizes(draws.free))
-    seed(seed_of(prop, draws.seed))(chosen(given(strategy)(test)))()
+    with _no_local_constants():
+        seed(seed_of(prop, draws.seed))(chosen(given(strategy)(test)))()
+
+
+@contextmanager
+def _no_local_constants() -> Iterator[None]:
+    """Keep Hypothesis from drawing numbers that it read in the source of imported modules.
+
+    With them the same seed draws other samples in a process that imported other modules. A release
+    of Hypothesis that does it elsewhere draws others again: the digest of the samples tells.
+    """
+    from hypothesis.internal.conjecture import providers
+
+    names = ("_local_constants", "_get_local_constants", "CONSTANTS_CACHE")
+    if not all(hasattr(providers, name) for name in names):
+        yield
+        return
+    empty, cache = type(providers._local_constants), type(providers.CONSTANTS_CACHE)  # noqa: SLF001
+    with patch.multiple(providers, _get_local_constants=empty, CONSTANTS_CACHE=cache(1024)):
+        yield
+
+
+def cases_of(sections: Iterable[str], draws: Draws) -> list[Case]:
+    """Return every case that the properties of some sections ask, each id once."""
+    wanted = [section for section in SECTIONS if section in set(sections)]
+    found: dict[str, Case] = {}
+    for prop in load(wanted).values():
+        for sample in draw(prop, draws):
+            found.update({case.id: case for case in sample.cases})
+    return list(found.values())
 
 
 def digest(samples: Iterable[Sample]) -> str:

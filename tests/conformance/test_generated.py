@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,15 +53,19 @@ ELSEWHERE = {
 }
 
 
-def test_the_same_draws_in_another_process() -> None:
-    prop = PROPERTIES["prop-gptq-groups"]
+def test_the_same_draws_in_a_process_with_other_modules(tmp_path: Path) -> None:
+    """Hypothesis reads constants in imported modules, from which it would draw."""
+    (tmp_path / "numbers_of_mine.py").write_text(f"NUMBERS = {list(range(-50, 50))}\n")
     code = (
+        "import numbers_of_mine;"
         "from quantcheck import generated, properties;"
-        "p = properties.load()['prop-gptq-groups'];"
-        "print(generated.digest(generated.draw(p)))"
+        "print(*(generated.digest(generated.draw(p)) for p in properties.load(['aff']).values()))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == generated.digest(generated.draw(prop))
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    drawn = [generated.digest(generated.draw(p)) for p in properties.load(["aff"]).values()]
+    assert done.stdout.split() == drawn
 
 
 def test_another_seed_draws_others() -> None:
