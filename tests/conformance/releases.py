@@ -13,7 +13,13 @@ from threading import Lock
 from quantcheck import deviations
 
 # What Keras needs for a backend. Its NumPy backend calls JAX.
-PACKAGES = {"jax": "jax", "numpy": "jax", "tensorflow": "tensorflow", "torch": "torch"}
+PACKAGES = {
+    "jax": "jax",
+    "numpy": "jax",
+    "tensorflow": "tensorflow",
+    "torch": "torch",
+    "openvino": "openvino",
+}
 INSTALLING = Lock()
 RELEASES = sorted(
     path.stem.removeprefix("keras-") for path in deviations.DIRECTORY.glob("keras-*.json")

@@ -23,12 +23,23 @@ ABSENT = {
     "factor": "Keras inverts the Hessian, it does not factor it",
 }
 
+# By backend.
+OUT_OF_REACH = {
+    "openvino": {
+        "gptq_quantize": "Keras on OpenVINO makes one graph of all columns, and evaluates it for "
+        "every array that is asked for: 160 columns take minutes and gigabytes",
+    },
+}
+
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
     """Answer one wire question with what Keras gives."""
     from quantref import vectors
 
     operation = question["operation"]
+    unsupported = OUT_OF_REACH.get(os.environ.get("KERAS_BACKEND", ""), {}).get(operation)
+    if unsupported is not None:
+        return {"unsupported": unsupported}
     if operation not in OPERATIONS:
         return {"unsupported": ABSENT.get(operation, f"Keras has no {operation}")}
     inputs = {
@@ -92,6 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
     backend = parser.parse_args(arguments).backend
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # a refusal is told once, in the answer
     import keras
 
     ready = {
