@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from quantcheck import deviations, rewrite
+from quantcheck import deviations, properties, rewrite
 from quantcheck.errors import DeviationError
 from quantcheck.targets import Handshake
 from quantcheck.verdict import CaseResult, Judgement, Verdict
@@ -192,4 +192,4 @@ def test_shipped_files_follow_the_schema(cases: dict[str, Case]) -> None:
         data = json.loads(file.read_text(encoding="utf-8"))
         for backend in {b for e in data["deviations"] for b in e["backends"]}:
             loaded = deviations.load(file, Handshake(data["target"], data["version"], backend))
-            deviations.check_matches(loaded, cases)
+            deviations.check_matches(loaded, {**cases, **properties.load()})
