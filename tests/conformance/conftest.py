@@ -118,7 +118,7 @@ def several(tmp_path_factory: pytest.TempPathFactory, run_quantcheck: Quantcheck
     """A folder with every kind of report of one real run: a target that passes, one that fails."""
     folder = tmp_path_factory.mktemp("several")
     targets = ("reference", "mutant:gptq-plain-rounding")
-    sections = ("--section", "abs", "--section", "gptq")
+    sections = ("--section", "abs", "--section", "gptq", "--only", "vectors")
     files = [word for kind in REPORTS for word in (f"--{kind}", f"report.{kind}")]
     done = run_quantcheck(folder, *targets, *sections, *files)
     assert done.returncode == 1, done.stdout + done.stderr

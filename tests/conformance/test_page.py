@@ -96,6 +96,21 @@ def test_its_data_are_those_of_the_report(page: str, document: Document) -> None
     assert data["requirements"][failing[0]["requirement"]["id"]]["paragraph"] == paragraph
 
 
+def test_properties_show_what_they_say_and_what_breaks_them(document: Document) -> None:
+    row = next(r for r in document["reports"][1]["requirements"] if r["verdict"] == "fail")
+    (case,) = (c for c in document["reports"][1]["cases"] if c["case"] == row["worst"]["case"])
+    case |= {"title": "codes follow a law", "examples": 15, "vectors": ["{}"]}
+    cell = json.loads(Elements(as_html(document)).texts["script"][0])["cells"]
+    shown = cell[row["requirement"]["id"]]["1"]
+    assert (shown["title"], shown["examples"], shown["vectors"]) == (
+        "codes follow a law",
+        15,
+        ["{}"],
+    )
+    case["vectors"] = ["x" * 1_000_000]
+    assert "x" * 1000 not in as_html(document)
+
+
 def test_its_foot_tells_versions_and_hashes(page: str, document: Document) -> None:
     run = document["run"]
     foot = page[page.index("<footer>") :]

@@ -68,6 +68,19 @@ class Page:
         for name in names:
             ActionChains(self.chrome).send_keys(getattr(Keys, name, name)).perform()
 
+    def wait(self, script: str) -> None:
+        """Wait until a script gives true: events come when the browser gets to them."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self.chrome, 30).until(lambda _: self.run(f"return Boolean({script})"))
+
+    def escape(self) -> None:
+        """Close the case by the keyboard, and wait for the focus to come back."""
+        self.keys("ESCAPE")
+        self.wait(
+            "!document.getElementById('case').open && document.activeElement.closest('#matrix')"
+        )
+
     @property
     def focus(self) -> str:
         """The label of what has the focus."""
@@ -84,8 +97,9 @@ class Page:
         """Change a filter; returns what the live region then says."""
         self.run(script)
         self.run("document.getElementById('filters').dispatchEvent(new Event('input'))")
-        wait = "const done = arguments[0]; setTimeout(done, 200)"
-        self.chrome.execute_async_script(wait)
+        # Typing is waited for before the rows change; after as long again they have.
+        pause = "const done = arguments[0]; setTimeout(done, 240)"
+        self.chrome.execute_async_script(pause)
         return str(self.run("return document.getElementById('result').textContent"))
 
     def dialog(self) -> str | None:
@@ -187,10 +201,11 @@ def test_the_keyboard(page: Page) -> None:
     assert page.focus.startswith("GPTQ-060, mutant:gptq-plain-rounding: fail, ")
     where = page.focus
     page.keys("ENTER")
+    page.wait("document.getElementById('case').open")
     assert (page.dialog() or "").startswith("GPTQ-060 on mutant:gptq-plain-rounding")
     expanded = "return document.querySelectorAll('[aria-expanded=true]').length"
     assert page.run(expanded) == 1
-    page.keys("ESCAPE")
+    page.escape()
     assert page.dialog() is None
     assert page.focus == where
     assert page.run(expanded) == 0
@@ -255,7 +270,7 @@ def test_from_deviation_to_deviation(page: Page, document: dict[str, Any]) -> No
         page.run("document.getElementById('next').click()")
         assert (page.dialog() or "").startswith(f"{id_} on ")
     assert page.run("return document.getElementById('next').disabled")
-    page.keys("ESCAPE")
+    page.escape()
     assert page.focus.startswith(f"{failing[-1]}, ")
 
 
@@ -264,9 +279,8 @@ def test_lines_are_copied(page: Page) -> None:
     page.open("#GPTQ-060/2")
     page.run("document.querySelector('#case .copy').focus()")
     page.keys("ENTER")
-    page.chrome.execute_async_script("const done = arguments[0]; setTimeout(done, 300)")
+    page.wait("document.getElementById('said').textContent === 'Copied'")
     assert page.run("return document.querySelector('#case .copy').textContent") == "Copied"
-    assert page.run("return document.getElementById('said').textContent") == "Copied"
 
 
 def test_both_schemes(page: Page) -> None:

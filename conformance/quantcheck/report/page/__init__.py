@@ -23,6 +23,7 @@ from quantcheck.report.document import BLAME, FAILED, MEANINGS, VERDICTS, by_id,
 HERE = Path(__file__).resolve().parent
 MOST_CASES = 60
 MOST_CHARACTERS = 4000
+MOST_VECTOR = 30_000
 SYMBOLS = {
     "pass": "✓",
     "fail": "✗",
@@ -167,6 +168,12 @@ def _cases(made: Mapping[str, Any]) -> dict[str, Any]:
     return {"by id": {case["case"]: case for case in made["cases"]}, "deviating": by_requirement}
 
 
+def _vectors(case: Mapping[str, Any]) -> list[str]:
+    """Give the smallest failing sample of a property, as far as a page has room for it."""
+    texts = list(case.get("vectors", ()))
+    return texts if sum(map(len, texts)) <= MOST_VECTOR else []
+
+
 def _cell(
     row: Mapping[str, Any], made: Mapping[str, Any], found: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -181,6 +188,9 @@ def _cell(
         **cell,
         "command": f"quantcheck {shlex.quote(made['target']['spec'])} --section {section}",
         "operation": case.get("operation", ""),
+        "title": case.get("title", ""),
+        "examples": case.get("examples", 1),
+        "vectors": _vectors(case),
         "reproduction": row.get("reproduction", []),
         "left": (case.get("trace", "") + case.get("stderr", ""))[-MOST_CHARACTERS:],
         "deviating": deviating[:MOST_CASES],

@@ -45,7 +45,7 @@
   function words(id) {
     const requirement = data.requirements[id];
     const told = Object.values(data.cells[id]).flatMap((cell) =>
-      cell.worst ? [cell.worst.case, cell.worst.message, cell.worst.reason, cell.operation] : []);
+      cell.worst ? [cell.worst.case, cell.worst.message, cell.worst.reason, cell.operation, cell.title] : []);
     return [id, requirement.paragraph, requirement.check, requirement.level, ...told].join("\n").toLowerCase();
   }
   const chosen = (name) => all(`input[name="${name}"]`, filters).filter((box) => box.checked).map((box) => box.value);
@@ -164,6 +164,10 @@
     parts.push(...pictures(worst.evidence, width));
     if (cell.left) parts.push(make("h3", {}, "What the target left behind"), pre(cell.left));
     if (failed && cell.reproduction.length) parts.push(...copyable("To see it", cell.reproduction.join("\n")));
+    for (const text of cell.vectors) {
+      const [head, block] = copyable("The smallest example found, as a vector", text);
+      parts.push(head, block);
+    }
     parts.push(...copyable("To run it again", cell.command));
     if (cell.deviating.length > 1) {
       const list = make("ul", { class: "cases" }, ...cell.deviating.map(([name, came, message]) =>
@@ -179,6 +183,7 @@
     const list = make("dl");
     const add = (name, ...value) => list.append(make("dt", {}, name), make("dd", {}, ...value));
     add("case", make("code", {}, worst.case), cell.operation ? ` (${cell.operation})` : "");
+    if (cell.title) add("property", `${cell.title} (${cell.examples} generated examples)`);
     if (worst.reason) add("why", worst.reason);
     if (worst.link) {
       add("link", /^https?:\/\//.test(worst.link)
@@ -338,7 +343,7 @@
     const nearest = Math.min(...finite(e.margin.filter((_, i) => e.wrong[i])));
     return plot({
       title: "Margins",
-      note: `${part(n, e.total)}How far each value of the exact answer lies from the nearest change of code, in codes: where it is near 0, rounding may decide either way.`,
+      note: `${part(n, e.total)}How far each value of the exact answer lies from the nearest change of code, in codes: where it is near 0, rounding may decide either way.${beyond(Math.max(...finite(e.margin)))}`,
       label: `Margins of ${n} codes, ${wrong} of them wrong, the least margin of a wrong one ${number(nearest)} codes.`,
       width, low: 0, high: Math.max(0.55, ...finite(e.margin)) * 1.05, ticks: WIDE.concat(0.25), count: n,
       groups: rowsOf(e.index), axis: "codes",
