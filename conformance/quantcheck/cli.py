@@ -14,9 +14,11 @@ import argparse
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -50,6 +52,8 @@ SUITE = Path(__file__).resolve().parent / "suite"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     _forgive_terminals()
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: with a report
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == ["smoke"]:
         return smoke.main(words[1:])
@@ -210,6 +214,7 @@ def _report_of(spec: str, options: argparse.Namespace, console: Console) -> dict
                 text=True,
                 encoding="utf-8",
                 env={**os.environ, **_environment()},
+                start_new_session=True,  # a Ctrl-C comes here alone, and is passed on once
             )
             interrupted = _follow(process, spec, console)
         if path.is_file():
@@ -252,7 +257,7 @@ def _environment() -> dict[str, str]:
 
 
 def _follow(process: subprocess.Popen[str], spec: str, console: Console) -> bool:
-    """Show events until the process ends; whether Ctrl-C came meanwhile."""
+    """Show events until the process ends; whether Ctrl-C or SIGTERM came meanwhile."""
     interrupted = False
     shown = _Shown(spec, console)
     with shown.running():
@@ -261,9 +266,8 @@ def _follow(process: subprocess.Popen[str], spec: str, console: Console) -> bool
                 shown.events(process.stdout or ())
                 process.wait()
             except KeyboardInterrupt:
-                # pytest gets it too: it closes the target and writes what was done.
-                if interrupted:
-                    process.kill()
+                # pytest closes the target and writes what was done; the second time it is killed.
+                process.send_signal(signal.SIGKILL if interrupted else signal.SIGINT)
                 interrupted = True
                 continue
             return interrupted
@@ -320,7 +324,8 @@ class _Shown:
         if self.bar is not None:
             self.bar.update(self.task, description=f"{self.spec}: {text}")
         else:
-            self.console.print(f"{self.spec}: {text}", markup=False, highlight=False)
+            line = f"{self.spec}: {text}"
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _no_report(spec: str, code: int, tail: str, *, interrupted: bool) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from quantcheck.targets.process import START_LIMIT, ProcessTarget
 
 MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "dim")}
 STDERR_SHOWN = 2000
-NAME_WIDTH = 18
+NAME_WIDTH = 22
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SMALL = 4  # elements that an input has at least: in a single one no shape can be wrong
 USUAL = ("float32", "float64", "int8", "uint8", "int32")
+WRONG = {"bits": 99, "class": "NoSuchClass", "sequence_length": 0}  # parameters out of their domain
 UNKNOWN = {"operation": "no_such_operation", "parameters": {}, "inputs": {}}
 
 
@@ -124,8 +125,8 @@ def spoil(question: Mapping[str, Any]) -> dict[str, Any]:
             if array["dtype"].endswith(("16", "32", "64")) and "float" in array["dtype"]:
                 array["data"][0] = "NaN"
                 return made
-    if "bits" in made["parameters"]:
-        made["parameters"]["bits"] = 99
-    else:
-        made["parameters"]["class"] = "NoSuchClass"
+    for name, wrong in WRONG.items():
+        if name in made["parameters"]:
+            made["parameters"][name] = wrong
+            break
     return made

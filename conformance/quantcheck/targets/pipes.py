@@ -41,6 +41,7 @@ class Pipes:
         self.stderr_bytes = 0
         self._reader = self._thread(self._read_lines)
         self._drain = self._thread(self._read_stderr)
+        self._thread(self._watch)
 
     def exchange(self, message: Mapping[str, Any], limit: float, due: str) -> dict[str, Any]:
         """Send one line, await one line, within `limit` seconds."""
@@ -143,6 +144,12 @@ class Pipes:
     def _read_lines(self) -> None:
         for line in _lines_of(self.process.stdout):
             self._lines.put(line)
+        self._lines.put(None)
+
+    def _watch(self) -> None:
+        """End the lines when the process has ended, though a child may hold its stdout open."""
+        self.process.wait()
+        self._reader.join(1.0)
         self._lines.put(None)
 
     def _read_stderr(self) -> None:

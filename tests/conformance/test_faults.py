@@ -1,0 +1,265 @@
+"""Faults of a target in a whole run: error for what they touch, a verdict for the rest.  [VER-040]
+
+Every target here is a real program, which answers from a table of right answers and breaks at
+some of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantref import operations
+from quantref.vectors import Case
+
+SECTION = ("--section", "rnd", "--only", "vectors")
+PRELUDE = """
+import json, os, subprocess, sys, time
+with open({table!r}) as file:
+    TABLE = json.load(file)
+def note(pid):
+    with open({pids!r}, "a") as file: file.write(f"{{pid}}\\n")
+def send(thing):
+    sys.stdout.write(json.dumps(thing) + "\\n"); sys.stdout.flush()
+def edited(q, **changes):
+    made = json.loads(json.dumps(TABLE[q["id"]]))
+    for array in made["outputs"].values(): array.update(changes)
+    return made
+note(os.getpid())
+note(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]).pid)
+READY = {{"protocol": 1, "name": "faulty", "version": "1"}}
+def questions():
+    for line in sys.stdin:
+        message = json.loads(line)
+        if "start" in message: send({{"ready": READY}})
+        elif "stop" in message: return
+        else: yield message
+"""
+
+Faulty = Callable[[str], str]
+
+
+@pytest.fixture
+def faulty(cases: dict[str, Case], tmp_path: Path) -> Faulty:
+    """Write a program that does `body` for each question q; returns its spec."""
+    table = {c.id: operations.answer(c.question()) for c in cases.values() if c.section == "rnd"}
+    (tmp_path / "table.json").write_text(json.dumps(table), encoding="utf-8")
+
+    def write(body: str) -> str:
+        names = {"table": str(tmp_path / "table.json"), "pids": str(tmp_path / "pids")}
+        (tmp_path / "faulty.py").write_text(PRELUDE.format(**names) + body, encoding="utf-8")
+        return f"process:{sys.executable} {tmp_path / 'faulty.py'}"
+
+    return write
+
+
+def report_of(folder: Path) -> dict[str, Any]:
+    (made,) = json.loads((folder / "report.json").read_text(encoding="utf-8"))["reports"]
+    return dict(made)
+
+
+def verdicts(made: dict[str, Any]) -> dict[str, str]:
+    return {case["case"]: case["verdict"] for case in made["cases"]}
+
+
+def messages(made: dict[str, Any]) -> dict[str, str]:
+    return {case["case"]: case["judgements"][0]["message"] for case in made["cases"]}
+
+
+def nothing_runs(folder: Path) -> bool:
+    """Whether every process that a target noted has ended; it may take a moment."""
+    pids = [int(line) for line in (folder / "pids").read_text().split()]
+    assert pids
+    for _ in range(100):
+        if not any(map(runs, pids)):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not (stat.exists() and " Z " in stat.read_text())
+
+
+def test_faults_that_end_the_process(quantcheck: Any, faulty: Faulty, tmp_path: Path) -> None:
+    body = """
+for q in questions():
+    if q["id"] == "rnd-near-ties": sys.exit("these are my last words")
+    if q["id"] == "rnd-refuse-nan": time.sleep(300)
+    if q["id"] == "rnd-saturate-int16": print("garbage", flush=True)
+    if q["id"] == "rnd-saturate-uint8":
+        sys.stdout.write('{"id": "rnd'); sys.stdout.flush(); os._exit(1)
+    if q["id"] == "rnd-ties-float16": send(TABLE["rnd-ties-float32"])
+    send(TABLE[q["id"]])
+"""
+    done = quantcheck(faulty(body), *SECTION, "--time-limit", "3", "--json", "report.json")
+    assert done.returncode == 3, done.stdout
+    made = report_of(tmp_path)
+    assert made["complete"]
+    says = {
+        "rnd-near-ties": "ended with code 1",
+        "rnd-refuse-nan": "within 3 s, got nothing",
+        "rnd-saturate-int16": "as one line of JSON, got b'garbage",
+        "rnd-saturate-uint8": "ended with code 1",
+        "rnd-ties-float16": "answer with id 'rnd-ties-float16'",
+    }
+    given = verdicts(made)
+    assert {case for case, verdict in given.items() if verdict == "error"} == set(says)
+    assert {verdict for case, verdict in given.items() if case not in says} == {"pass"}
+    assert len(given) == made["selected"] > len(says)
+    for case, text in says.items():
+        assert text in messages(made)[case]
+    (dead,) = (case for case in made["cases"] if case["case"] == "rnd-near-ties")
+    assert "these are my last words" in dead["stderr"]
+    assert nothing_runs(tmp_path)
+
+
+def test_faults_of_an_answer(quantcheck: Any, faulty: Faulty, tmp_path: Path) -> None:
+    body = """
+for q in questions():
+    if q["id"] == "rnd-near-ties": send(edited(q, shape=[1, -1]))
+    elif q["id"] == "rnd-saturate-int8": send(edited(q, shape=[1], data=[1]))
+    elif q["id"] == "rnd-saturate-int16": send(edited(q, dtype="integer"))
+    elif q["id"] == "rnd-saturate-int32": send(edited(q, dtype="int8"))
+    elif q["id"] == "rnd-saturate-uint8": send({"id": q["id"], "outputs": {}})
+    elif q["id"] == "rnd-ties-float16": send({"id": q["id"], "outputs": {"values": 1}})
+    elif q["id"] == "rnd-ties-float32": send({"id": q["id"], "error": "oh", "trace": "line 7"})
+    elif q["id"] == "rnd-ties-float64": send(edited(q, dtype="float32"))
+    else: sys.stderr.write("x" * 3_000_000); send(TABLE[q["id"]])
+"""
+    done = quantcheck(faulty(body), *SECTION, "--json", "report.json")
+    assert done.returncode == 3, done.stdout
+    made = report_of(tmp_path)
+    assert made["complete"]
+    given = verdicts(made)
+    # A dtype that exists is a wrong answer, and no broken one; so is what a flood came with.
+    assert given.pop("rnd-ties-float64") == "fail"
+    flooded = ("rnd-refuse-infinity", "rnd-refuse-nan", "rnd-ties-bfloat16")
+    assert [given.pop(case) for case in flooded] == ["pass"] * 3
+    assert len(given) == 7
+    assert set(given.values()) == {"error"}
+    assert len(made["target"]["stderr"]) <= 64 * 1024
+    (broken,) = (case for case in made["cases"] if case["case"] == "rnd-ties-float32")
+    assert broken["trace"] == "line 7"
+    assert nothing_runs(tmp_path)
+
+
+def test_an_answer_that_comes_late_is_not_taken_for_the_next(
+    quantcheck: Any, faulty: Faulty, tmp_path: Path
+) -> None:
+    body = """
+for q in questions():
+    if q["id"] == "rnd-saturate-int16":
+        send(TABLE["rnd-saturate-int32"]); send(TABLE["rnd-saturate-int8"])
+    send(TABLE[q["id"]])
+"""
+    done = quantcheck(faulty(body), *SECTION, "--json", "report.json")
+    assert done.returncode == 3, done.stdout
+    given = verdicts(report_of(tmp_path))
+    assert given.pop("rnd-saturate-int16") == "error"
+    assert set(given.values()) == {"pass"}
+    assert nothing_runs(tmp_path)
+
+
+def test_a_target_that_cannot_start_again(quantcheck: Any, faulty: Faulty, tmp_path: Path) -> None:
+    body = """
+if os.path.exists("started"): sys.exit("only once")
+open("started", "w").close()
+for q in questions():
+    if q["id"] == "rnd-saturate-int16": os._exit(9)
+    send(TABLE[q["id"]])
+"""
+    done = quantcheck(faulty(body), *SECTION, "--json", "report.json")
+    assert done.returncode == 3, done.stdout
+    made = report_of(tmp_path)
+    assert made["complete"]
+    assert verdicts(made)["rnd-near-ties"] == "pass"
+    assert verdicts(made)["rnd-saturate-int16"] == "error"
+    assert any("not started again" in message for message in messages(made).values())
+    assert nothing_runs(tmp_path)
+
+
+# Interruption  [VER-050]
+
+# Where the tests run in the background of a shell, the signal would be ignored.
+HEED = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
+STALLS = """
+for n, q in enumerate(questions()):
+    if n == 3: time.sleep(300)
+    send(TABLE[q["id"]])
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs signals")
+@pytest.mark.parametrize("sent", ["to all", "SIGINT", "SIGTERM"])
+def test_interrupted(faulty: Faulty, tmp_path: Path, sent: str) -> None:
+    """A terminal tells the whole group, a script or a CI service only the process it started."""
+    command = [sys.executable, "-c", HEED, "-m", "quantcheck", faulty(STALLS), *SECTION]
+    process = subprocess.Popen(
+        [*command, "--json", "report.json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "case 1 of" in line:
+            break
+    time.sleep(1.0)
+    if sent == "to all":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        os.kill(process.pid, getattr(signal, sent))
+    shown = process.stdout.read()
+    process.stdout.close()
+    assert process.wait(60) == 130, shown
+    made = report_of(tmp_path)
+    assert not made["complete"]
+    assert 0 < made["asked"] < made["selected"]
+    assert set(verdicts(made).values()) <= {"pass", "error"}
+    assert "stopped" in shown
+    assert nothing_runs(tmp_path)
+
+
+# Deviations  [VER-020]
+
+
+@pytest.mark.parametrize(
+    ("listed", "requirement", "says"),
+    [
+        (["rnd-ties-float32"], "RND-010", "deviation too-old lists this case, but it passes"),
+        (["rnd-no-such-case"], "RND-010", "a case of the corpus in too-old"),
+        (["rnd-ties-float32"], "RND-030", "a case that names RND-030 in too-old"),
+    ],
+)
+def test_a_deviation_that_does_not_hold(
+    quantcheck: Any, faulty: Faulty, tmp_path: Path, listed: list[str], requirement: str, says: str
+) -> None:
+    entry = {"id": "too-old", "requirement": requirement, "backends": [""], "cases": listed}
+    entry |= {"reason": "because", "link": "", "reproduction": []}
+    data = {"target": "faulty", "version": "1", "deviations": [entry]}
+    (tmp_path / "d.json").write_text(json.dumps(data), encoding="utf-8")
+    spec = faulty('for q in questions(): send(TABLE[q["id"]])')
+    done = quantcheck(spec, *SECTION, "--deviations", "d.json")
+    assert done.returncode == 1, done.stdout
+    assert says in done.stdout
+    assert listed[0] in done.stdout
+    assert nothing_runs(tmp_path)
