@@ -6,7 +6,9 @@ Reading order, each module beside the section of SPEC.md of the same name:
 2. `rounding`, `affine`, `absmax`, `packing`: numbers to codes and back (sections 2 to 5).
 3. `hessian`, `gptq`: the textbook algorithm, one screen (sections 6 and 7); `blocked`: fast.
 4. `certificate`: checks any quantized weight without trusting who made it (section 8).
-5. `exact`: all of it in rational arithmetic, the oracle behind `vectors` (section 11).
+5. `layers`: what quantized layers return (section 9).
+6. `exact`, `exact_layers`: all of it in rational arithmetic, the oracle behind `vectors`
+   (section 11).
 """
 
 from quantref.absmax import AbsMaxQuantizer, abs_max_dequantize, abs_max_quantize
