@@ -60,6 +60,8 @@ class Check:
         Passed exactly if observed <= bound.
     message : str
         What was expected and what came, at the worst place.
+    places : tuple of (row, group)
+        All wrong scales or zero-points.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Check:
     observed: float
     bound: float
     message: str
+    places: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -262,7 +265,8 @@ def _parameter_check(name: str, ratio: Array, got: Array, expected: Array) -> Ch
         f"{wrong} of {ratio.size} off; row {i}, group {k}: expected {expected[i, k]:.9g}, "
         f"got {got[i, k]:.9g}{far}"
     )
-    return Check(name, "CERT-030", worst <= 1, (i, k), worst, 1.0, message)
+    places = tuple((int(i), int(k)) for i, k in np.argwhere(ratio > 1))
+    return Check(name, "CERT-030", worst <= 1, (i, k), worst, 1.0, message, places)
 
 
 def check_loss(v: Evidence) -> list[Check]:

@@ -7,13 +7,15 @@ the vector marks as required must be the expected one wherever the answer has th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from quantref.arrays import Array
+from quantref.blame import explain, other_axes
+from quantref.blame_gptq import judged_checks, stays
 from quantref.bounds import ULP32, growth
 from quantref.certificate import certify
 from quantref.compare_calibration import CALIBRATION_JUDGES
@@ -25,11 +27,7 @@ from quantref.vectors import Case
 
 ULP64 = 2.0**-52
 SMALLEST_SUBNORMAL = 2.0**-149
-ISOLATED = {
-    "CFG-020", "AFF-010", "AFF-020", "AFF-030", "AFF-050", "AFF-090",
-    "ABS-040", "ABS-050", "ABS-060", "ABS-070",
-    "LAY-020", "LAY-050", "LAY-100", "LAY-110", "LAY-120",
-}  # fmt: skip
+ISOLATED = {"LAY-020", "LAY-050", "LAY-100", "LAY-110", "LAY-120"}
 """Topics of cases in which nothing else is difficult: whatever fails there, fails for them."""
 
 
@@ -73,7 +71,7 @@ class _Judge:
         self.findings: list[Finding] = []
 
     def blame(self, requirement: str) -> str:
-        """Return whom to blame: a topic that the case isolates, else the requirement if covered."""
+        """Return the requirement if the case covers it, else the case's first."""
         covered = self.case.requirements
         if covered[0] in ISOLATED:
             return covered[0]
@@ -150,6 +148,12 @@ class _Judge:
 
 def _abs_max(judge: _Judge) -> None:
     case, outputs = judge.case, judge.outputs
+    requirement = other_axes(case, outputs)
+    if requirement:
+        wanted, shape = judge.expected["scale"].shape, np.shape(outputs["scale"])
+        message = f"scale: expected shape {wanted}, got {shape}, as of other axes"
+        judge.add(requirement, False, message)
+        return
     codes, scale = judge.output("codes"), judge.output("scale").astype(np.float64)
     expected = judge.expected["scale"].astype(np.float64)
     judge.dtype("codes", "ABS-030")
@@ -158,7 +162,8 @@ def _abs_max(judge: _Judge) -> None:
     judge.within("scale", "ABS-010", scale - expected, 2 * ulp * np.abs(expected))
     usable = np.isfinite(scale) & (scale > 0)
     if not usable.all():
-        judge.add("ABS-040", False, f"scale: expected finite and positive, got {scale.min()}")
+        blamed = "ABS-040" if "ABS-040" in case.requirements else "ABS-010"
+        judge.add(blamed, False, f"scale: expected finite and positive, got {scale.min()}")
         return
     x = case.inputs["x"].astype(np.float64)
     arguments = case.parameters.get("arguments", case.parameters)
@@ -279,31 +284,14 @@ def _gptq(judge: _Judge) -> None:
         profile=profile,
         unit_roundoff=judge.u,
     )
-    for check in certificate.checks:
-        if check.requirement == "CERT-040":
-            continue  # an identity of the certificate's own arithmetic, not of the answer
+    note = " (plain rounding: no error was fed back)" if certificate.plain_rounding else ""
+    for check, requirement in judged_checks(case, certificate):
         details: dict[str, Any] = {"index": check.worst}
         if check.bound > 0:
             details |= {"observed": check.observed, "bound": check.bound}
-        note = " (plain rounding: no error was fed back)" if certificate.plain_rounding else ""
-        for requirement in _gptq_blame(case, check.requirement):
-            judge.add(requirement, check.passed, f"{check.name}: {check.message}{note}", **details)
+        judge.add(requirement, check.passed, f"{check.name}: {check.message}{note}", **details)
     required = _required_codes(judge)
     judge.equal("codes", "GPTQ-070", where=required)
-
-
-def _gptq_blame(case: Case, requirement: str) -> list[str]:
-    """Return the requirements of section GPTQ that a check of the certificate speaks about."""
-    if requirement == "GPTQ-090":
-        wanted = ["GPTQ-090", "GPTQ-020"]
-    elif requirement == "CERT-030":
-        topic = case.requirements[0]
-        special = topic in ("GPTQ-010", "GPTQ-040", "GPTQ-050")
-        wanted = [topic, "GPTQ-030"] if special else ["GPTQ-030"]
-    else:
-        wanted = ["GPTQ-060"]
-    covered = [name for name in wanted if name in case.requirements]
-    return covered or [case.requirements[0]]
 
 
 def _required_codes(judge: _Judge) -> Array:
@@ -392,7 +380,23 @@ def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[F
         return [Finding(first, False, message, case.id)]
     collected = _Judge(case, answer["outputs"], unit_roundoff)
     JUDGES[case.operation](collected)
-    return collected.findings + _of_the_whole(case, collected.findings)
+    findings = _explained(case, answer["outputs"], collected.findings)
+    return findings + _of_the_whole(case, findings)
+
+
+def _explained(case: Case, outputs: dict[str, Any], findings: list[Finding]) -> list[Finding]:
+    """Return findings with failures attributed to the mistakes that explain them, if any do."""
+    if all(finding.passed for finding in findings):
+        return findings
+    arrays = {k: np.asarray(v) if k != "fields" else v for k, v in outputs.items()}
+    blamed = explain(case, arrays)
+    if not blamed:
+        return findings
+    gptq = case.operation == "gptq_quantize"
+    own = stays(arrays, blamed) if gptq else set()
+    kept = [finding for finding in findings if finding.passed or finding.requirement in own]
+    failed = [f for f in findings if not f.passed and f.requirement not in own]
+    return kept + [replace(finding, requirement=name) for name in blamed for finding in failed]
 
 
 def _of_the_whole(case: Case, findings: list[Finding]) -> list[Finding]:

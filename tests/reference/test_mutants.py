@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
@@ -13,7 +14,7 @@ from quantref.compare import judge
 from quantref.errors import AnswerError
 from quantref.mutants import MUTANTS, LoadedMutant, Mutant
 from quantref.operations import answer
-from quantref.vectors import SECTIONS, Case, decode
+from quantref.vectors import SECTIONS, Case, decode, spec_path
 
 from .problems import cases
 
@@ -36,7 +37,7 @@ def killed(case: Case, mutant: Mutant) -> bool:
 
 
 def test_there_are_enough() -> None:
-    assert len(MUTANTS) >= 20
+    assert len([mutant for mutant in MUTANTS if mutant.blames]) >= 80
     assert len({mutant.id for mutant in MUTANTS}) == len(MUTANTS)
     assert {section for mutant in MUTANTS for section in mutant.sections} == set(SECTIONS)
 
@@ -66,6 +67,32 @@ def test_is_killed_where_it_is_listed(mutant: Mutant) -> None:
 def test_is_killed_in_every_section_that_it_names(mutant: Mutant) -> None:
     for section in mutant.sections:
         assert any(mutant.id in case.kills for case in cases(section)), section
+
+
+def blamed(case: Case, mutant: Mutant) -> set[str]:
+    """Return what a mutant fails on a case; nothing where its answer is no answer."""
+    try:
+        with np.errstate(all="ignore"):
+            given = decode(loaded(mutant).answer(case.question()))
+        findings = judge(case, given, unit_roundoff=ROUNDOFF["float32"])
+    except (AnswerError, ArithmeticError, LookupError, TypeError, ValueError):
+        return set()
+    return {finding.requirement for finding in findings if not finding.passed}
+
+
+@cache
+def places() -> dict[str, int]:
+    """Return the place of every requirement in SPEC.md."""
+    heads = re.findall(r"^\*\*\[([A-Z]+-\d+)\]\*\*", spec_path().read_text("utf-8"), re.MULTILINE)
+    return {identity: place for place, identity in enumerate(heads)}
+
+
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.blames], ids=lambda mutant: mutant.id)
+def test_the_right_requirement_is_blamed_first(mutant: Mutant) -> None:
+    """Over all vectors that kill it: the first requirement of SPEC.md that fails.  [VER-010]"""
+    listed = [case for case in cases() if mutant.id in case.kills]
+    failed = set().union(*(blamed(case, mutant) for case in listed))
+    assert min(failed, key=lambda requirement: places()[requirement]) == mutant.blames
 
 
 def test_lists_are_of_known_mutants() -> None:
@@ -98,9 +125,9 @@ def test_a_mutant_leaves_the_reference_alone() -> None:
 def test_what_is_no_mutant() -> None:
     with pytest.raises(LookupError, match=r"no mutant 'rnd-half-down'; there are .*rnd-half-up"):
         mutants.find("rnd-half-down")
-    gone = Mutant("gone", "rounding", "no such line", "", "Nothing.", ("rnd",))
+    gone = Mutant("gone", "rounding", "no such line", "", "Nothing.", ("rnd",), "RND-010")
     with pytest.raises(LookupError, match=r"gone: its line stands 0 times in rounding\.py"):
         mutants.mutated(gone)
-    often = Mutant("often", "rounding", "return", "", "Much.", ("rnd",))
+    often = Mutant("often", "rounding", "return", "", "Much.", ("rnd",), "RND-010")
     with pytest.raises(LookupError, match="often: its line stands"):
         mutants.load(often)

@@ -21,6 +21,9 @@ FULL: dict[str, Any] = {
     "output_dtype": "int8",
 }
 
+EVERY = ("ABS-010", "ABS-020", "ABS-030", "ABS-050", "ABS-090")
+"""What every case of scale and codes shows."""
+
 
 def absmax_case(
     identity: str,
@@ -79,7 +82,7 @@ def absmax_case(
         "abs",
         title,
         operation,
-        requirements,
+        tuple(dict.fromkeys((*requirements, *EVERY))),
         parameters,
         {"x": x},
         {"outputs": outputs},
@@ -179,8 +182,9 @@ def abs_cases() -> Iterator[Case]:
             value_range=bounds,
             output_dtype=dtype,
         )
-    yield absmax_case("scalar", "rank 0", np.array(-2.5, np.float32), "ABS-050", axis=None)
-    yield absmax_case("vector", "rank 1", dyadic(335, (8,), 4000, 9).astype(np.float32), "ABS-050")
+    yield absmax_case("scalar", "rank 0", np.array(-2.5, np.float32), *values, axis=None)
+    yield absmax_case("vector", "rank 1", dyadic(335, (8,), 4000, 9).astype(np.float32), *values)
+    cube = dyadic(336, (2, 3, 4), 4000, 9).astype(np.float32)
     for name, axis, call in (
         ("default", None, None),
         ("stored", [0], None),
@@ -190,10 +194,10 @@ def abs_cases() -> Iterator[Case]:
         yield absmax_case(
             f"quantizer-{name}",
             f"AbsMaxQuantizer, axis {axis}, called with {call}",
-            x,
-            "CFG-020",
+            cube,
             "ABS-010",
             "ABS-030",
+            "CFG-020",
             quantizer=True,
             call_axis=call,
             axis=axis,

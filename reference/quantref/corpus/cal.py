@@ -107,7 +107,7 @@ def _read_cases() -> Iterator[Case]:
         tokens[11:11],
         tokens[11:24].reshape(1, 13, 1),
     ]
-    read = ("CAL-060", "CAL-010", "CAL-020")
+    read = ("CAL-020", "CAL-010", "CAL-060")
     yield windows_case(
         "read-pieces", "arrays of several shapes and dtypes, one of them empty", pieces, *read,
         sequence_length=24,

@@ -30,12 +30,14 @@ DEFAULT_GPTQ: dict[str, Any] = {
 def _config(
     identity: str, title: str, requirement: str, name: str, arguments: Any, fields: Any
 ) -> Case:
+    stored = ("CFG-020", "CFG-030", "CFG-040") if name == "AbsMaxQuantizer" else ()
+    kept = () if identity.endswith("-default") else ("CFG-090",)
     return Case(
         f"cfg-{identity}",
         "cfg",
         title,
         "config_round_trip",
-        (requirement,) if identity.endswith("-default") else (requirement, "CFG-090"),
+        tuple(dict.fromkeys((requirement, *stored, *kept))),
         {"class": name, "arguments": arguments},
         {},
         {"outputs": {"fields": fields}},

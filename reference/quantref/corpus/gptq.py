@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -83,12 +84,24 @@ def gptq_case(
         "gptq",
         title,
         "gptq_quantize",
-        requirements,
+        tuple(dict.fromkeys((*requirements, *CORE, *_topics(parameters, weights.shape[1])))),
         parameters,
         {"weights": weights, "hessian": hessian},
         {"outputs": outputs},
         judging,
     )
+
+
+def _topics(parameters: dict[str, Any], n_in: int) -> Iterator[str]:
+    """Yield what a case is about by its settings."""
+    size = parameters["group_size"]
+    size = n_in if size == -1 else min(size, n_in)
+    if parameters["activation_order"]:
+        yield "GPTQ-020"
+    if size > parameters["block_size"]:
+        yield "GPTQ-040"
+    if n_in % size:
+        yield "GPTQ-050"
 
 
 def _rounded_up(value: float) -> float:

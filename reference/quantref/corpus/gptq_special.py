@@ -150,6 +150,15 @@ def _hard_cases() -> Iterator[Case]:
             "GPTQ-100",
             *CORE,
         )
+    yield gptq_case(
+        "weights-float16-8bit",
+        "float16 weights at 8 bits, where feedback in float16 shows",
+        W.astype(np.float16),
+        H,
+        "GPTQ-100",
+        *CORE,
+        bits=8,
+    )
 
 
 def _large_cases() -> Iterator[Case]:

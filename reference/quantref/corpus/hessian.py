@@ -68,7 +68,7 @@ def prepare_case(
         "hes",
         title,
         "prepare_hessian",
-        requirements,
+        tuple(dict.fromkeys((*requirements, "HES-040", "HES-050"))),
         {"damping": damping, "activation_order": ordered},
         {"hessian": hessian},
         {"outputs": outputs},
@@ -160,6 +160,14 @@ def hes_cases() -> Iterator[Case]:
         ("order", "descending diagonal", H, 1 / 64, True, ("HES-060",)),
         ("order-ties", "ties by ascending index", tied, 1 / 64, True, ("HES-060",)),
         ("order-dead", "dead columns are ordered as 1", Hd, 1 / 64, True, ("HES-060", "HES-040")),
+        (
+            "nearly-dead",
+            "a column that is nearly dead is not dead",
+            np.diag([1.0, 2.0**-30, 0.0, 1.0]),
+            0.0,
+            False,
+            ("HES-040",),
+        ),
         (
             "order-near-ties",
             "diagonals that differ by less than float32 sees once damped",

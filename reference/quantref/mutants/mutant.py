@@ -20,6 +20,9 @@ class Mutant:
         What the mistake does.
     sections : tuple of str
         Sections whose vectors can tell it from the reference.
+    blames : str
+        The requirement that it breaks: over all vectors of its sections, the first of SPEC.md that
+        fails. Empty where nobody has said.
     """
 
     id: str
@@ -28,10 +31,11 @@ class Mutant:
     replacement: str
     effect: str
     sections: tuple[str, ...]
+    blames: str
 
 
 def mutant(
-    id: str, module: str, line: str, replacement: str, effect: str, *sections: str
+    id: str, module: str, line: str, replacement: str, effect: str, *sections: str, blames: str = ""
 ) -> Mutant:
     """Return a mutant, in the order in which one reads it."""
-    return Mutant(id, module, line, replacement, effect, sections)
+    return Mutant(id, module, line, replacement, effect, sections, blames)
