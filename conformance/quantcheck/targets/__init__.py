@@ -44,6 +44,7 @@ def list_targets() -> list[tuple[str, str]]:
         *rows,
         ("reference", "the NumPy reference itself"),
         ("mutant:ID", "the reference with one line changed: must fail"),
+        ("variant:ID", "an honest implementation in other arithmetic: must pass"),
         ("python:MODULE:OBJECT", "a callable, or an object with .answer, from question to answer"),
         ("process:COMMAND", "any program that speaks the JSON-lines protocol"),
         ("answers:FILE", "answers made elsewhere to what --questions FILE wrote"),
@@ -112,6 +113,7 @@ def _command(spec: str) -> list[str]:
         ),
         "reference": lambda _: None if ":" in spec else _module("reference"),
         "mutant": lambda rest: _module("mutants", rest) if rest else None,
+        "variant": lambda rest: _module("variants", rest) if rest else None,
         "python": lambda rest: _module("python", rest) if rest.count(":") == 1 else None,
         "process": lambda rest: shlex.split(rest) or None,
     }
