@@ -91,6 +91,34 @@ def test_five_backends_keep_their_names_at_80_columns(document: Document) -> Non
         assert name in text
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_of_one_target(document: Document, width: int) -> None:
+    file = io.StringIO()
+    print_report(Console(width=width, file=file), document["reports"][1])
+    lines = file.getvalue().split("\n")
+    table = [line for line in lines if line.startswith(("│", "┃", "┏", "└", "├"))]
+    assert {cell_len(line) for line in table} == {cell_len(table[0])}
+    assert cell_len(table[0]) <= width
+    assert ("what it says" in "".join(table)) == (width == 120)
+    rows = [line for line in table if re.match(r"│ [A-Z]+-\d", line)]
+    assert any(" fail " in row for row in rows)
+
+
+def test_the_smallest_examples_are_printed_as_vectors(document: Document) -> None:
+    made = document["reports"][1]
+    failing = [row["worst"]["case"] for row in made["requirements"] if row["verdict"] == "fail"]
+    broken = [case for case in made["cases"] if case["case"] in failing]
+    for case in broken:
+        case["vectors"] = [f'{{"id": "found-{case["case"]}"}}\n']
+    file = io.StringIO()
+    print_report(Console(width=80, file=file), made)
+    for case in broken[:3]:
+        assert f'\n{{"id": "found-{case["case"]}"}}\n' in file.getvalue()
+    file = io.StringIO()
+    print_report(Console(width=80, file=file), made, alone=False)
+    assert "as a vector" not in file.getvalue()
+
+
 def test_no_verdict_is_told_by_colour_alone(document: Document) -> None:
     assert set(SYMBOLS) == set(STYLES) == set(VERDICTS) == set(BLAME) == set(Verdict)
     assert len({*SYMBOLS.values()}) == len(SYMBOLS)

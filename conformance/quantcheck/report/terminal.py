@@ -15,10 +15,11 @@ from quantcheck.report.document import FAILED, MEANINGS, by_id, counts, failed_o
 
 MOST_CHARACTERS = 90
 MOST_RATIO = 1e9
+MOST_VECTORS = 3
 CELLS = (14, 10)  # characters of a column of the matrix; where neither fits, symbols alone
 NARROW = 4
 LEAST_TEXT = 24
-ROOMY = 100  # columns from which a table of one target needs no broken words
+ROOMY = 100  # columns from which a table of one target has room for what requirements say
 STYLES = {
     "pass": "green",
     "fail": "bold red",
@@ -129,21 +130,24 @@ def _table(made: dict[str, Any], width: int) -> Table:
     versions = ", ".join(f"{k} {v}" for k, v in target["versions"].items())
     title = f"{target['spec']}: {target['name']} {target['version']} ({versions})"
     table = Table(title=escape(title), title_justify="left")
-    table.add_column("requirement" if width >= ROOMY else "id", no_wrap=True)
-    table.add_column("what it says", ratio=1)
-    table.add_column("verdict", no_wrap=width >= ROOMY)
+    roomy = width >= ROOMY
+    table.add_column("requirement" if roomy else "id", no_wrap=True)
+    if roomy:
+        table.add_column("what it says", ratio=1)
+    table.add_column("verdict", no_wrap=True)
     table.add_column("cases", justify="right", no_wrap=True)
     table.add_column("worst case", overflow="fold")
-    table.add_column("observed ÷ bound", justify="right", no_wrap=width >= ROOMY)
+    table.add_column("observed ÷ bound", justify="right", no_wrap=roomy)
     section = ""
     for row in made["requirements"]:
         if row["verdict"] == "not covered":
             continue
         section = _divide(table, section, row["requirement"]["id"])
         worst = row["worst"] or {}
+        text = [escape(_short(row["requirement"]["text"]))] if roomy else []
         table.add_row(
             row["requirement"]["id"],
-            escape(_short(row["requirement"]["text"])),
+            *text,
             f"[{STYLES[row['verdict']]}]{row['verdict']}[/]",
             _cases(row),
             escape(str(worst.get("case", ""))),
@@ -279,6 +283,21 @@ def _print_details(console: Console, made: dict[str, Any], *, brief: bool) -> No
             for line in row["reproduction"]:
                 _say(console, f"    {line}")
     _print_broken(console, made)
+    if not brief:
+        _print_vectors(console, made)
+
+
+def _print_vectors(console: Console, made: dict[str, Any]) -> None:
+    """Print the smallest examples that break the properties of the worst cases."""
+    worst = {row["worst"]["case"]: row for row in made["requirements"] if row["worst"]}
+    found = [case for case in made["cases"] if case.get("vectors") and case["case"] in worst]
+    for case in found[:MOST_VECTORS]:
+        _say(console, f"\nthe smallest example that breaks {case['case']}, as a vector:")
+        for text in case["vectors"]:
+            _say(console, text.rstrip())
+    if len(found) > MOST_VECTORS:
+        more = ", ".join(case["case"] for case in found[MOST_VECTORS:])
+        _say(console, f"\nthose of {more} are in the report of --json and --html")
 
 
 def _print_broken(console: Console, made: dict[str, Any]) -> None:
