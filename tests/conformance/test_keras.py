@@ -15,11 +15,10 @@ import pytest
 
 from quantcheck import deviations
 
-from .releases import PACKAGES, RELEASES, compiled, environment, missing
+from .releases import RELEASES, backends, compiled, environment, missing
 
-# Compiling takes JAX longest: it goes first, and with the second release what it compiled is kept.
-BACKENDS = tuple(PACKAGES)
-RUNS = [f"{version}-{backend}" for version in reversed(RELEASES) for backend in BACKENDS]
+# Compiling takes JAX longest: it goes first.
+RUNS = [f"{version}-{backend}" for version in reversed(RELEASES) for backend in backends(version)]
 Done = Callable[[str], tuple[subprocess.CompletedProcess[str], Path]]
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from quantcheck import deviations
 
-from .releases import PACKAGES, RELEASES, compiled, environment, missing
+from .releases import RELEASES, backends, compiled, environment, missing
 
 pytest.importorskip("keras", reason="the lines are plain Keras")
 
@@ -46,8 +46,9 @@ def _on(lines: list[str], backend: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", PACKAGES)
-@pytest.mark.parametrize("version", RELEASES)
+@pytest.mark.parametrize(
+    ("version", "backend"), [(version, b) for version in RELEASES for b in backends(version)]
+)
 def test_the_lines_show_it(
     root: Path, tmp_path_factory: pytest.TempPathFactory, version: str, backend: str
 ) -> None:
