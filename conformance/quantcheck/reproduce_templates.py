@@ -25,14 +25,15 @@ structure = {{"pre_block_layers": [Recorder()], "sequential_blocks": [keras.laye
 gptq_quantize(config, structure)
 """
 
-CALL = "print(layer(keras.ops.convert_to_tensor(inputs), **keywords))"
+CALL = """shown = keras.ops.convert_to_numpy
+print(shown(layer(keras.ops.convert_to_tensor(inputs), **keywords)))"""
 RELOAD = """
 import tempfile
 path = tempfile.mkdtemp() + "/layer.keras"
 start = keras.Input(batch_shape=inputs.shape, dtype=str(inputs.dtype))
 keras.Model(start, layer(start, **keywords)).save(path)
 model = keras.saving.load_model(path)
-print(model(keras.ops.convert_to_tensor(inputs)))
+print(shown(model(keras.ops.convert_to_tensor(inputs))))
 print(vars(model.layers[-1].quantization_config))
 """
 PACKED = """
