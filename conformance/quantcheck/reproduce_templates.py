@@ -47,6 +47,54 @@ layer.is_gptq_calibrated = True
 inputs, keywords = x, {{}}
 {call}
 """
+MODEL = """
+def dense(x, activation, kernel, bias):
+    layer = keras.layers.Dense(len(bias), activation=activation)
+    y = layer(x)
+    layer.set_weights([kernel.T, bias])
+    layers.append(layer)
+    return y
+arrays, layers, parts = iter(zip(weights, biases)), [], []
+entry = keras.Input((None,), dtype="int32")
+embed = keras.layers.Embedding(*embedding.shape)
+x = embed(entry)
+embed.set_weights([embedding])
+for block in {blocks}:
+    start = keras.Input((None, x.shape[-1]))
+    y = start
+    for activation in block["activations"]:
+        y = dense(y, activation, *next(arrays))
+    parts.append(keras.Model(start, start + y if block["residual"] else y))
+    x = parts[-1](x)
+model = keras.Model(entry, dense(x, "linear", *next(arrays)))
+"""
+INT8 = """
+model.quantize("int8")
+for layer in layers:
+    print(keras.ops.convert_to_numpy(layer.kernel), keras.ops.convert_to_numpy(layer.kernel_scale))
+"""
+GPTQ = """
+from keras.src.quantizers.gptq import GPTQ
+update, updates = GPTQ.update_hessian_with_batch, []
+def counted(self, batch):
+    updates.append(batch.shape)
+    return update(self, batch)
+GPTQ.update_hessian_with_batch = counted
+class Tokenizer:
+    def tokenize(self, text):
+        return np.array([ord(character) for character in text], "int32")
+config = keras.quantizers.GPTQConfig(
+    dataset=dataset, tokenizer=Tokenizer(), weight_bits={bits}, num_samples={num_samples},
+    per_channel={per_channel}, sequence_length={sequence_length}, hessian_damping={damping},
+    group_size={group_size}, symmetric={symmetric}, activation_order={activation_order},
+    quantization_layer_structure={{"pre_block_layers": [embed], "sequential_blocks": parts}})
+model.quantize("gptq", config=config)
+GPTQ.update_hessian_with_batch = update
+print("updates of a Hessian:", len(updates))
+for layer in layers[:-1]:
+    print(keras.ops.convert_to_numpy(layer.quantized_kernel))
+    print(keras.ops.convert_to_numpy(layer.kernel_scale))
+"""
 
 TEMPLATES = {
     "round_half_even": """
@@ -122,6 +170,8 @@ made = {made}
 text = json.dumps(keras.saving.serialize_keras_object(made))
 print(vars(keras.saving.deserialize_keras_object(json.loads(text))))
 """,
+    "quantize_model_int8": MODEL + INT8.strip(),
+    "quantize_model_gptq": MODEL + GPTQ.strip(),
     "calibration_windows": WINDOWS,
     "calibration_processes": WINDOWS + "# Run it twice: the windows are others in each process.\n",
     "dense_int8": """

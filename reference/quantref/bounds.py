@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.arrays import Array
+from quantref.errors import ConfigError
 from quantref.exact import ExactGPTQ
 
 ULP32 = 2.0**-23
@@ -62,11 +63,17 @@ class Bounds:
         |error of w'_j| <= LIKELY · √steps · u · likely.
     inverse : (n_in, n_in) array
         |M⁻¹|, which carries errors of w' to partly compensated weights.
+    shift : (n_out, n_in) array
+        A·B_j: error of w'_j per unit of a relative error of the Hessian.
+    spread : float
+        ‖|U| √h‖²: relative errors of the Hessian must stay below its inverse.
     """
 
     always: NDArray[np.float64]
     likely: NDArray[np.float64]
     inverse: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    spread: float
 
     def target(self, u: float) -> NDArray[np.float64]:
         """Return the bound (n_out, n_in) on the error of w' in arithmetic of unit roundoff u."""
@@ -74,6 +81,18 @@ class Bounds:
         return np.minimum(
             growth(steps, u) * self.always, LIKELY * math.sqrt(steps) * u * self.likely
         )  # [CERT-060]
+
+    def shifted(self, hessian_error: float) -> NDArray[np.float64]:
+        """Return the bound (n_out, n_in) on the error of w' when |ΔH_ab| <= η √(h_a h_b).
+
+        [CERT-070]
+        """
+        if hessian_error * self.spread >= 1:
+            expected = (
+                f"hessian_error < {1 / self.spread:.3g}, below which the Hessian has a factor"
+            )
+            raise ConfigError(expected, f"{hessian_error:.3g}", "CERT-070")
+        return hessian_error / (1 - hessian_error * self.spread) * self.shift
 
     def base(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the bound on partly compensated weights, given that on w'.  [CERT-060]"""
@@ -107,14 +126,16 @@ def for_answer(residuals: Array, magnitudes: Array, R: Array, U: Array) -> Bound
     B = (absU @ root_h) / size  # (n_in,)
     C = root_x @ unit  # (n_in,)
     always = (reach + magnitudes) @ unit
-    always += np.outer(reach @ root_h, B) + np.outer(gradient @ root_x, C)
+    shift = np.outer(reach @ root_h, B)
+    always += shift + np.outer(gradient @ root_x, C)
 
     squares = np.sqrt((E**2 @ absU**2 + magnitudes**2) @ unit**2)
     length = np.sqrt((E**2).sum(axis=1))  # (n_out,)
     B2 = np.sqrt(absU**2 @ root_h**2) / size * _norm_bound(absU * root_h)
     C2 = np.sqrt(root_x**2 @ unit**2) * _norm_bound(absR * root_x[:, None])
     likely = squares + np.outer(length, B2 + C2)
-    return Bounds(always, likely, absU * size[:, None])
+    spread = float(((absU @ root_h) ** 2).sum())
+    return Bounds(always, likely, absU * size[:, None], shift, spread)
 
 
 def _norm_bound(absolute: Array) -> float:
@@ -143,7 +164,7 @@ def for_exact(answer: ExactGPTQ) -> Bounds:
     C2 = [
         math.sqrt(_dot(_squares(root_x), _squares(row[j] for row in M))) * norm_x for j in range(n)
     ]
-    always, likely = [], []
+    always, likely, shift = [], [], []
     for residuals, sizes in zip(answer.residuals, _magnitudes(answer), strict=True):
         E = [abs(float(r)) * s for r, s in zip(residuals, size, strict=True)]
         reach = [_dot(E, [row[a] for row in U]) for a in range(n)]
@@ -155,13 +176,17 @@ def for_exact(answer: ExactGPTQ) -> Bounds:
         sums = [a + b for a, b in zip(reach, sizes, strict=True)]
         sums2 = [a + b for a, b in zip(reach2, _squares(sizes), strict=True)]
         always.append([_dot(sums, columns[j]) + A * B[j] + G * C[j] for j in range(n)])
+        shift.append([A * b for b in B])
         likely.append(
             [
                 math.sqrt(_dot(sums2, _squares(columns[j]))) + length * (B2[j] + C2[j])
                 for j in range(n)
             ]
         )
-    return Bounds(np.array(always), np.array(likely), np.abs(np.array(inverse)))
+    spread = math.fsum(_squares(_dot(row, root_h) for row in U))
+    return Bounds(
+        np.array(always), np.array(likely), np.abs(np.array(inverse)), np.array(shift), spread
+    )
 
 
 def _magnitudes(answer: ExactGPTQ) -> list[list[float]]:

@@ -1,4 +1,4 @@
-"""Operations of section 10 as questions of the wire format: calibration windows."""
+"""Operations of section 10 as questions of the wire format: calibration windows, models."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import numpy as np
 import quantref
 from quantref.arrays import Array
 from quantref.calibration import calibration_windows
+from quantref.config import GPTQConfig
+from quantref.models import model_of, quantize_model_gptq, quantize_model_int8, require_tokens
 
 Outputs = dict[str, Any]
 FRESH = """
@@ -94,7 +96,46 @@ def windows_of_two_processes(dataset: list[Array], **parameters: Any) -> Outputs
     return {"first": first, "second": second}
 
 
+def gptq_config(parameters: dict[str, Any]) -> GPTQConfig:
+    """Return the config that the parameters of a question on GPTQ ask for."""
+    names = {"bits": "weight_bits", "damping": "hessian_damping"}
+    settings = (
+        "bits", "per_channel", "damping", "group_size", "symmetric", "activation_order",
+        "num_samples", "sequence_length",
+    )  # fmt: skip
+    given = {names.get(k, k): parameters[k] for k in settings if k in parameters}
+    return GPTQConfig(None, None, **given)
+
+
+def _model_gptq(
+    embedding: Array,
+    weights: list[Array],
+    biases: list[Array],
+    dataset: list[Array],
+    blocks: list[dict[str, Any]],
+    **settings: Any,
+) -> Outputs:
+    config = gptq_config(settings)
+    model = model_of(embedding, weights, biases, blocks)
+    counts = {key: settings[key] for key in ("num_samples", "sequence_length")}
+    windows = calibration_windows(dataset, **counts)
+    require_tokens(model, windows)
+    results = quantize_model_gptq(model, windows, config)
+    parts = ("codes", "scale", "zero_point", "g_idx")
+    outputs = {part: [getattr(result, part) for result in results] for part in parts}
+    return {"windows": windows, "head": model.head, **outputs}
+
+
+def _model_int8(
+    embedding: Array, weights: list[Array], biases: list[Array], blocks: list[dict[str, Any]]
+) -> Outputs:
+    pairs = quantize_model_int8(model_of(embedding, weights, biases, blocks))
+    return {"codes": [codes for codes, _ in pairs], "scale": [scale for _, scale in pairs]}
+
+
 CALIBRATION_OPERATIONS: dict[str, Callable[..., Outputs]] = {
     "calibration_windows": lambda **given: {"windows": windows_of(**given)},
     "calibration_processes": windows_of_two_processes,
+    "quantize_model_int8": _model_int8,
+    "quantize_model_gptq": _model_gptq,
 }

@@ -26,7 +26,8 @@ from quantref.checks import (
     gather,
     loss_terms,
 )
-from quantref.config import GPTQConfig
+from quantref.config import GPTQConfig, require_number
+from quantref.errors import ConfigError
 from quantref.problem import prepare_problem
 from quantref.profile import (
     DEFAULT_PROFILE,
@@ -106,6 +107,7 @@ def certify(
     *,
     profile: Profile = DEFAULT_PROFILE,
     unit_roundoff: float = U32,
+    hessian_error: float = 0.0,
 ) -> Certificate:
     """Check an answer of GPTQ from weights, Hessian and answer alone.
 
@@ -121,6 +123,9 @@ def certify(
         The semantics that the answer declares.
     unit_roundoff : float, default 2^-24
         Of the arithmetic that made the answer: 2^-24 for float32, 2^-53 for float64.
+    hessian_error : float, default 0
+        η: the Hessian that the answer was made from is within η·√(h_a h_b) of this one, element
+        by element, h the damped diagonal.
 
     Returns
     -------
@@ -146,7 +151,10 @@ def certify(
     True
     """
     problem = prepare_problem(weights, hessian, config, profile=profile)
-    evidence = gather(problem, answer, unit_roundoff)
+    error = require_number(hessian_error, "hessian_error", "CERT-070")
+    if error < 0:
+        raise ConfigError("hessian_error >= 0", f"{error}", "CERT-070")
+    evidence = gather(problem, answer, unit_roundoff, error)
     # Codes and parameters are judged by the groups of SPEC.md, so that a wrong g_idx hides nothing.
     checks = [check_g_idx(problem, answer)]
     checks += check_residuals(evidence)

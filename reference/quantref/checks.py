@@ -91,7 +91,7 @@ class Evidence:
     u: float
 
 
-def gather(problem: GPTQProblem, answer: Answer, u: float) -> Evidence:
+def gather(problem: GPTQProblem, answer: Answer, u: float, hessian_error: float = 0.0) -> Evidence:
     """Check shapes and kinds of the answer, and recover what its codes imply.  [CERT-010]"""
     n_out, n_in = problem.weights.shape
     n_groups = len(problem.groups)
@@ -123,6 +123,7 @@ def gather(problem: GPTQProblem, answer: Answer, u: float) -> Evidence:
     values = problem.weights - difference  # ŵ
     bounds = for_answer(residuals, np.abs(problem.weights) + np.abs(values), R, U)
     target = bounds.target(u) + bounds.target(U64)  # theirs and ours
+    target = target + bounds.shifted(hessian_error)  # [CERT-070]
     compensated = np.abs(values + residuals)  # |w'|
     return Evidence(
         problem, codes, scale, zero_point, column_scale, difference, E, residuals,
@@ -148,8 +149,12 @@ def check_g_idx(problem: GPTQProblem, answer: Answer) -> Check:
     return Check("group index", "GPTQ-090", not wrong.size, (j,), float(wrong.size), 0.0, message)
 
 
-def check_residuals(v: Evidence) -> list[Check]:
-    """Check |w' − ŵ| <= s / 2, and that the residual of clipped codes points outwards."""
+def check_residuals(v: Evidence, columns: int | None = None) -> list[Check]:
+    """Check |w' − ŵ| <= s / 2, and that the residual of clipped codes points outwards.
+
+    `columns`: how many columns to look at, in processing order; by default all.
+    """
+    seen = np.arange(v.codes.shape[1]) < (v.codes.shape[1] if columns is None else columns)
     lowest, highest = v.codes == 0, v.codes == v.problem.maxq
     half = v.column_scale / 2
     above = np.where(highest, -np.inf, v.residuals - half)  # too far up
@@ -157,8 +162,8 @@ def check_residuals(v: Evidence) -> list[Check]:
     inner = ~(lowest | highest)
     checks = []
     for name, requirement, mask in (
-        ("half step", "CERT-010", inner),  # [CERT-010]
-        ("clipped codes", "CERT-020", ~inner),  # [CERT-020]
+        ("half step", "CERT-010", inner & seen),  # [CERT-010]
+        ("clipped codes", "CERT-020", ~inner & seen),  # [CERT-020]
     ):
         excess = np.where(mask, np.maximum(above, below), -np.inf)
         over = np.maximum(excess, 0.0)

@@ -12,7 +12,7 @@ from quantref.absmax import AbsMaxQuantizer, abs_max_dequantize, abs_max_quantiz
 from quantref.affine import affine_dequantize, affine_parameters, affine_quantize
 from quantref.blocked import gptq_quantize
 from quantref.calibration_wire import CALIBRATION_OPERATIONS
-from quantref.config import GPTQConfig
+from quantref.calibration_wire import gptq_config as gptq_config  # noqa: PLC0414 - exported
 from quantref.descriptions import Outputs, build, describe
 from quantref.errors import QuantrefError
 from quantref.hessian import (
@@ -57,20 +57,6 @@ def _prepare(hessian: Any, damping: float, activation_order: bool) -> Outputs:
 
 def _factor(hessian: Any) -> Outputs:
     return {"factor": reversed_cholesky(require_hessian(hessian, "HES-090"))}
-
-
-def gptq_config(parameters: dict[str, Any]) -> GPTQConfig:
-    """Return the config that the parameters of a `gptq_quantize` question ask for."""
-    return GPTQConfig(
-        None,
-        None,
-        weight_bits=parameters["bits"],
-        per_channel=parameters["per_channel"],
-        hessian_damping=parameters["damping"],
-        group_size=parameters["group_size"],
-        symmetric=parameters["symmetric"],
-        activation_order=parameters["activation_order"],
-    )
 
 
 def _gptq(weights: Any, hessian: Any, **parameters: Any) -> Outputs:

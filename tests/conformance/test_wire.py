@@ -118,7 +118,9 @@ def test_broken_questions_and_outputs(
     outputs = operations.answer(question)["outputs"]
     for name, less in without_one(outputs, given):
         assert wire.fault(f"{operation}-outputs", less) is not None
-        for wrong in (None, [1.0], "text", {**outputs[name], "dtype": "float"}):
+        whole = outputs[name]
+        damaged = [*whole, 1] if isinstance(whole, list) else {**whole, "dtype": "float"}
+        for wrong in (None, [1.0], "text", damaged):
             if operation != "config_round_trip" or not isinstance(wrong, dict):
                 assert wire.fault(f"{operation}-outputs", {**outputs, name: wrong}) is not None
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from quantref.vectors import Case
 
 # Requirements judged here:
-# [CAL-010] [CAL-020] [CAL-030] [CAL-040] [CAL-050] [CAL-060] [CAL-070] [CAL-080]
+# [CAL-010] [CAL-020] [CAL-030] [CAL-040] [CAL-050] [CAL-060] [CAL-070] [CAL-080] [CAL-090]
+# [CAL-100] [CAL-110] [CAL-120] [CAL-130] [CAL-140] [CAL-150] [CAL-160]
 
 
 @needs_plugin

@@ -10,8 +10,6 @@ import argparse
 import os
 from typing import Any
 
-import numpy as np
-
 from quantcheck.targets.keras_calls import OPERATIONS
 from quantcheck.targets.keras_config import Unsupported
 from quantcheck.targets.worker import claim_stdout, serve, versions_of
@@ -56,11 +54,7 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         if not refuses(error):
             raise
         return {"refused": str(error), "type": type(error).__name__}
-    encoded = {
-        name: vectors.encode_array(value) if isinstance(value, np.ndarray) else value
-        for name, value in outputs.items()
-    }
-    return {"outputs": encoded}
+    return {"outputs": vectors.encode(outputs)}
 
 
 def refuses(error: Exception) -> bool:

@@ -37,6 +37,8 @@ OPERATIONS = (
     "reversible_embedding_int8",
     "calibration_windows",
     "calibration_processes",
+    "quantize_model_int8",
+    "quantize_model_gptq",
 )
 
 

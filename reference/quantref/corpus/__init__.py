@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from quantref.corpus.absmax import abs_cases
 from quantref.corpus.affine_cases import aff_cases
 from quantref.corpus.cal import cal_cases
+from quantref.corpus.cal_models import cal_model_cases
 from quantref.corpus.cfg import cfg_cases
 from quantref.corpus.gptq_cases import gptq_cases
 from quantref.corpus.hessian import hes_cases
@@ -14,6 +16,12 @@ from quantref.corpus.lay import lay_cases
 from quantref.corpus.pack import pack_cases
 from quantref.corpus.rnd import rnd_cases
 from quantref.vectors import Case
+
+
+def _calibration_cases() -> Iterator[Case]:
+    """Yield windows and models."""
+    yield from chain(cal_cases(), cal_model_cases())
+
 
 BUILDERS = {
     "cfg": cfg_cases,
@@ -24,7 +32,7 @@ BUILDERS = {
     "hes": hes_cases,
     "gptq": gptq_cases,
     "lay": lay_cases,
-    "cal": cal_cases,
+    "cal": _calibration_cases,
 }
 
 
