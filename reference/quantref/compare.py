@@ -20,7 +20,6 @@ from quantref.bounds import ULP32, growth
 from quantref.certificate import certify
 from quantref.compare_calibration import CALIBRATION_JUDGES
 from quantref.compare_layers import LAYER_JUDGES
-from quantref.compare_models import MODEL_JUDGES
 from quantref.errors import AnswerError
 from quantref.operations import gptq_config
 from quantref.profile import Profile
@@ -345,7 +344,6 @@ JUDGES: dict[str, Callable[[_Judge], None]] = {
     "config_round_trip": _round_trip,
     **LAYER_JUDGES,
     **CALIBRATION_JUDGES,
-    **MODEL_JUDGES,
 }
 
 

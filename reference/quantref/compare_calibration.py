@@ -1,4 +1,4 @@
-"""Judges of section 10: calibration windows, by what each requirement says alone."""
+"""Judges of section 10: calibration windows (and models), by what each requirement says alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantref.arrays import Array
+from quantref.compare_models import MODEL_JUDGES
 
 if TYPE_CHECKING:
     from quantref.compare import _Judge
@@ -51,4 +52,5 @@ def _processes(judge: _Judge) -> None:
 CALIBRATION_JUDGES: dict[str, Callable[[_Judge], None]] = {
     "calibration_windows": _windows,
     "calibration_processes": _processes,
+    **MODEL_JUDGES,
 }
