@@ -25,7 +25,7 @@ MUTANTS: tuple[Mutant, ...] = (
      "Floats are cut to tokens.", "cal", blames="CAL-080"),
     mutant("cal-float-inputs", "models", "_, x = run_block(block, values, x)",
      "_, x = run_block(block, block.weights, x)",
-     "Later blocks are calibrated with the outputs of float blocks.", "cal"),
+     "Later blocks are calibrated with the outputs of float blocks.", "cal", blames="CAL-120"),
     mutant("cal-first-sample", "models", "accumulate_hessian(list(inputs[k]))",
      "accumulate_hessian([inputs[k][0]])",
      "The Hessian is made of the first window alone.", "cal"),
@@ -46,5 +46,5 @@ MUTANTS: tuple[Mutant, ...] = (
      "Inputs are captured before the activation of the layer before.", "cal"),
     mutant("cal-int8-columns", "models", "abs_max_quantize(w, axis=-1) for w in rows]\n    return [(codes, scale[:, 0])",
      "abs_max_quantize(w, axis=0) for w in rows]\n    return [(codes, np.resize(scale[0], len(codes)))",
-     "Kernels get a scale per input instead of one per output.", "cal"),
+     "Kernels get a scale per input instead of one per output.", "cal", blames="CAL-150"),
 )  # fmt: skip
