@@ -388,7 +388,7 @@ def _explained(case: Case, outputs: dict[str, Any], findings: list[Finding]) -> 
     """Return findings with failures attributed to the mistakes that explain them, if any do."""
     if all(finding.passed for finding in findings):
         return findings
-    arrays = {k: v if isinstance(v, (dict, list)) else np.asarray(v) for k, v in outputs.items()}
+    arrays: Any = {k: v if type(v) in (dict, list) else np.asarray(v) for k, v in outputs.items()}
     blamed = explain(case, arrays)
     if not blamed:
         return findings

@@ -24,6 +24,10 @@ MAPPED = {"scale": SCALE, "zero_point": ZERO, "g_idx": GROUPS}
 CODES = np.arange(-2, 2, dtype=np.int8).reshape(4, 1)
 NESTED = {"class": "AbsMaxQuantizer", "arguments": {"axis": 0}}
 
+TOKENS, COUNTS = np.arange(4, dtype=np.int32), {"num_samples": 1, "sequence_length": 4}
+ONE = np.eye(4, dtype=np.float32)
+SMALL = {"embedding": ONE, "weights": [ONE, ONE], "biases": [ONE[0], ONE[0]]}
+BLOCKS = [{"activations": ["relu"], "residual": False}]
 QUESTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "round_half_even": ({"x": np.array([2.5, np.nan, -np.inf], np.float32)}, {}),
     "saturating_cast": ({"x": np.array([300.0], np.float32)}, {"dtype": "int8"}),
@@ -42,6 +46,18 @@ QUESTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "config_round_trip": (
         {},
         {"class": "Int8QuantizationConfig", "arguments": {"weight_quantizer": NESTED}},
+    ),
+    **{
+        name: (
+            {"dataset": [TOKENS]},
+            {**COUNTS, "texts": None, "tokenizer": "object", "iterable": "list"},
+        )
+        for name in ("calibration_windows", "calibration_processes")
+    },
+    "quantize_model_int8": (SMALL, {"blocks": BLOCKS}),
+    "quantize_model_gptq": (
+        {**SMALL, "dataset": [TOKENS]},
+        {**AFFINE, **COUNTS, "blocks": BLOCKS, "activation_order": False, "damping": 0.01},
     ),
 }
 
