@@ -35,7 +35,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from quantcheck import corpus, generated, report, smoke
+from quantcheck import corpus, generated, report, selftest, smoke
 from quantcheck.errors import QuantcheckError, SuiteError, UsageError
 from quantcheck.generated import Draws
 from quantcheck.questions import write_questions
@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == ["smoke"]:
         return smoke.main(words[1:])
+    if "--self-test" in words:
+        return selftest.main(words)
     options = parser().parse_args(words)
     console = Console(emoji=False)
     if not console.is_terminal:

@@ -189,3 +189,31 @@ def test_two_sided_reaches_over_zero() -> None:
 def test_sizes_of_the_default_profile_are_few() -> None:
     assert len(Sizes().matrices()) == 2
     assert len(Sizes(free=True).matrices()) > 20
+
+
+def test_failing_examples_are_vectors_in_a_directory(quantcheck: Any, tmp_path: Path) -> None:
+    (tmp_path / "found").mkdir()
+    done = quantcheck(
+        "mutant:rnd-half-up", "--section=rnd", "--only=generated", "--found=found", "--json=r.json"
+    )
+    assert done.returncode == 1, done.stderr
+    assert "as a vector:" in done.stdout
+    made = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["reports"][0]
+    texts = [text for case in made["cases"] for text in case["vectors"]]
+    files = sorted((tmp_path / "found").iterdir())
+    assert files
+    assert {path.read_text(encoding="utf-8") for path in files} == set(texts)
+    for path in files:
+        case = parse(path.read_text(encoding="utf-8"), path.name)
+        assert (case.id, case.section) == (path.stem, "rnd")
+
+
+def test_a_fuzzing_run_draws_on(quantcheck: Any, tmp_path: Path) -> None:
+    options = ("--section=rnd", "--only=generated", "--json=r.json")
+    counts = []
+    for more in ((), ("--fuzz=0.5", "--seed=3")):
+        assert quantcheck("reference", *options, *more).returncode == 0
+        made = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["reports"][0]
+        counts.append(sum(case["examples"] for case in made["cases"]))
+        assert made["examples"]["free"] == bool(more)
+    assert counts[1] > counts[0] > 0

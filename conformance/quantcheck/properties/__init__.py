@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Answers = Sequence[Mapping[str, Any]]
 Law = Callable[[tuple["Case", ...], Answers, float], "list[Finding]"]
-SECTIONS = ("cfg", "rnd", "aff", "abs", "pack", "hes", "gptq")
+SECTIONS = ("cfg", "rnd", "aff", "abs", "pack", "hes", "gptq", "lay", "cal")
 
 
 @dataclass(frozen=True)

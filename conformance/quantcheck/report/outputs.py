@@ -22,6 +22,7 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--html", metavar="FILE", help="write it as a page that needs no network")
     add("--junit", metavar="FILE", help="write it as JUnit XML")
     add("--badge", metavar="FILE", help="write a badge (SVG)")
+    add("--found", metavar="DIR", help="write failing generated cases here, as vectors")
 
 
 def as_json(document: Document) -> str:
@@ -54,6 +55,8 @@ def check(options: Namespace, *others: str | None) -> None:
     """
     if options.html:
         import jinja2  # noqa: F401 - what is missing is told before the work, not after it
+    if options.found and not Path(options.found).is_dir():
+        raise UsageError("--found to name a directory", options.found)
     paths = [path for path in (*wanted(options).values(), *others) if path]
     for path in paths:
         files.check(path)
@@ -70,6 +73,19 @@ def wanted(options: Namespace) -> dict[str, str]:
 
 def write(options: Namespace, document: Document) -> dict[str, str]:
     """Write what was asked for; returns kinds and paths."""
-    for kind, path in wanted(options).items():
+    made = wanted(options)
+    for kind, path in made.items():
         files.write(path, MAKERS[kind](document))
-    return wanted(options)
+    if options.found:
+        for name, text in found(document).items():
+            files.write(str(Path(options.found) / name), text)
+        made = {**made, "found": options.found}
+    return made
+
+
+def found(document: Document) -> dict[str, str]:
+    """Give the smallest failing examples of properties: file names and vectors."""
+    texts = [
+        text for made in document["reports"] for case in made["cases"] for text in case["vectors"]
+    ]
+    return {f"{json.loads(text)['id']}.json": text for text in texts}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from quantcheck.suite import needs_plugin
 
 if TYPE_CHECKING:
+    from quantcheck.properties import Property
     from quantref.vectors import Case
 
 # Requirements judged here:
@@ -19,3 +20,9 @@ if TYPE_CHECKING:
 def test_cal(case: Case, check: Callable[[Case], None]) -> None:
     """The answer to a vector meets every requirement that the vector names."""
     check(case)
+
+
+@needs_plugin
+def test_cal_generated(prop: Property, check_property: Callable[[Property], None]) -> None:
+    """The answers to generated questions meet every requirement that the property names."""
+    check_property(prop)

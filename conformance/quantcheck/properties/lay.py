@@ -1,0 +1,188 @@
+"""Section LAY: drawn layers, quantized kernels and rows, inputs with slices of zeros and outliers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from quantcheck.properties import Sizes, single
+from quantcheck.strategies import Draw, grids
+from quantref.affine import group_index
+from quantref.arrays import Array
+from quantref.corpus.draw import refused
+from quantref.corpus.lay_build import INT8, WEIGHT_ONLY, lay_gptq_case, lay_int8_case
+from quantref.corpus.lay_rows import lay_embedding_case, lay_reverse_case
+from quantref.packing import pack_codes
+from quantref.vectors import Case
+
+# Equation, shapes of inputs and kernel, axes of the bias and its shape.
+EQUATIONS = (
+    ("abc,cd->abd", (2, 3, 6), (6, 5), "d", (5,)),
+    ("abc,cde->abde", (2, 3, 6), (6, 2, 4), "de", (2, 4)),  # attention, projection in
+    ("abcd,cde->abe", (2, 3, 2, 4), (2, 4, 6), "e", (6,)),  # attention, projection out
+)
+ELLIPSIS = ("...x,xy->...y", (2, 3, 6), (6, 5), "y", (5,))
+
+
+@st.composite
+def _array(draw: Draw, *shape: int, kinds: bool = False) -> Array:
+    """Draw float32 numbers; by row of the last axis of some kind, if so asked."""
+    count = int(np.prod(shape))
+    x = (draw(grids(count)) / 256.0).reshape(shape)
+    if kinds:
+        rows = x.reshape(-1, shape[-1])
+        for row in rows:
+            kind = draw(st.sampled_from(("plain", "plain", "zero", "outlier", "small")))
+            if kind == "zero":
+                row[:] = 0
+            elif kind == "outlier":
+                row[0] = draw(st.sampled_from((1e6, -1e6)))
+            elif kind == "small":
+                row *= 2.0**-16
+    return x.astype(np.float32)
+
+
+@st.composite
+def _dense(draw: Draw, _: Sizes, *, bias: bool) -> Case:
+    x, kernel = draw(_array(3, 8, kinds=True)), draw(_array(8, 5))
+    given = draw(_array(5)) if bias else None
+    activation = draw(st.sampled_from((None, "relu"))) if bias else None
+    title = "a generated Dense, int8"
+    return lay_int8_case("drawn", title, x, kernel, given, activation=activation)
+
+
+@st.composite
+def _einsum(
+    draw: Draw, _: Sizes, *, config: dict[str, Any] = INT8, equations: Any = EQUATIONS
+) -> Case:
+    equation, inputs, kernel, axes, shape = draw(st.sampled_from(equations))
+    biased = draw(st.booleans())
+    return lay_int8_case(
+        "drawn",
+        f"a generated EinsumDense {equation}, int8",
+        draw(_array(*inputs, kinds=config is INT8)),
+        draw(_array(*kernel)),
+        draw(_array(*shape)) if biased else None,
+        equation=equation,
+        bias_axes=axes if biased else None,
+        config=config,
+    )
+
+
+@st.composite
+def _tokens(draw: Draw) -> Array:
+    tokens = draw(st.lists(st.integers(0, 6), min_size=6, max_size=6))
+    return np.array(tokens, np.int32).reshape(2, 3)
+
+
+@st.composite
+def _rows(draw: Draw) -> Array:
+    """Draw an embedding whose rows are of different size."""
+    sizes = 2.0 ** draw(grids(7, spread=8)).astype(np.float64)
+    return (draw(_array(7, 4)) * sizes[:, None]).astype(np.float32)
+
+
+@st.composite
+def _looked_up(draw: Draw, _: Sizes) -> Case:
+    title, reversible = "generated rows, looked up", draw(st.booleans())
+    return lay_embedding_case(
+        "drawn", title, draw(_tokens()), draw(_rows()), reversible=reversible
+    )
+
+
+@st.composite
+def _reversed(draw: Draw, _: Sizes, *, tied: bool) -> Case:
+    title = f"a generated ReversibleEmbedding, {'tied' if tied else 'untied'}, backwards"
+    back = None if tied else np.ascontiguousarray(draw(_rows()).T)
+    return lay_reverse_case("drawn", title, draw(_array(3, 4)), draw(_rows()), back)
+
+
+@st.composite
+def _packed(
+    draw: Draw, n_out: int, n_in: int, bits: int, groups: int
+) -> tuple[Array, Array, Array]:
+    """Draw packed codes, scales (n_out, groups) and zero-points."""
+    codes = draw(grids(n_out * n_in, spread=1000)).reshape(n_out, n_in) % 2**bits
+    scale = (np.abs(draw(grids(n_out * groups))) + 1).reshape(n_out, groups) / 4096.0
+    zero = draw(grids(n_out * groups, spread=1000)).reshape(n_out, groups) % 2**bits
+    packed = pack_codes(codes.astype(np.uint8), bits, 0)
+    return packed, scale.astype(np.float32), zero.astype(np.uint8)
+
+
+@st.composite
+def _dense_packed(
+    draw: Draw, _: Sizes, *, shuffled: bool = False, widths: tuple[int, ...] = (3, 4, 8)
+) -> Case:
+    bits = draw(st.sampled_from(widths))
+    g_idx = group_index(10, 4)
+    if shuffled:
+        g_idx = g_idx[np.argsort(draw(grids(10)), kind="stable")]
+    packed = draw(_packed(5, 10, bits, 3))
+    x, bias = draw(_array(3, 10)), draw(st.one_of(st.none(), _array(5)))
+    title = f"a generated Dense with a packed kernel, {bits} bits"
+    return lay_gptq_case("drawn", title, x, *packed, g_idx, bias, kernel_shape=(10, 5),
+                         bits=bits, group_size=4)  # fmt: skip
+
+
+@st.composite
+def _einsum_packed(draw: Draw, _: Sizes) -> Case:
+    bits = draw(st.sampled_from((4, 8)))
+    equation, inputs, kernel, axes, shape = draw(st.sampled_from(EQUATIONS))
+    contracted = {"abc,cde->abde": 1, "abcd,cde->abe": 2}.get(equation, 1)
+    n_in, n_out = int(np.prod(kernel[:contracted])), int(np.prod(kernel[contracted:]))
+    packed = draw(_packed(n_out, n_in, bits, 1))
+    bias = draw(_array(*shape)) if draw(st.booleans()) else None
+    title = f"a generated EinsumDense {equation} with a packed kernel, {bits} bits"
+    return lay_gptq_case(
+        "drawn", title, draw(_array(*inputs)), *packed, group_index(n_in, -1), bias,
+        kernel_shape=kernel, bits=bits, equation=equation,
+        bias_axes=axes if bias is not None else None,
+    )  # fmt: skip
+
+
+@st.composite
+def _refused(draw: Draw, _: Sizes) -> Case:
+    x, kernel = draw(_array(2, 4)), draw(_array(4, 3))
+    fault = draw(st.sampled_from(("value", "width")))
+    error = "NonFiniteError"
+    if fault == "value":
+        x[draw(st.integers(0, 1)), draw(st.integers(0, 3))] = draw(
+            st.sampled_from((np.nan, np.inf))
+        )
+    else:
+        x, error = draw(_array(2, draw(st.sampled_from((3, 5))))), "ShapeError"
+    given = {"config": INT8, "activation": None, "reload": False}
+    title, inputs = f"generated inputs that must be refused: {fault}", {"x": x, "kernel": kernel}
+    return refused("lay", "drawn", title, "dense_int8", "LAY-150", error, given, inputs)
+
+
+# Plain cases first, then one topic after the other: the first failure names the cause.
+PROPERTIES = (
+    single("prop-lay-dense", "Dense, int8: codes, scales and outputs.",
+           ("LAY-030", "LAY-010"), lambda s: _dense(s, bias=False), 12),
+    single("prop-lay-bias", "Bias after the scales, activation after the bias.",
+           ("LAY-050",), lambda s: _dense(s, bias=True), 10),
+    single("prop-lay-einsum", "EinsumDense, int8, attention projections in and out.",
+           ("LAY-020",), _einsum, 12),
+    single("prop-lay-ellipsis", "EinsumDense over whatever axes there are.",
+           ("LAY-020",), lambda s: _einsum(s, equations=(ELLIPSIS,)), 4),
+    single("prop-lay-weight-only", "Without an activation quantizer activations stay floats.",
+           ("LAY-040",), lambda s: _einsum(s, config=WEIGHT_ONLY), 8),
+    single("prop-lay-embedding", "Rows are looked up with a scale each.",
+           ("LAY-060",), _looked_up, 8),
+    single("prop-lay-tied", "A tied reverse uses the stored rows.",
+           ("LAY-070",), lambda s: _reversed(s, tied=True), 8),
+    single("prop-lay-untied", "An untied reverse has codes of its own.",
+           ("LAY-080",), lambda s: _reversed(s, tied=False), 8),
+    single("prop-lay-packed", "Dense with a packed kernel.",
+           ("LAY-090",), _dense_packed, 12),
+    single("prop-lay-packed-2bit", "Four codes a byte.",
+           ("LAY-100",), lambda s: _dense_packed(s, widths=(2,)), 5),
+    single("prop-lay-packed-einsum", "EinsumDense with a packed kernel.",
+           ("LAY-110",), _einsum_packed, 10),
+    single("prop-lay-packed-groups", "Groups in any order.",
+           ("LAY-120",), lambda s: _dense_packed(s, shuffled=True), 8),
+    single("prop-lay-refused", "Bad inputs are refused.", ("LAY-150",), _refused, 6),
+)  # fmt: skip
