@@ -1,4 +1,4 @@
-"""`quantcheck --self-test`: every planted bug is caught, no honest implementation is blamed.  [VER-080]
+"""`quantcheck --self-test`: every planted bug is caught, nobody honest is blamed.  [VER-080]
 
 Two tables. The first puts each mutant to the vectors alone and to the properties alone: both must
 catch it and blame the requirement that it breaks. The second puts honest variants, which differ

@@ -87,9 +87,7 @@ def _rows(draw: Draw) -> Array:
 @st.composite
 def _looked_up(draw: Draw, _: Sizes) -> Case:
     title, reversible = "generated rows, looked up", draw(st.booleans())
-    return lay_embedding_case(
-        "drawn", title, draw(_tokens()), draw(_rows()), reversible=reversible
-    )
+    return lay_embedding_case("drawn", title, draw(_tokens()), draw(_rows()), reversible=reversible)
 
 
 @st.composite
