@@ -11,6 +11,7 @@ from quantcheck.properties import Sizes, single
 from quantcheck.strategies import Draw, grids
 from quantref.arrays import Array
 from quantref.corpus.cal import FULL, windows_case
+from quantref.corpus.cal_models import model_gptq_case, model_int8_case, random_model
 from quantref.corpus.draw import refused
 from quantref.vectors import Case
 
@@ -52,6 +53,38 @@ def _pieces(draw: Draw, _: Sizes) -> Case:
 
 
 @st.composite
+def _texts(draw: Draw, _: Sizes) -> Case:
+    """Draw texts without a letter twice, and how the tokenizer is called."""
+    letters = [chr(97 + int(k)) for k in _distinct(draw(grids(24)))]
+    cuts = sorted(draw(st.sets(st.integers(1, 23), max_size=4)))
+    parts = np.split(np.array(letters), cuts)
+    texts = ["".join(part.tolist()) for part in parts]
+    count = draw(st.integers(1, 4))
+    return windows_case(
+        "drawn", f"{len(texts)} generated texts", [], texts=texts, num_samples=count,
+        sequence_length=24 // count, tokenizer=draw(st.sampled_from(("object", "callable"))),
+        iterable=draw(st.sampled_from(("list", "generator"))),
+    )  # fmt: skip
+
+
+@st.composite
+def _refused(draw: Draw, _: Sizes) -> Case:
+    tokens: Array = _distinct(draw(grids(12)))
+    fault = draw(st.sampled_from(("floats", "negative", "wide")))
+    error = "TokenRangeError"
+    if fault == "floats":
+        tokens, error = tokens + 0.5, "DTypeError"
+    elif fault == "negative":
+        tokens[draw(st.integers(0, 11))] = -draw(st.integers(1, 99))
+    else:
+        tokens = tokens.astype(np.int64)
+        tokens[draw(st.integers(0, 11))] = 2**31 + draw(st.integers(0, 99))
+    title, inputs = f"generated tokens that must be refused: {fault}", {"dataset": [tokens]}
+    return refused("cal", "drawn", title, "calibration_windows", "CAL-080", error, dict(FULL),
+                   inputs)  # fmt: skip
+
+
+@st.composite
 def _few(draw: Draw, _: Sizes) -> Case:
     count, length, _size = draw(_counts())
     size = draw(st.integers(0, count * length - 1))
@@ -62,11 +95,52 @@ def _few(draw: Draw, _: Sizes) -> Case:
                    given, inputs)  # fmt: skip
 
 
+MODELS = (
+    [{"activations": ["relu", "linear"], "residual": True}] * 2,
+    [{"activations": ["relu", "linear"], "residual": False}] * 2,
+    [{"activations": ["relu", "linear"], "residual": True}],
+)
+
+
+@st.composite
+def _model(draw: Draw) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Draw the arrays of a small model, and its blocks."""
+    blocks = draw(st.sampled_from(MODELS))
+    return random_model(draw(st.integers(0, 10**6)), [(12, 8)] * len(blocks)), blocks
+
+
+@st.composite
+def _model_gptq(draw: Draw, _: Sizes) -> Case:
+    arrays, blocks = draw(_model())
+    tokens = _distinct(draw(grids(32)))
+    settings = {
+        "bits": draw(st.sampled_from((3, 4, 8))),
+        "group_size": draw(st.sampled_from((-1, 4))),
+        "symmetric": draw(st.booleans()),
+        "num_samples": draw(st.integers(2, 4)),
+        "sequence_length": 8,
+    }
+    title = "a generated model, calibrated and quantized"
+    return model_gptq_case("drawn", title, arrays, [tokens], blocks, **settings)
+
+
+@st.composite
+def _model_int8(draw: Draw, _: Sizes) -> Case:
+    arrays, blocks = draw(_model())
+    return model_int8_case("drawn", "a generated model, int8", arrays, blocks)
+
+
 # Plain cases first, then one topic after the other: the first failure names the cause.
 PROPERTIES = (
     single("prop-cal-windows", "Windows are spread over the whole stream.",
            ("CAL-010", "CAL-020", "CAL-030", "CAL-040"), _placed, 20),
     single("prop-cal-pieces", "A stream may come in pieces of any shape and dtype.",
            ("CAL-060",), _pieces, 15),
+    single("prop-cal-texts", "Texts go through a tokenizer of either kind.",
+           ("CAL-060",), _texts, 10),
+    single("prop-cal-models", "Whole models: windows, Hessians of quantized blocks, codes.",
+           ("CAL-110", "CAL-090", "CAL-100", "CAL-140", "CAL-120", "CAL-130"), _model_gptq, 4),
+    single("prop-cal-int8", "Whole models, int8.", ("CAL-150",), _model_int8, 4),
+    single("prop-cal-refused", "What is no token is refused.", ("CAL-080",), _refused, 9),
     single("prop-cal-few", "Too few tokens are refused.", ("CAL-070",), _few, 8),
 )  # fmt: skip

@@ -60,6 +60,13 @@ def _whole(sizes: Sizes) -> st.SearchStrategy[Case]:
     return _tokens(sizes).map(lambda x: _sum([x]))
 
 
+def _ranked(sizes: Sizes) -> st.SearchStrategy[Case]:
+    """Draw all tokens in one batch, of any rank."""
+    return _tokens(sizes).flatmap(
+        lambda x: st.integers(2, 4).map(lambda rank: _sum([_shaped(x, rank)]))
+    )
+
+
 def _batched(sizes: Sizes) -> st.SearchStrategy[Case]:
     return _tokens(sizes).flatmap(lambda x: _split(x).map(_sum))
 
@@ -184,16 +191,17 @@ def _reorders(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Findi
 # Plain cases first, then one topic after the other: the first failure names the cause.
 PROPERTIES = (
     single("prop-hes-sum", "The sum over generated tokens.", ("HES-010", "HES-100"), _whole, 15),
+    single("prop-hes-ranks", "The same in a batch of any rank.", ("HES-020",), _ranked, 8),
     single("prop-hes-batches", "The same in batches of any rank and size.",
-           ("HES-020",), _batched, 15),
+           ("HES-030",), _batched, 12),
     law("prop-hes-split", "How tokens are batched does not change the sum.",
         ("HES-030",), _two_ways, _agrees, 10),
     single("prop-hes-half", "float16 activations.", ("HES-010", "HES-100"), _halves, 5),
-    single("prop-hes-damping", "Damping by the mean diagonal.", ("HES-050",), _prepared, 12),
+    single("prop-hes-damping", "Damping by the mean diagonal.", ("HES-050", "HES-040", "HES-060"), _prepared, 12),
     single("prop-hes-dead", "Dead columns are mended before the mean is taken.",
-           ("HES-040",), lambda s: _prepared(s, dead=True), 12),
+           ("HES-040", "HES-050", "HES-060"), lambda s: _prepared(s, dead=True), 12),
     single("prop-hes-order", "A stable descending order of the undamped diagonal.",
-           ("HES-060",), lambda s: _prepared(s, ordered=True), 20),
+           ("HES-060", "HES-050"), lambda s: _prepared(s, ordered=True), 20),
     single("prop-hes-factor", "The factor of generated definite matrices.",
            ("HES-070",), _factored, 12),
     single("prop-hes-refused-batches", "Bad batches are refused.",

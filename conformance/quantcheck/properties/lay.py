@@ -1,4 +1,4 @@
-"""Section LAY: drawn layers, quantized kernels and rows, inputs with slices of zeros and outliers."""
+"""Section LAY: drawn layers, quantized kernels and rows, inputs of zeros and outliers."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ EQUATIONS = (
     ("abc,cde->abde", (2, 3, 6), (6, 2, 4), "de", (2, 4)),  # attention, projection in
     ("abcd,cde->abe", (2, 3, 2, 4), (2, 4, 6), "e", (6,)),  # attention, projection out
 )
+HEADS_FIRST = ("abc,dce->abde", (2, 3, 4), (2, 4, 3), None, None)
 ELLIPSIS = ("...x,xy->...y", (2, 3, 6), (6, 5), "y", (5,))
 
 
@@ -125,19 +126,28 @@ def _dense_packed(
 
 
 @st.composite
-def _einsum_packed(draw: Draw, _: Sizes) -> Case:
+def _einsum_packed(draw: Draw, _: Sizes, *, equations: Any = EQUATIONS) -> Case:
     bits = draw(st.sampled_from((4, 8)))
-    equation, inputs, kernel, axes, shape = draw(st.sampled_from(EQUATIONS))
-    contracted = {"abc,cde->abde": 1, "abcd,cde->abe": 2}.get(equation, 1)
-    n_in, n_out = int(np.prod(kernel[:contracted])), int(np.prod(kernel[contracted:]))
+    equation, inputs, kernel, axes, shape = draw(st.sampled_from(equations))
+    n_in = {"abcd,cde->abe": 8, "abc,dce->abde": 4}.get(equation, 6)
+    n_out = int(np.prod(kernel)) // n_in
     packed = draw(_packed(n_out, n_in, bits, 1))
-    bias = draw(_array(*shape)) if draw(st.booleans()) else None
+    bias = draw(_array(*shape)) if shape is not None and draw(st.booleans()) else None
     title = f"a generated EinsumDense {equation} with a packed kernel, {bits} bits"
     return lay_gptq_case(
         "drawn", title, draw(_array(*inputs)), *packed, group_index(n_in, -1), bias,
         kernel_shape=kernel, bits=bits, equation=equation,
         bias_axes=axes if bias is not None else None,
     )  # fmt: skip
+
+
+@st.composite
+def _reloaded(draw: Draw, _: Sizes) -> Case:
+    """Draw layers that are saved, and loaded in a fresh process."""
+    x, kernel, bias = draw(_array(3, 8)), draw(_array(8, 5)), draw(_array(5))
+    config = draw(st.sampled_from((INT8, WEIGHT_ONLY)))
+    title = "a generated Dense, saved and loaded"
+    return lay_int8_case("drawn", title, x, kernel, bias, config=config, reload=True)
 
 
 @st.composite
@@ -180,7 +190,11 @@ PROPERTIES = (
            ("LAY-100",), lambda s: _dense_packed(s, widths=(2,)), 5),
     single("prop-lay-packed-einsum", "EinsumDense with a packed kernel.",
            ("LAY-110",), _einsum_packed, 10),
+    single("prop-lay-packed-heads", "EinsumDense with a packed kernel, heads first.",
+           ("LAY-110",), lambda s: _einsum_packed(s, equations=(HEADS_FIRST,)), 4),
     single("prop-lay-packed-groups", "Groups in any order.",
            ("LAY-120",), lambda s: _dense_packed(s, shuffled=True), 8),
+    single("prop-lay-reload", "Saved and loaded in a fresh process: the same outputs and config.",
+           ("LAY-130", "LAY-140"), _reloaded, 3),
     single("prop-lay-refused", "Bad inputs are refused.", ("LAY-150",), _refused, 6),
 )  # fmt: skip
