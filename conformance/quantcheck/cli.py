@@ -55,10 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: with a report
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if words[:1] == ["smoke"]:
-        return smoke.main(words[1:])
-    if "--self-test" in words:
-        return selftest.main(words)
+    for word, other in (("smoke", smoke.main), ("--self-test", selftest.main)):
+        if words[:1] == [word]:
+            return other(words[1:])
     options = parser().parse_args(words)
     console = Console(emoji=False)
     if not console.is_terminal:

@@ -193,7 +193,6 @@ def main(arguments: Sequence[str]) -> int:
     """Entry point of `quantcheck --self-test`; returns 0, or 4 when the suite proves wrong."""
     parser = argparse.ArgumentParser(prog="quantcheck --self-test", description=__doc__)
     add = parser.add_argument
-    add("--self-test", action="store_true", required=True, help="this")
     add("--cases", type=int, default=CASES, metavar="N", help=f"generated cases ({CASES:,})")
     add("--workers", type=int, metavar="N", help="processes (one per core)")
     add("--json", metavar="FILE", help="write both tables here")

@@ -230,17 +230,20 @@ def _permutes(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Findi
 
 # Plain cases first, then one topic after the other: the first failure names the cause.
 PROPERTIES = (
-    single("prop-aff-plain", "Scales and zero-points of rows of both signs.", (*CORE, "AFF-090"), _plain, 20),
+    single("prop-aff-plain", "Scales and zero-points of rows of both signs.",
+           (*CORE, "AFF-090"), _plain, 20),
     single("prop-aff-one-sign", "Rows of one sign: the range reaches to zero.",
            ("AFF-010", *CORE), _one_sign, 12),
-    single("prop-aff-zeros", "Groups of zeros get the range −1 … 1.", ("AFF-020", *CORE), _zeros, 10),
+    single("prop-aff-zeros", "Groups of zeros get the range −1 … 1.",
+           ("AFF-020", *CORE), _zeros, 10),
     single("prop-aff-symmetric", "Symmetric ranges mirror the larger magnitude.",
            ("AFF-030", *CORE), _mirrored, 12),
     single("prop-aff-floor", "Scales stop at the smallest normal number.",
            ("AFF-050", *CORE), _floor, 8),
     single("prop-aff-groups", "Groups of any size, ragged ones, one range for all rows.",
            ("AFF-090", *CORE, "AFF-010"), _layouts, 20),
-    single("prop-aff-values", "Everything at once.", (*CORE, "AFF-010", "AFF-020", "AFF-030", "AFF-050", "AFF-090"), _values, 20),
+    single("prop-aff-values", "Everything at once.",
+           (*CORE, "AFF-010", "AFF-020", "AFF-030", "AFF-050", "AFF-090"), _values, 20),
     single("prop-aff-codes", "Codes of generated weights for given parameters.",
            (*CODES, "AFF-100"), _codes, 25),
     single("prop-aff-ties", "Exact ties round first and shift then.", CODES,
