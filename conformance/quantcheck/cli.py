@@ -74,6 +74,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"quantcheck: {error}", markup=False, highlight=False, soft_wrap=True
         )
         return exit_code_of(error)
+    return _ask_targets(options, console)
+
+
+def _ask_targets(options: argparse.Namespace, console: Console) -> int:
+    """Run every target, print and write what came of it; returns the exit code."""
     document = _run_targets(options, console)
     if len(options.targets) > 1:
         report.print_matrix(console, document["reports"])

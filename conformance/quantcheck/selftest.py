@@ -44,7 +44,7 @@ class Kill:
     ----------
     mutant, effect : str
     blames : str
-        The requirement that it breaks.
+        The requirement that it breaks; empty where several may come first.
     vectors, properties : int
         How many vectors and properties caught it.
     by_vectors, by_properties : str
@@ -62,6 +62,8 @@ class Kill:
     @property
     def caught(self) -> bool:
         """Whether both caught it and blamed the right requirement first."""
+        if not self.blames:  # several requirements may come first, as its entry says
+            return bool(self.by_vectors and self.by_properties)
         return self.by_vectors == self.by_properties == self.blames
 
 
@@ -124,6 +126,10 @@ def kill(identity: str) -> Kill:
         for prop, samples in _drawn(section).items()
     }
     order = list(requirements.load())
+    firsts = [
+        _first(_failed(judged), properties.load()[name].requirements[0], order)
+        for name, judged in by_property.items()
+    ]
     failed = {r for judged in by_case.values() for r in _failed(judged)}
     return Kill(
         mutant.id,
@@ -132,7 +138,7 @@ def kill(identity: str) -> Kill:
         sum(bool(_failed(judged)) for judged in by_case.values()),
         sum(bool(_failed(judged)) for judged in by_property.values()),
         min(failed, key=order.index, default=""),
-        next((r for judged in by_property.values() for r in _failed(judged)), ""),
+        next(filter(None, firsts), ""),  # plain properties come first
     )
 
 
@@ -149,8 +155,16 @@ def _guarded(answer: Ask) -> Ask:
     return guarded
 
 
+def _first(failed: Sequence[str], topic: str, order: Sequence[str]) -> str:
+    """Return the topic of a property if it fails, else the first requirement of SPEC.md."""
+    return topic if topic in failed else min(failed, key=order.index, default="")
+
+
 def _failed(judgements: Iterable[Judgement]) -> list[str]:
-    return [j.requirement for j in judgements if j.verdict in BROKEN]
+    """Return the requirements that fail; of what breaks down as a whole, its topic alone."""
+    broken = [j for j in judgements if j.verdict in BROKEN]
+    failed = [j.requirement for j in broken if j.verdict == Verdict.FAIL]
+    return failed or [j.requirement for j in broken[:1]]
 
 
 # Variants
@@ -265,7 +279,7 @@ def _print(console: Console, kills: Sequence[Kill], tally: Tally) -> None:
         table.add_row(
             escape(k.mutant),
             escape(k.effect),
-            k.blames,
+            k.blames or "–",
             _told(k.vectors, k.by_vectors, k.blames),
             _told(k.properties, k.by_properties, k.blames),
         )
@@ -300,4 +314,6 @@ def _print(console: Console, kills: Sequence[Kill], tally: Tally) -> None:
 def _told(count: int, first: str, blames: str) -> str:
     if not first:
         return "[bold red]none[/]"
+    if not blames:
+        return f"{count}, {first} first"
     return str(count) if first == blames else f"[bold red]{count}, {first} first[/]"

@@ -213,7 +213,7 @@ PROPERTIES = (
     single("prop-abs-zeros", "Slices of zeros have codes 0.", ("ABS-040", *CORE), _zeros, 8),
     single("prop-abs-axes", "Any rank, any axes.", ("ABS-050", *CORE), _axes, 20),
     single("prop-abs-half", "float16 and bfloat16 inputs get float32 scales.",
-           ("ABS-060", *CORE), _halves, 10),
+           ("ABS-060",), _halves, 10),
     single("prop-abs-double", "float64 inputs get float64 scales.",
            CORE, _doubles, 8),
     single("prop-abs-ranges", "Codes are clipped to the range as given.",

@@ -103,16 +103,15 @@ MODELS = (
 
 
 @st.composite
-def _model(draw: Draw) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Draw the arrays of a small model, and its blocks."""
+def _model(draw: Draw, *sizes: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Draw the arrays of a small model whose blocks have layers of these sizes."""
     blocks = draw(st.sampled_from(MODELS))
-    sizes = draw(st.sampled_from(((12, 8), (8, 8))))  # square layers can be mistaken for others
     return random_model(draw(st.integers(0, 10**6)), [sizes] * len(blocks)), blocks
 
 
 @st.composite
-def _model_gptq(draw: Draw, _: Sizes) -> Case:
-    arrays, blocks = draw(_model())
+def _model_gptq(draw: Draw, _: Sizes, *, inner: int = 12) -> Case:
+    arrays, blocks = draw(_model(inner, 8))
     tokens = _distinct(draw(grids(32)))
     settings = {
         "bits": draw(st.sampled_from((3, 4, 8))),
@@ -126,8 +125,19 @@ def _model_gptq(draw: Draw, _: Sizes) -> Case:
 
 
 @st.composite
+def _later_block(draw: Draw, _: Sizes) -> Case:
+    """Draw two blocks of one wide layer each: only the first can change the second."""
+    flat: dict[str, Any] = {"activations": ["relu"], "residual": False}
+    arrays = random_model(draw(st.integers(0, 10**6)), [(6,), (48,)])
+    tokens = _distinct(draw(grids(32)))
+    title = "a generated model of two blocks"
+    return model_gptq_case("drawn", title, arrays, [tokens], [flat, flat], bits=2,
+                           sequence_length=32)  # fmt: skip
+
+
+@st.composite
 def _model_int8(draw: Draw, _: Sizes) -> Case:
-    arrays, blocks = draw(_model())
+    arrays, blocks = draw(_model(12, 8))
     return model_int8_case("drawn", "a generated model, int8", arrays, blocks)
 
 
@@ -136,11 +146,15 @@ PROPERTIES = (
     single("prop-cal-windows", "Windows are spread over the whole stream.",
            ("CAL-010", "CAL-020", "CAL-030", "CAL-040"), _placed, 20),
     single("prop-cal-pieces", "A stream may come in pieces of any shape and dtype.",
-           ("CAL-060",), _pieces, 15),
+           ("CAL-020", "CAL-060"), _pieces, 15),
     single("prop-cal-texts", "Texts go through a tokenizer of either kind.",
            ("CAL-060",), _texts, 10),
+    single("prop-cal-later", "Later blocks are calibrated behind the quantized ones.",
+           ("CAL-120", "CAL-110", "CAL-090", "CAL-100", "CAL-140"), _later_block, 3),
+    single("prop-cal-square", "Square layers are not mistaken for each other.",
+           ("CAL-140", "CAL-090", "CAL-100"), lambda s: _model_gptq(s, inner=8), 3),
     single("prop-cal-models", "Whole models: windows, Hessians of quantized blocks, codes.",
-           ("CAL-110", "CAL-090", "CAL-100", "CAL-140", "CAL-120", "CAL-130"), _model_gptq, 6),
+           ("CAL-110", "CAL-090", "CAL-100", "CAL-140", "CAL-120", "CAL-130"), _model_gptq, 4),
     single("prop-cal-int8", "Whole models, int8.", ("CAL-150",), _model_int8, 4),
     single("prop-cal-refused", "What is no token is refused.", ("CAL-080",), _refused, 9),
     single("prop-cal-few", "Too few tokens are refused.", ("CAL-070",), _few, 8),

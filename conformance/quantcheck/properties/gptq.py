@@ -107,7 +107,7 @@ def _groups(draw: Draw, sizes: Sizes) -> Case:
 @st.composite
 def _whole(draw: Draw, sizes: Sizes) -> Case:
     """Draw groups that reach over blocks: computed once, at their first column."""
-    size = draw(st.sampled_from((-1, 16, 24)))
+    size = draw(st.sampled_from((-1, 12, 24)))
     return draw(problems(sizes, plain=True, shapes=[(4, 24)], block_size=8, group_size=size))
 
 
@@ -133,7 +133,7 @@ def _dead(draw: Draw, sizes: Sizes) -> Case:
 
 @st.composite
 def _ordered(draw: Draw, sizes: Sizes) -> Case:
-    size = draw(st.sampled_from((-1, 4, 6)))
+    size = draw(st.sampled_from((-1, 4, 8)))
     return draw(
         problems(sizes, plain=True, activation_order=True, group_size=size, shapes=[(4, 16)])
     )

@@ -1,0 +1,40 @@
+"""The suite on itself: planted bugs are caught twice, honest variants are left alone.  [VER-080]"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quantcheck import selftest
+from quantref import mutants
+
+
+@pytest.mark.slow
+def test_every_bug_is_caught_and_nobody_honest_is_blamed(quantcheck: Any, tmp_path: Path) -> None:
+    done = quantcheck("--self-test", "--cases", "900", "--json", "self.json")
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    made = json.loads((tmp_path / "self.json").read_text(encoding="utf-8"))
+    assert made["passed"]
+    assert [k["mutant"] for k in made["mutants"]] == [m.id for m in mutants.MUTANTS]
+    assert len(made["mutants"]) >= 60
+    assert all(k["vectors"] > 0 < k["properties"] for k in made["mutants"])
+    assert made["variants"]["cases"] >= 900
+    assert made["variants"]["alarms"] == []
+    assert len(made["variants"]["asked"]) >= 12
+    assert f"{len(made['mutants'])} planted bugs" in done.stdout
+
+
+def test_a_bug_that_is_caught_names_what_it_breaks() -> None:
+    made = selftest.kill("rnd-half-up")
+    assert (made.blames, made.by_vectors, made.by_properties) == ("RND-010",) * 3
+    assert made.caught
+
+
+@pytest.mark.parametrize(
+    "options", [("--cases", "0"), ("--nonsense",), ("reference",)], ids=" ".join
+)
+def test_bad_options_are_usage(quantcheck: Any, options: tuple[str, ...]) -> None:
+    assert quantcheck("--self-test", *options).returncode == 2
