@@ -227,6 +227,10 @@ class _FoundError(Exception):
     """A sample fails; Hypothesis looks for a smaller one."""
 
 
+class _OutOfTime(BaseException):  # no error, and nothing that Hypothesis may catch
+    """Looking for a smaller sample has taken long enough."""
+
+
 def shrink(
     prop: Property,
     requirement: str,
@@ -253,18 +257,20 @@ def shrink(
     known : iterable of Outcome
         Of samples that were asked before.
     seconds : float
-        After which nothing new is asked.
+        After which the smallest one so far is returned.
     """
     end = time.monotonic() + seconds
-    outcomes: dict[str, Outcome | None] = {digest([o.sample]): o for o in known}
-    smallest = [o for o in outcomes.values() if o is not None and o.failed(requirement)][:1]
+    outcomes = {digest([o.sample]): o for o in known}
+    smallest = [o for o in outcomes.values() if o.failed(requirement)][:1]
 
     def attempt(sample: Sample) -> None:
+        if time.monotonic() > end:
+            raise _OutOfTime
         key = digest([sample])
         if key not in outcomes:
-            outcomes[key] = ask(sample, target, u) if time.monotonic() < end else None
+            outcomes[key] = ask(sample, target, u)
         outcome = outcomes[key]
-        if outcome is not None and outcome.failed(requirement):
+        if outcome.failed(requirement):
             smallest[:] = [outcome]
             raise _FoundError
 
@@ -273,7 +279,7 @@ def shrink(
     for attempted in (replace(chosen, free=True), chosen):
         try:
             _run(attempt, prop, attempted, Phase.generate, Phase.shrink)
-        except _FoundError:
+        except (_FoundError, _OutOfTime):
             break
     return smallest[0] if smallest else None
 
