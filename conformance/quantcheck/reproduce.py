@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +42,8 @@ def keras_lines(question: Question, *, backend: str, section: str, message: str 
         f'os.environ["KERAS_BACKEND"] = "{backend}"',
         "import json, keras, numpy as np",
     ]
-    arrays = _arrays(question, section)
+    generated = ":" in question["id"]  # in no file: whatever its size, it stands in the lines
+    arrays = _arrays(question, section, sys.maxsize if generated else INLINE)
     if any("ml_dtypes" in line for line in arrays):
         lines.append("import ml_dtypes")
     lines += [*arrays, *body]
@@ -51,31 +53,31 @@ def keras_lines(question: Question, *, backend: str, section: str, message: str 
 # Arrays
 
 
-def _arrays(question: Question, section: str) -> list[str]:
+def _arrays(question: Question, section: str, inline: int) -> list[str]:
     lines = []
     path = f"vectors/{section}/{question['id']}.json"
-    if any(_too_large(value) for value in question["inputs"].values()):
+    if any(_too_large(value, inline) for value in question["inputs"].values()):
         lines.append(f'inputs = json.load(open("{path}"))["inputs"]')
     for name, value in question["inputs"].items():
         if isinstance(value, list):
-            items = [_array(v, f'inputs["{name}"][{i}]') for i, v in enumerate(value)]
+            items = [_array(v, f'inputs["{name}"][{i}]', inline) for i, v in enumerate(value)]
             lines.append(f"{name} = [{', '.join(items)}]")
         else:
             source = f'inputs["{name}"]'
-            lines.append(f"{name} = {_array(value, source)}")
+            lines.append(f"{name} = {_array(value, source, inline)}")
     return lines
 
 
-def _too_large(value: Any) -> bool:
+def _too_large(value: Any, inline: int) -> bool:
     if isinstance(value, list):
-        return any(_too_large(v) for v in value)
-    return len(value["data"]) > INLINE
+        return any(_too_large(v, inline) for v in value)
+    return len(value["data"]) > inline
 
 
-def _array(wire: Mapping[str, Any], source: str) -> str:
+def _array(wire: Mapping[str, Any], source: str, inline: int) -> str:
     dtype = wire["dtype"]
     kind = "ml_dtypes.bfloat16" if dtype == "bfloat16" else f'"{dtype}"'
-    if _too_large(wire):
+    if _too_large(wire, inline):
         data = f'[float(v) for v in {source}["data"]]' if "float" in dtype else f'{source}["data"]'
     else:
         data = f"[{', '.join(_number(v, dtype) for v in wire['data'])}]"

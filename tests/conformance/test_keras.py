@@ -19,6 +19,8 @@ from .releases import RELEASES, backends, compiled, environment, missing
 
 # Compiling takes JAX longest: it goes first.
 RUNS = [f"{version}-{backend}" for version in reversed(RELEASES) for backend in backends(version)]
+# Generated cases on one backend, for time; `quantcheck keras:jax keras:tensorflow …` asks them all.
+GENERATED = (f"{RELEASES[-1]}-numpy",)
 Done = Callable[[str], tuple[subprocess.CompletedProcess[str], Path]]
 
 
@@ -46,7 +48,9 @@ def _quantcheck(run: str, folder: Path) -> subprocess.CompletedProcess[str]:
     (folder / run).mkdir()
     command = [sys.executable, "-m", "quantcheck", f"keras:{backend}"]
     command += ["--json", "report.json", "--write-deviations", "deviations.json"]
-    command += ["--only", "vectors", "--workers", "1"]
+    command += ["--workers", "1"]
+    if run not in GENERATED:
+        command += ["--only", "vectors"]
     return subprocess.run(
         command,
         cwd=folder / run,
@@ -68,7 +72,9 @@ def test_every_failure_is_known(done: Done, run: str) -> None:
     (made,) = json.loads((folder / "report.json").read_text(encoding="utf-8"))["reports"]
     assert (made["target"]["version"], made["target"]["backend"]) == (version, backend)
     assert made["complete"]
-    before = json.loads((deviations.DIRECTORY / made["deviations"]).read_text(encoding="utf-8"))
+    before = json.loads(
+        (deviations.DIRECTORY / made["deviations"]["name"]).read_text(encoding="utf-8")
+    )
     after = json.loads((folder / "deviations.json").read_text(encoding="utf-8"))
     assert _said(after) == _said(before)
 
