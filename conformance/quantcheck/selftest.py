@@ -29,7 +29,7 @@ from quantcheck.properties import Property, Sample
 from quantcheck.verdict import Judgement, Verdict
 
 CASES = 20_000
-CHUNK = 1.0  # times the examples of each property, per task
+CHUNK = 0.2  # times the examples of each property, per task
 SECTIONS = ("rnd", "aff", "abs", "pack", "hes", "gptq")
 U = {"float32": 2.0**-24, "float64": 2.0**-53}
 LOOSE = 1e-3

@@ -14,14 +14,14 @@ from quantref import mutants
 
 @pytest.mark.slow
 def test_every_bug_is_caught_and_nobody_honest_is_blamed(quantcheck: Any, tmp_path: Path) -> None:
-    done = quantcheck("--self-test", "--cases", "900", "--json", "self.json")
+    done = quantcheck("--self-test", "--cases", "300", "--json", "self.json")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     made = json.loads((tmp_path / "self.json").read_text(encoding="utf-8"))
     assert made["passed"]
     assert [k["mutant"] for k in made["mutants"]] == [m.id for m in mutants.MUTANTS]
     assert len(made["mutants"]) >= 60
     assert all(k["vectors"] > 0 < k["properties"] for k in made["mutants"])
-    assert made["variants"]["cases"] >= 900
+    assert made["variants"]["cases"] >= 300
     assert made["variants"]["alarms"] == []
     assert len(made["variants"]["asked"]) >= 12
     assert f"{len(made['mutants'])} planted bugs" in done.stdout
