@@ -48,8 +48,10 @@ ELSEWHERE = {
     "CFG-010",  # a base class without behaviour to draw
     "CFG-050",  # likewise, refusals of Python objects
     "ABS-110",  # refusals of dequantization: a vector
-    "GPTQ-090",  # judged inside every GPTQ property's core, see CORE
     "GPTQ-130",  # profiles are no part of the wire format
+    "CAL-050",  # two processes: a vector
+    "CAL-160",  # refusals of whole models: vectors
+    "CAL-170",  # how models are judged
 }
 
 
