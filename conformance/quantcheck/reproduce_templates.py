@@ -16,7 +16,7 @@ class Recorder(keras.layers.Layer):
         print(keras.ops.convert_to_numpy(batch))
         return batch
 tokenizers = {{"object": CodePoints(), "callable": CodePoints().tokenize, None: None}}
-items = dataset if {texts} is None else {texts}
+items = {texts} or dataset
 config = keras.quantizers.GPTQConfig(
     dataset=iter(items) if {iterable} == "generator" else items,
     tokenizer=tokenizers[{tokenizer}], num_samples={num_samples},
