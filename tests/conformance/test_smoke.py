@@ -396,7 +396,10 @@ def test_wrong_values_fit_and_a_wrong_form_does_not_pass_the_suite_either(
     for mutant in mutants.MUTANTS:
         answer = mutants.load(mutant).answer
         for operation, probe in asked.items():
-            given = answer(probe.question)
+            try:
+                given = answer(probe.question)
+            except (ArithmeticError, LookupError, TypeError, ValueError):
+                continue  # it breaks down: an error of its own
             if "outputs" not in given:
                 continue
             if misfit(probe, given["outputs"]) is None:
