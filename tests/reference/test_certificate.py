@@ -14,7 +14,7 @@ from quantref import Certificate, GPTQResult, certify, gptq_quantize, gptq_textb
 from quantref.errors import AnswerError
 from quantref.hessian import prepare_hessian
 from quantref.mutants import MUTANTS, Mutant, load
-from quantref.vectors import Case, decode, encode
+from quantref.vectors import Case, decode, encode, load_all
 
 from .problems import Problem, answered, normal_problem, problem_of, problems, with_arrays
 
@@ -99,11 +99,13 @@ def certificate_rejects(mutant: Any, case: Case) -> bool:
 # Both sides of an exact tie are half a step away: the vectors' required codes decide ties, the
 # certificate admits either side (CERT-010).
 TIES = {"aff-add-then-round"}
+# It answers where it should refuse: without a factor there is no certificate (GPTQ-120).
+REFUSALS = {"gptq-retry"}
 
 
 @pytest.mark.parametrize(
     "mutant",
-    [m for m in MUTANTS if "gptq" in m.sections and m.id not in TIES],
+    [m for m in MUTANTS if "gptq" in m.sections and m.id not in TIES | REFUSALS],
     ids=lambda mutant: mutant.id,
 )
 def test_rejects_mutants(mutant: Mutant) -> None:
@@ -129,6 +131,16 @@ def test_rejects_another_mean_diagonal() -> None:
     outputs = decode(load(mutant).answer(question))["outputs"]
     certificate = certified(problem, SimpleNamespace(**outputs), U32)
     assert certificate.failures[0].requirement in ("CERT-010", "CERT-020")
+
+
+@pytest.mark.parametrize("mutant", sorted(REFUSALS))
+def test_mutants_that_do_not_refuse_are_caught_by_refusals(mutant: str) -> None:
+    loaded = load(mutant)
+    listed = [case for case in load_all() if mutant in case.kills]
+    assert listed
+    for case in listed:
+        assert "refused" in case.expected
+        assert "outputs" in loaded.answer(case.question())
 
 
 @pytest.mark.parametrize("mutant", sorted(TIES))
