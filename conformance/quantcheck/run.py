@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -223,9 +224,10 @@ class Run:
 
     def _same_draws(self, prop: Property) -> bool:
         """Whether the deviation file was made with the samples of this run."""
-        known = self.known_draws().get(prop.id)
+        known = self.known_draws.get(prop.id)
         return known is None or known == generated.digest(self.samples[prop.id])
 
+    @cached_property
     def known_draws(self) -> dict[str, str]:
         """Digests of the samples that the deviation file was made with."""
         if self.deviation_file is None:
@@ -334,7 +336,7 @@ class Run:
         made = rewrite.rewrite(self.target.handshake, self.results, lines, previous, reasons)
         listed = {case for entry in made["deviations"] for case in entry["cases"]}
         draws = {r.case: r.draws for r in self.results if r.draws}
-        kept = {k: v for k, v in {**self.known_draws(), **draws}.items() if k in listed}
+        kept = {k: v for k, v in {**self.known_draws, **draws}.items() if k in listed}
         return {**made, "draws": dict(sorted(kept.items()))}
 
     def reproduction(self, judgement: Judgement) -> list[str]:

@@ -27,6 +27,7 @@ from quantcheck import corpus, generated, properties, requirements, verdict
 from quantcheck.generated import Ask, Draws
 from quantcheck.properties import Property, Sample
 from quantcheck.verdict import Judgement, Verdict
+from quantref.vectors import Case
 
 CASES = 20_000
 CHUNK = 0.2  # times the examples of each property, per task
@@ -106,13 +107,18 @@ def _drawn(section: str) -> dict[Property, list[Sample]]:
     return {p: generated.draw(p) for p in properties.load([section]).values()}
 
 
+@cache
+def _vectors() -> list[Case]:
+    return list(corpus.load().values())
+
+
 def kill(identity: str) -> Kill:
     """Put one mutant to the vectors of its sections, and to their properties."""
     from quantref import mutants
 
     mutant = mutants.find(identity)
     answer = _guarded(mutants.load(mutant).answer)
-    cases = [case for case in corpus.load().values() if case.section in mutant.sections]
+    cases = [case for case in _vectors() if case.section in mutant.sections]
     by_case = {
         case.id: verdict.judge_answer(case, answer(case.question()), unit_roundoff=U["float32"])[0]
         for case in cases
