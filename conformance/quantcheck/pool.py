@@ -1,20 +1,20 @@
-"""Asks several processes of one target at the same time, the costliest questions first."""
+"""Asks several processes of one target at the same time, those of one shape in one process."""
 
 from __future__ import annotations
 
 import math
-import queue
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any
 
-from quantcheck.errors import TargetCrashed, TargetError
+from quantcheck.errors import TargetError
 from quantcheck.targets import Target
 
 Question = Mapping[str, Any]
+HEAVY = {"gptq_quantize": 100.0, "quantize_model_gptq": 1000.0}  # times the elements of the inputs
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,16 @@ class Reply:
     seconds: float
 
 
+@dataclass(eq=False)
+class _Waiting:
+    """A question that no process has taken yet."""
+
+    question: Question
+    cost: float
+    shape: Hashable
+    future: Future[Reply] = field(default_factory=Future)
+
+
 class Pool:
     """Processes of one target.
 
@@ -46,23 +56,34 @@ class Pool:
     Notes
     -----
     A question is identified by its id and asked once: the same id has the same answer.
+
+    A compiling backend compiles for every shape it meets, in each process again. So a shape belongs
+    to the process that met it first: a free process takes the costliest question of its own shapes
+    or of new ones, and when there are none, the cheapest of what another would have got.
     """
 
     def __init__(self, targets: Iterable[Target]) -> None:
         self.targets = list(targets)
-        self._free: queue.Queue[Target] = queue.Queue()
-        for target in self.targets:
-            self._free.put(target)
-        self._executor = ThreadPoolExecutor(len(self.targets), thread_name_prefix="quantcheck")
+        self._waiting: list[_Waiting] = []
+        self._owners: dict[Hashable, int] = {}
         self._replies: dict[str, Future[Reply]] = {}
-        self._closed = threading.Event()
+        self._changed = threading.Condition()
+        self._closed = False
+        for number in range(len(self.targets)):
+            threading.Thread(
+                target=self._serve, args=(number,), name=f"quantcheck-{number}", daemon=True
+            ).start()
 
     def submit(self, questions: Iterable[Question]) -> None:
         """Start asking questions, those first that are expected to take longest."""
-        for question in sorted(questions, key=cost, reverse=True):
-            if question["id"] not in self._replies:
-                future = self._executor.submit(self._ask, question)
-                self._replies[question["id"]] = future
+        with self._changed:
+            for question in questions:
+                if question["id"] not in self._replies:
+                    waiting = _Waiting(question, cost(question), shape(question))
+                    self._replies[question["id"]] = waiting.future
+                    self._waiting.append(waiting)
+            self._waiting.sort(key=lambda w: w.cost, reverse=True)
+            self._changed.notify_all()
 
     def reply(self, question: Question) -> Reply:
         """Wait for what comes of a question, asking it now if nobody has."""
@@ -71,37 +92,77 @@ class Pool:
 
     def ask(self, question: Question) -> Reply:
         """Ask now, before what waits, whether it was asked before or not."""
-        return self._ask(question)
-
-    def _ask(self, question: Question) -> Reply:
-        target = self._free.get()
-        began = time.monotonic()
-        try:
-            if self._closed.is_set():
-                raise TargetCrashed("a running target", "the run is over")
-            return Reply(target.ask(question), "", time.monotonic() - began)
-        except TargetError as error:
-            message = f"{type(error).__name__}: {error}"
-            return Reply({"broken": message}, error.stderr, time.monotonic() - began)
-        finally:
-            self._free.put(target)
+        urgent = _Waiting(question, math.inf, None)
+        with self._changed:
+            self._waiting.insert(0, urgent)
+            self._changed.notify_all()
+        return urgent.future.result()
 
     def close(self) -> None:
         """Ask nothing more and close every target."""
-        self._closed.set()
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        with self._changed:
+            self._closed = True
+            for waiting in self._waiting:
+                waiting.future.cancel()
+            self._waiting.clear()
+            self._changed.notify_all()
         for target in self.targets:
             target.close()
 
+    # In the thread of a process
+
+    def _serve(self, number: int) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if self._closed:
+                    return
+                taken = self._take(number)
+            try:
+                taken.future.set_result(_asked(self.targets[number], taken.question))
+            except Exception as error:  # noqa: BLE001 - raised where the reply is waited for
+                taken.future.set_exception(error)
+
+    def _take(self, number: int) -> _Waiting:
+        """Choose for a free process among what waits."""
+        own = (w for w in self._waiting if self._owners.get(w.shape, number) == number)
+        taken = next(own, self._waiting[-1])
+        self._waiting.remove(taken)
+        if taken.shape is not None:
+            self._owners.setdefault(taken.shape, number)
+        return taken
+
+
+def _asked(target: Target, question: Question) -> Reply:
+    began = time.monotonic()
+    try:
+        return Reply(target.ask(question), "", time.monotonic() - began)
+    except TargetError as error:
+        message = f"{type(error).__name__}: {error}"
+        return Reply({"broken": message}, error.stderr, time.monotonic() - began)
+
 
 def cost(question: Question) -> float:
-    """Return how costly a question is, in no unit: GPTQ grows with its columns squared."""
+    """Return how costly a question is, in no unit: GPTQ walks over every column."""
     sizes = [_elements(value) for value in question["inputs"].values()]
-    heavy = question["operation"] in ("gptq_quantize", "model_quantize")
-    return float(sum(sizes)) * (100.0 if heavy else 1.0)
+    return float(sum(sizes)) * HEAVY.get(question["operation"], 1.0)
+
+
+def shape(question: Question) -> Hashable:
+    """Return what questions have in common that a backend compiles the same code for."""
+    inputs = tuple((name, _shape(value)) for name, value in sorted(question["inputs"].items()))
+    return question["operation"], inputs
 
 
 def _elements(value: Any) -> int:
     if isinstance(value, list):
         return sum(_elements(item) for item in value)
     return math.prod(value["shape"]) if isinstance(value, dict) and "shape" in value else 1
+
+
+def _shape(value: Any) -> Hashable:
+    if isinstance(value, list):
+        return tuple(_shape(item) for item in value)
+    if isinstance(value, dict) and "shape" in value:
+        return (value["dtype"], *value["shape"])
+    return ()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from operator import mul
 from typing import Any
 
 from quantref.errors import NotPositiveDefiniteError
@@ -308,10 +309,12 @@ def hessian_of(tokens: Matrix) -> Matrix:
     >>> hessian_of(fractions_of([[1.0, 0.0], [1.0, 2.0]]))
     [[Fraction(2, 1), Fraction(2, 1)], [Fraction(2, 1), Fraction(4, 1)]]
     """
-    n, count = len(tokens[0]), len(tokens)
+    shared = math.lcm(*(value.denominator for x in tokens for value in x))
+    rows = [[value.numerator * (shared // value.denominator) for value in x] for x in tokens]
+    columns = list(zip(*rows, strict=True))
     return [
-        [2 * sum((x[i] * x[j] for x in tokens), Fraction(0)) / count for j in range(n)]
-        for i in range(n)
+        [Fraction(2 * sum(map(mul, a, b)), len(tokens) * shared**2) for b in columns]
+        for a in columns
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -59,6 +60,10 @@ def claim_stdout() -> IO[str]:
 def serve(answer: Answer, ready: Mapping[str, Any], out: IO[str]) -> None:
     """Answer questions until `stop` or the end of stdin.
 
+    What lives between two questions (modules, compiled code) is taken out of the garbage
+    collector's sight: Keras collects after every layer that it quantizes, and each collection would
+    walk over all of it.
+
     Parameters
     ----------
     answer : callable
@@ -74,8 +79,12 @@ def serve(answer: Answer, ready: Mapping[str, Any], out: IO[str]) -> None:
             return
         if "start" in message:
             _send(out, _line({"ready": {"protocol": PROTOCOL, **ready}}))
+            gc.collect()
+            gc.freeze()
             continue
         _send(out, _answer(answer, message))
+        gc.collect()
+        gc.freeze()
 
 
 def _answer(answer: Answer, question: dict[str, Any]) -> str:
