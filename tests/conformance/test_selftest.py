@@ -24,6 +24,8 @@ def test_every_bug_is_caught_and_nobody_honest_is_blamed(quantcheck: Any, tmp_pa
     assert made["variants"]["cases"] >= 300
     assert made["variants"]["alarms"] == []
     assert len(made["variants"]["asked"]) >= 12
+    assert len(made["variants"]["ratios"]) >= 15
+    assert selftest.loose(made["variants"]["ratios"]) == []
     assert f"{len(made['mutants'])} planted bugs" in done.stdout
 
 
@@ -38,3 +40,9 @@ def test_a_bug_that_is_caught_names_what_it_breaks() -> None:
 )
 def test_bad_options_are_usage(quantcheck: Any, options: tuple[str, ...]) -> None:
     assert quantcheck("--self-test", *options).returncode == 2
+
+
+def test_a_bound_that_nobody_comes_near_to_fails_the_suite() -> None:
+    ratios = {"AFF-080 affine_dequantize": 0.0, "HES-010 hessian": 2e-3}
+    assert selftest.loose(ratios) == ["AFF-080 affine_dequantize"]
+    assert selftest.loose({"ABS-030 abs_max_quantize": 0.0}) == []  # acts beside ties alone

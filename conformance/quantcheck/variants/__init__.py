@@ -145,7 +145,7 @@ VARIANTS: tuple[Variant, ...] = (
     ),
     Variant(
         "float32-reciprocal",
-        "Single precision, multiplying by reciprocals instead of dividing.",
+        "Single precision, multiplying by reciprocals instead of dividing, and vice versa.",
         Arithmetic(reciprocal=True),
         gptq.lazy,
     ),

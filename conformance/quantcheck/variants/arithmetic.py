@@ -26,7 +26,7 @@ class Arithmetic:
     dtype : "float32" or "float64"
         Of every product, quotient and sum.
     reciprocal : bool
-        Multiply by 1 / s where the text divides by s.
+        Multiply by 1 / s where the text divides by s; divide by it where the text multiplies.
     fused : bool
         w − s·(q − z) with one rounding, as a fused multiply-add has it.
     range_first : bool
@@ -132,7 +132,11 @@ class Arithmetic:
         """Return weights from codes."""
         g, working = inputs["g_idx"], np.dtype(self.dtype)
         steps = inputs["codes"].astype(working) - inputs["zero_point"].astype(working)[:, g]
-        values = inputs["scale"].astype(working)[:, g] * steps
+        s = inputs["scale"].astype(working)[:, g]
+        values = s * steps
+        if self.reciprocal:
+            one = s.dtype.type(1)
+            values = np.where(s < LARGE, steps / (one / s), values)
         return np.asarray(values.astype(np.float32))
 
     def hessian(self, batches: list[Array]) -> Array:
