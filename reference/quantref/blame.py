@@ -4,7 +4,7 @@ A wrong range spoils the scale, a wrong scale the codes: what fails first is rar
 Each requirement stands for mistakes with a known result; where an answer is that result, all of its
 failures are that requirement's. What no mistake explains stays with the check that failed.
 
-`quantref.blame_gptq` has the mistakes of section GPTQ.
+`quantref.blame_gptq` has the mistakes of section GPTQ, `quantref.blame_layers` those of LAY.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from quantref import blame_gptq
+from quantref import blame_gptq, blame_layers
 from quantref.absmax import resolve_axis
 from quantref.affine import Group, codes_of, group_layout, range_parameters
 from quantref.arrays import Array
@@ -310,6 +310,10 @@ EXPLANATIONS: dict[str, Callable[[Case, Outputs], Explanation]] = {
     "prepare_hessian": prepare_hessian,
     "gptq_quantize": blame_gptq.explain,
     "config_round_trip": config_round_trip,
+    "dense_int8": blame_layers.int8,
+    "einsum_dense_int8": blame_layers.int8,
+    "dense_gptq": blame_layers.packed,
+    "einsum_dense_gptq": blame_layers.packed,
 }
 
 

@@ -27,8 +27,7 @@ from quantref.vectors import Case
 
 ULP64 = 2.0**-52
 SMALLEST_SUBNORMAL = 2.0**-149
-ISOLATED = {"LAY-020", "LAY-050", "LAY-100", "LAY-110", "LAY-120"}
-"""Topics of cases in which nothing else is difficult: whatever fails there, fails for them."""
+RELOADED = {"LAY-130", "LAY-140"}  # which no wrong output explains
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,6 @@ class _Judge:
     def blame(self, requirement: str) -> str:
         """Return the requirement if the case covers it, else the case's first."""
         covered = self.case.requirements
-        if covered[0] in ISOLATED:
-            return covered[0]
         return requirement if requirement in covered else covered[0]
 
     def output(self, name: str) -> Array:
@@ -393,7 +390,7 @@ def _explained(case: Case, outputs: dict[str, Any], findings: list[Finding]) -> 
     if not blamed:
         return findings
     gptq = case.operation == "gptq_quantize"
-    own = stays(arrays, blamed) if gptq else set()
+    own = stays(arrays, blamed) if gptq else RELOADED
     kept = [finding for finding in findings if finding.passed or finding.requirement in own]
     failed = [f for f in findings if not f.passed and f.requirement not in own]
     return kept + [replace(finding, requirement=name) for name in blamed for finding in failed]

@@ -18,7 +18,7 @@ from quantref.bounds import ULP32, growth
 from quantref.config import Int8QuantizationConfig
 from quantref.descriptions import build
 from quantref.equations import Equation, parse_equation
-from quantref.errors import AnswerError
+from quantref.errors import AnswerError, QuantrefError
 from quantref.layers import DENSE, TIED, GPTQDense, require_absmax
 from quantref.vectors import Case
 
@@ -125,64 +125,117 @@ def activation_codes(x: Array, axes: tuple[int, ...], quantizer: AbsMaxQuantizer
     return (lowest + highest) / 2, (highest - lowest) / 2, scale
 
 
-def judge_dense(
-    judge: Judging, equation: Equation, codes: Array, scale: Array, requirement: str
-) -> None:
-    """Judge outputs given the layer's own codes and scales."""
-    case, u = judge.case, judge.u
-    x, bias = case.inputs["x"], case.inputs.get("bias")
-    config: Int8QuantizationConfig = build(case.parameters["config"])
-    kernel = codes.astype(np.float64)
+def products(
+    case: Case, equation: Equation, codes: Array, scale: Array, quantizer: Any, u: float
+) -> tuple[Array, Array]:
+    """Return outputs before the bias, and their bound, given the layer's own codes and scales.
+
+    Parameters
+    ----------
+    case : Case
+    equation : Equation
+    codes, scale : arrays
+        Of the kernel, as the layer stores them.
+    quantizer : AbsMaxQuantizer or None
+        Of the activations.
+    u : float
+    """
+    x, kernel = case.inputs["x"], codes.astype(np.float64)
     axes = equation.axes(equation.inputs)
     kept = np.delete(x.shape, axes)
     with np.errstate(all="ignore"):
-        if config.activation_quantizer is None:
+        if quantizer is None:
             scales = np.einsum(equation.scales, np.ones(kept), scale)
             middle = np.einsum(equation.text, x.astype(np.float64), kernel) / scales
             size = np.einsum(equation.text, np.abs(x.astype(np.float64)), np.abs(kernel)) / scales
             n = int(np.prod([x.shape[a] for a in axes]))
-            allowed = growth(n + 4, u) * size  # [LAY-040]
-        else:
-            given = activation_codes(x, axes, require_absmax(config.activation_quantizer), u)
-            center, radius, x_scale = given
-            scales = np.einsum(equation.scales, x_scale.reshape(kept), scale)
-            middle = np.einsum(equation.text, center, kernel) / scales
-            spread = np.einsum(equation.text, radius, np.abs(kernel)) / scales
-            allowed = spread + rescaling(u) * (np.abs(middle) + spread)  # [LAY-030]
-        judge_outputs(judge, middle, allowed, bias, requirement)
+            return middle, growth(n + 4, u) * size  # [LAY-040]
+        center, radius, x_scale = activation_codes(x, axes, require_absmax(quantizer), u)
+        scales = np.einsum(equation.scales, x_scale.reshape(kept), scale)
+        middle = np.einsum(equation.text, center, kernel) / scales
+        spread = np.einsum(equation.text, radius, np.abs(kernel)) / scales
+        return middle, spread + rescaling(u) * (np.abs(middle) + spread)  # [LAY-030]
 
 
-def judge_outputs(
-    judge: Judging, middle: Array, allowed: Array, bias: Array | None, requirement: str
-) -> None:
+def packed_products(case: Case, kernel: Array, u: float) -> tuple[Array, Array]:
+    """Return outputs before the bias, and their bound, of a kernel that was dequantized."""
+    x = case.inputs["x"].astype(np.float64)
+    equation = parse_equation(case.parameters.get("equation", DENSE), x.ndim)
+    middle = np.einsum(equation.text, x, kernel)
+    size = np.einsum(equation.text, np.abs(x), np.abs(kernel))
+    n_in = len(case.inputs["g_idx"])
+    return middle, (growth(n_in + 1, u) + 2 * ULP32) * size  # [LAY-090]
+
+
+def packed_layer(case: Case) -> GPTQDense:
+    """Return the layer of a question with a packed kernel."""
+    parameters = case.parameters
+    return GPTQDense(
+        parameters.get("equation", DENSE),
+        tuple(parameters["kernel_shape"]),
+        case.inputs["packed"],
+        case.inputs["scale"],
+        case.inputs["zero_point"],
+        case.inputs["g_idx"],
+        build(parameters["config"]),
+    )
+
+
+def dequantized(case: Case, codes: Array, g_idx: Array) -> Array:
+    """Return s · (q − z), (n_out, n_in), with the group that each column is in."""
+    scale, zero = (
+        case.inputs[name].astype(np.float64)[:, g_idx] for name in ("scale", "zero_point")
+    )
+    return np.asarray(scale * (codes.astype(np.float64) - zero))
+
+
+def bias_of(case: Case) -> Array:
+    """Return the bias of a question, 0 for none."""
+    return np.asarray(case.inputs.get("bias", 0.0), dtype=np.float64)
+
+
+def tolerance(middle: Array, allowed: Array, bias: Array, u: float) -> Array:
+    """Return how far outputs may be off, the last rounding included.  [LAY-050]"""
+    last = last_rounding(u) * (np.abs(middle) + allowed + np.abs(bias))
+    return np.asarray(allowed + last + SMALLEST_SUBNORMAL)
+
+
+def activated(case: Case, values: Array) -> Array:
+    """Return the layer's activation of values."""
+    return np.maximum(values, 0.0) if case.parameters.get("activation") == "relu" else values
+
+
+def judge_outputs(judge: Judging, middle: Array, allowed: Array, requirement: str) -> None:
     """Judge |values − activation(middle + bias)|, the last rounding included.  [LAY-050]"""
-    values = judge.output("values").astype(np.float64)
+    values, bias = judge.output("values").astype(np.float64), bias_of(judge.case)
     judge.dtype("values", requirement)
-    b = np.zeros(()) if bias is None else bias.astype(np.float64)
-    allowed = allowed + last_rounding(judge.u) * (np.abs(middle) + allowed + np.abs(b))
-    middle = middle + b
-    if judge.case.parameters.get("activation") == "relu":
-        middle = np.maximum(middle, 0.0)
-    judge.within("values", requirement, values - middle, allowed + SMALLEST_SUBNORMAL)
+    bound = tolerance(middle, allowed, bias, judge.u)
+    judge.within("values", requirement, values - activated(judge.case, middle + bias), bound)
 
 
-def judge_reload(judge: Judging) -> None:
-    """Judge what came from the fresh process.  [LAY-130] [LAY-140]"""
+def judge_reload(judge: Judging, again: Callable[[Any], tuple[Array, Array]] | None = None) -> None:
+    """Judge what came from the fresh process.  [LAY-130] [LAY-140]
+
+    `again` gives outputs and bound under another activation quantizer: where the loaded layer does
+    as its config says, other outputs are the config's.
+    """
     if not judge.case.parameters["reload"]:
         return
-    values, again = judge.output("values"), judge.output("reloaded")
-    wrong = values != again
-    index = tuple(int(i) for i in np.argwhere(wrong)[0]) if wrong.any() else None
-    message = f"reloaded: {int(wrong.sum())} of {wrong.size} differ from values"
-    details: dict[str, Any] = {"index": index}
-    if index is not None:
-        details |= {"got": str(again[index]), "expected": str(values[index])}
-        message += f"; at {list(index)} before {values[index]}, after {again[index]}"
-    judge.add("LAY-130", not wrong.any() and values.dtype == again.dtype, message, **details)
+    values, reloaded = judge.output("values"), judge.output("reloaded")
     got, expected = judge.outputs.get("fields"), judge.expected["fields"]
     if not isinstance(got, dict):
         raise AnswerError("output 'fields', an object", type(got).__name__, judge.case.id)
     changed = [key for key, value in expected.items() if got.get(key) != value]
+    wrong = values != reloaded
+    index = tuple(int(i) for i in np.argwhere(wrong)[0]) if wrong.any() else None
+    message = f"reloaded: {int(wrong.sum())} of {wrong.size} differ from values"
+    details: dict[str, Any] = {"index": index}
+    if index is not None:
+        details |= {"got": str(reloaded[index]), "expected": str(values[index])}
+        message += f"; at {list(index)} before {values[index]}, after {reloaded[index]}"
+    told = bool(changed) and again is not None and _as_configured(judge, got, again)
+    same = not wrong.any() and values.dtype == reloaded.dtype
+    judge.add("LAY-140" if told else "LAY-130", same, message, **details)
     message = "fields: all equal after the reload"
     if changed:
         key = changed[0]
@@ -190,17 +243,40 @@ def judge_reload(judge: Judging) -> None:
     judge.add("LAY-140", not changed, message)
 
 
+def _as_configured(
+    judge: Judging, fields: dict[str, Any], again: Callable[[Any], tuple[Array, Array]]
+) -> bool:
+    """Tell whether the loaded layer returns what one of the loaded config would."""
+    given = fields.get("activation_quantizer")
+    try:
+        quantizer = None if given is None else AbsMaxQuantizer(**given["fields"])
+    except (KeyError, QuantrefError, TypeError):
+        return False
+    middle, allowed = again(quantizer)
+    bias = bias_of(judge.case)
+    off = np.abs(judge.output("reloaded") - activated(judge.case, middle + bias))
+    return bool((off <= tolerance(middle, allowed, bias, judge.u)).all())
+
+
 def dense_int8(judge: Judging) -> None:
     """Judge int8 Dense and EinsumDense."""
     case = judge.case
     equation = parse_equation(case.parameters.get("equation", DENSE), case.inputs["x"].ndim)
     axes = equation.axes(equation.kernel)
+    again = None
     if judge_weights(judge, "kernel", case.inputs["kernel"], axes, "LAY-010"):
-        config = build(case.parameters["config"])
-        requirement = "LAY-030" if config.activation_quantizer is not None else "LAY-040"
-        codes, scale = judge.outputs["kernel"], judge.outputs["kernel_scale"].astype(np.float64)
-        judge_dense(judge, equation, codes, scale, requirement)
-    judge_reload(judge)
+        quantizer = build(case.parameters["config"]).activation_quantizer
+        again = _outputs_of(judge, equation, "kernel")
+        judge_outputs(judge, *again(quantizer), "LAY-040" if quantizer is None else "LAY-030")
+    judge_reload(judge, again)
+
+
+def _outputs_of(
+    judge: Judging, equation: Equation, name: str
+) -> Callable[[Any], tuple[Array, Array]]:
+    """Return the outputs of the stored codes, and their bound, by activation quantizer."""
+    codes, scale = judge.outputs[name], judge.outputs[f"{name}_scale"].astype(np.float64)
+    return lambda quantizer: products(judge.case, equation, codes, scale, quantizer, judge.u)
 
 
 def embedding_int8(judge: Judging) -> None:
@@ -211,12 +287,14 @@ def embedding_int8(judge: Judging) -> None:
     if untied:
         back = case.inputs["reverse_embeddings"]
         usable &= judge_weights(judge, "reverse_embeddings", back, (0,), "LAY-080")
+    again = None
     if usable and case.parameters.get("reverse"):
         name = "reverse_embeddings" if untied else "embeddings"
-        equation = parse_equation(DENSE if untied else TIED, case.inputs["x"].ndim)
-        scale = outputs[f"{name}_scale"].astype(np.float64)
-        requirement = "LAY-080" if untied else "LAY-070"
-        judge_dense(judge, equation, outputs[name], scale, requirement)
+        again = _outputs_of(
+            judge, parse_equation(DENSE if untied else TIED, case.inputs["x"].ndim), name
+        )
+        quantizer = build(case.parameters["config"]).activation_quantizer
+        judge_outputs(judge, *again(quantizer), "LAY-080" if untied else "LAY-070")
     elif usable:
         tokens = case.inputs["tokens"]
         scale = outputs["embeddings_scale"].astype(np.float64)[tokens][..., None]
@@ -225,32 +303,14 @@ def embedding_int8(judge: Judging) -> None:
         judge.dtype("values", "LAY-060")
         bound = 2 * ULP32 * np.abs(expected) + SMALLEST_SUBNORMAL
         judge.within("values", "LAY-060", values - expected, bound)
-    judge_reload(judge)
+    judge_reload(judge, again)
 
 
 def dense_gptq(judge: Judging) -> None:
     """Judge Dense and EinsumDense with a packed kernel."""
-    case, inputs = judge.case, judge.case.inputs
-    parameters = case.parameters
-    layer = GPTQDense(
-        parameters.get("equation", DENSE),
-        tuple(parameters["kernel_shape"]),
-        inputs["packed"],
-        inputs["scale"],
-        inputs["zero_point"],
-        inputs["g_idx"],
-        build(parameters["config"]),
-    )
-    x = inputs["x"].astype(np.float64)
-    equation = parse_equation(layer.equation, x.ndim)
-    g = inputs["g_idx"]
-    scale, zero = (inputs[name].astype(np.float64)[:, g] for name in ("scale", "zero_point"))
-    kernel = layer.arranged(scale * (layer.codes().astype(np.float64) - zero))
-    middle = np.einsum(equation.text, x, kernel)
-    size = np.einsum(equation.text, np.abs(x), np.abs(kernel))
-    n_in = len(inputs["g_idx"])
-    allowed = (growth(n_in + 1, judge.u) + 2 * ULP32) * size  # [LAY-090]
-    judge_outputs(judge, middle, allowed, inputs.get("bias"), "LAY-090")
+    case, layer = judge.case, packed_layer(judge.case)
+    kernel = layer.arranged(dequantized(case, layer.codes(), case.inputs["g_idx"]))
+    judge_outputs(judge, *packed_products(case, kernel, judge.u), "LAY-090")
     judge_reload(judge)
 
 

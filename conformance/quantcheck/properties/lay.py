@@ -166,35 +166,43 @@ def _refused(draw: Draw, _: Sizes) -> Case:
     return refused("lay", "drawn", title, "dense_int8", "LAY-150", error, given, inputs)
 
 
+# What a property speaks about: its topic, then what else is seen where something else is wrong.
+INT8_DENSE = ("LAY-030", "LAY-010", "LAY-020")
+EINSUM = ("LAY-020", "LAY-010", "LAY-030", "LAY-050")
+EINSUM_PACKED = ("LAY-110", "LAY-090", "LAY-100", "LAY-050")
+RELOADED = ("LAY-130", "LAY-140", "LAY-010", "LAY-020", "LAY-030", "LAY-040", "LAY-050")
+
 # Plain cases first, then one topic after the other: the first failure names the cause.
 PROPERTIES = (
     single("prop-lay-dense", "Dense, int8: codes, scales and outputs.",
-           ("LAY-030", "LAY-010"), lambda s: _dense(s, bias=False), 12),
+           INT8_DENSE, lambda s: _dense(s, bias=False), 12),
     single("prop-lay-bias", "Bias after the scales, activation after the bias.",
-           ("LAY-050",), lambda s: _dense(s, bias=True), 10),
+           ("LAY-050", *INT8_DENSE), lambda s: _dense(s, bias=True), 10),
     single("prop-lay-einsum", "EinsumDense, int8, attention projections in and out.",
-           ("LAY-020",), _einsum, 12),
+           EINSUM, _einsum, 12),
     single("prop-lay-ellipsis", "EinsumDense over whatever axes there are.",
-           ("LAY-020",), lambda s: _einsum(s, equations=(ELLIPSIS,)), 4),
+           EINSUM, lambda s: _einsum(s, equations=(ELLIPSIS,)), 4),
     single("prop-lay-weight-only", "Without an activation quantizer activations stay floats.",
-           ("LAY-040",), lambda s: _einsum(s, config=WEIGHT_ONLY), 8),
+           ("LAY-040", "LAY-010", "LAY-020", "LAY-050"),
+           lambda s: _einsum(s, config=WEIGHT_ONLY), 8),
     single("prop-lay-embedding", "Rows are looked up with a scale each.",
            ("LAY-060",), _looked_up, 8),
     single("prop-lay-tied", "A tied reverse uses the stored rows.",
-           ("LAY-070",), lambda s: _reversed(s, tied=True), 8),
+           ("LAY-070", "LAY-060"), lambda s: _reversed(s, tied=True), 8),
     single("prop-lay-untied", "An untied reverse has codes of its own.",
-           ("LAY-080",), lambda s: _reversed(s, tied=False), 8),
+           ("LAY-080", "LAY-060"), lambda s: _reversed(s, tied=False), 8),
     single("prop-lay-packed", "Dense with a packed kernel.",
-           ("LAY-090",), _dense_packed, 12),
+           ("LAY-090", "LAY-100", "LAY-050"), _dense_packed, 12),
     single("prop-lay-packed-2bit", "Four codes a byte.",
-           ("LAY-100",), lambda s: _dense_packed(s, widths=(2,)), 5),
+           ("LAY-100", "LAY-090", "LAY-050"), lambda s: _dense_packed(s, widths=(2,)), 5),
     single("prop-lay-packed-einsum", "EinsumDense with a packed kernel.",
-           ("LAY-110",), _einsum_packed, 10),
+           EINSUM_PACKED, _einsum_packed, 10),
     single("prop-lay-packed-heads", "EinsumDense with a packed kernel, heads first.",
-           ("LAY-110",), lambda s: _einsum_packed(s, equations=(HEADS_FIRST,)), 4),
+           EINSUM_PACKED, lambda s: _einsum_packed(s, equations=(HEADS_FIRST,)), 4),
     single("prop-lay-packed-groups", "Groups in any order.",
-           ("LAY-120",), lambda s: _dense_packed(s, shuffled=True), 8),
+           ("LAY-120", "LAY-090", "LAY-100", "LAY-050"),
+           lambda s: _dense_packed(s, shuffled=True), 8),
     single("prop-lay-reload", "Saved and loaded in a fresh process: the same outputs and config.",
-           ("LAY-130", "LAY-140"), _reloaded, 3),
+           RELOADED, _reloaded, 3),
     single("prop-lay-refused", "Bad inputs are refused.", ("LAY-150",), _refused, 6),
 )  # fmt: skip

@@ -175,12 +175,17 @@ def case_of(
         "lay",
         title,
         operation,
-        requirements,
+        tuple(dict.fromkeys(requirements)),
         parameters,
         given,
         {"outputs": outputs},
         judging,
     )
+
+
+def _of_the_end(bias: Array | None, activation: str | None) -> tuple[str, ...]:
+    """Return what a case says about bias and activation, if it has one."""
+    return () if bias is None and activation is None else ("LAY-050",)
 
 
 def lay_int8_case(
@@ -203,6 +208,8 @@ def lay_int8_case(
     x : (...) float32 array
     kernel : float32 array of the shape that the equation says; (n_in, n_out) for Dense
     bias : float32 array that broadcasts to the outputs, or None
+    *requirements : str
+        The topic, and what else it covers beside what every int8 layer shows.
     config : dict
         Description of an Int8QuantizationConfig.
     """
@@ -217,11 +224,17 @@ def lay_int8_case(
     if equation is not None:
         parameters |= {"equation": equation, "bias_axes": bias_axes}
         parameters["output_shape"] = named_sizes(equation, shape)
+    spoken = (
+        *requirements,
+        "LAY-010",
+        "LAY-020",
+        "LAY-030" if made.activation_quantizer else "LAY-040",
+    )
     return case_of(
         identity,
         title,
         "dense_int8" if equation is None else "einsum_dense_int8",
-        requirements,
+        (*spoken, *_of_the_end(bias, activation)),
         parameters,
         {"x": x, "kernel": kernel, "bias": bias},
         {"values": expected, **weights.outputs("kernel")},
@@ -274,11 +287,14 @@ def lay_gptq_case(
     if equation is not None:
         parameters |= {"equation": equation, "bias_axes": bias_axes}
         parameters["output_shape"] = named_sizes(equation, shape)
+    spoken = (*requirements, "LAY-090", "LAY-100", *([] if equation is None else ["LAY-110"]))
+    if (np.diff(g_idx) < 0).any():
+        spoken += ("LAY-120",)
     return case_of(
         identity,
         title,
         "dense_gptq" if equation is None else "einsum_dense_gptq",
-        requirements,
+        (*spoken, *_of_the_end(bias, activation)),
         parameters,
         {
             "x": x,

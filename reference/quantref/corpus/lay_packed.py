@@ -100,6 +100,17 @@ def reload_cases() -> Iterator[Case]:
         config=int8(None, PER_TOKEN),
         reload=True,
     )
+    narrow = {"class": "AbsMaxQuantizer", "arguments": {"axis": 0, "value_range": [-63, 63]}}
+    yield lay_int8_case(
+        "reload-dense-int8-config",
+        "Dense, a config of its own, saved and loaded",
+        x,
+        kernel,
+        bias,
+        *reversed(kept),
+        config=int8(narrow, PER_TOKEN),
+        reload=True,
+    )
     yield lay_int8_case(
         "reload-einsum-int8-weight-only",
         "EinsumDense without activation quantizer, saved and loaded",
