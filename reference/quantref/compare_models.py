@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quantref.affine import codes_of
+from quantref.affine import codes_of, group_parameters
 from quantref.arrays import Array
 from quantref.calibration_wire import gptq_config
 from quantref.certificate import U64
@@ -132,8 +132,12 @@ def _layer(
     except ConfigError as undecided:
         judge.add("CAL-140", True, f"{where}: undecided, {undecided}")
         return
+    covered = place if place in judge.case.requirements else "CAL-140"
+    other = _of_other_inputs(judge, weights, answer)
+    wrong_codes = any(not check.passed for check in check_residuals(evidence))
     for check in check_parameters(evidence):
-        _add(judge, "CAL-100", where, check)
+        taken_over = not check.passed and wrong_codes and other
+        _add(judge, covered if taken_over else "CAL-100", where, check)
     # The error of one column travels to the next whatever comes after: wrong propagation beyond it
     # does not hide whose inputs the Hessian was made of.
     for check in check_residuals(evidence, columns=2):
@@ -143,6 +147,27 @@ def _layer(
     note = " (plain rounding: no error was fed back)" if plain else ""
     for check in check_residuals(evidence):
         _add(judge, "CAL-140", where + note, check)
+
+
+def _of_other_inputs(judge: _Judge, weights: Array, answer: dict[str, Array]) -> bool:
+    """Tell whether parameters are right for the order and the dead columns that the answer shows.
+
+    Then they are those of a Hessian of other inputs, and whose inputs these are is what is wrong.
+    Dead columns are those that the answer leaves at zero, its groups say the order. Ranges that
+    carry errors of earlier blocks are not explained.
+    """
+    parameters = judge.case.parameters
+    groups = np.floor(answer["g_idx"]).astype(np.int64)
+    if sorted(set(groups.tolist())) != list(range(answer["scale"].shape[1])):
+        return False
+    live = (answer["codes"] != answer["zero_point"][:, groups]).any(axis=0)
+    settings = {name: parameters[name] for name in ("bits", "symmetric", "per_channel")}
+    for k in range(answer["scale"].shape[1]):
+        scale, zero = group_parameters(np.where(live, weights, 0.0)[:, groups == k], **settings)
+        off = np.abs(answer["scale"][:, k].astype(np.float64) - scale)
+        if (off > 4 * ULP32 * scale).any() or (answer["zero_point"][:, k] != zero).any():
+            return False
+    return True
 
 
 def _add(judge: _Judge, requirement: str, where: str, check: Check) -> None:

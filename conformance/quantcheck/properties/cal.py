@@ -100,6 +100,12 @@ MODELS = (
     [{"activations": ["relu", "linear"], "residual": False}] * 2,
     [{"activations": ["relu", "linear"], "residual": True}],
 )
+ONE_LAYER: list[dict[str, Any]] = [{"activations": ["linear"], "residual": False}]
+TWO_LAYERS: list[dict[str, Any]] = [{"activations": ["relu", "linear"], "residual": False}]
+RESIDUAL: list[dict[str, Any]] = [
+    {"activations": ["linear"], "residual": True},
+    {"activations": ["linear"], "residual": False},
+]
 
 
 @st.composite
@@ -122,6 +128,23 @@ def _model_gptq(draw: Draw, _: Sizes, *, inner: int = 12) -> Case:
     }
     title = "a generated model, calibrated and quantized"
     return model_gptq_case("drawn", title, arrays, [tokens], blocks, **settings)
+
+
+@st.composite
+def _wide_layers(
+    draw: Draw,
+    _: Sizes,
+    *,
+    blocks: list[dict[str, Any]],
+    sizes: list[tuple[int, ...]],
+    windows: int,
+) -> Case:
+    """Draw a model of 2 bits whose last layer has many rows: what it was calibrated with shows."""
+    arrays = random_model(draw(st.integers(0, 10**6)), sizes)
+    tokens = _distinct(draw(grids(32)))
+    title = f"a generated model, {windows} windows"
+    return model_gptq_case("drawn", title, arrays, [tokens], blocks, bits=2,
+                           num_samples=windows, sequence_length=32 // windows)  # fmt: skip
 
 
 @st.composite
@@ -149,8 +172,17 @@ PROPERTIES = (
            ("CAL-020", "CAL-060"), _pieces, 15),
     single("prop-cal-texts", "Texts go through a tokenizer of either kind.",
            ("CAL-060",), _texts, 10),
+    single("prop-cal-first", "The first layer is calibrated with all windows.",
+           ("CAL-110", "CAL-090", "CAL-100", "CAL-140"),
+           lambda s: _wide_layers(s, blocks=ONE_LAYER, sizes=[(48,)], windows=2), 3),
     single("prop-cal-later", "Later blocks are calibrated behind the quantized ones.",
            ("CAL-120", "CAL-110", "CAL-090", "CAL-100", "CAL-140"), _later_block, 3),
+    single("prop-cal-residual", "A block's input is added to its output.",
+           ("CAL-120", "CAL-110", "CAL-090", "CAL-100", "CAL-140"),
+           lambda s: _wide_layers(s, blocks=RESIDUAL, sizes=[(8,), (48,)], windows=1), 3),
+    single("prop-cal-within", "Later layers of a block are calibrated behind the float ones.",
+           ("CAL-130", "CAL-110", "CAL-090", "CAL-100", "CAL-140"),
+           lambda s: _wide_layers(s, blocks=TWO_LAYERS, sizes=[(10, 40)], windows=1), 3),
     single("prop-cal-square", "Square layers are not mistaken for each other.",
            ("CAL-140", "CAL-090", "CAL-100"), lambda s: _model_gptq(s, inner=8), 3),
     single("prop-cal-models", "Whole models: windows, Hessians of quantized blocks, codes.",

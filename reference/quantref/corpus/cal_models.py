@@ -135,6 +135,11 @@ def cal_model_cases() -> Iterator[Case]:
         "model-one-layer", "one layer in one block", random_model(860, [[32]]), once,
         [{"activations": ["linear"], "residual": False}], *CORE, **whole,
     )  # fmt: skip
+    yield model_gptq_case(
+        "model-windows", "one layer, two windows: the Hessian is that of both",
+        random_model(920, [[48]]), once, [{"activations": ["linear"], "residual": False}], *CORE,
+        bits=2, num_samples=2, sequence_length=16,
+    )  # fmt: skip
     for bits in (2, 3, 4):
         yield model_gptq_case(
             f"model-{bits}bit", f"two residual blocks of two layers, {bits} bits", arrays, once,
