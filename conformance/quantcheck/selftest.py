@@ -48,7 +48,7 @@ class Kill:
     ----------
     mutant, effect : str
     blames : str
-        The requirement that it breaks; empty where several may come first.
+        The requirement that it breaks.
     vectors, properties : int
         How many vectors and properties caught it.
     by_vectors, by_properties : str
@@ -66,8 +66,6 @@ class Kill:
     @property
     def caught(self) -> bool:
         """Whether both caught it and blamed the right requirement first."""
-        if not self.blames:  # several requirements may come first, as its entry says
-            return bool(self.by_vectors and self.by_properties)
         return self.by_vectors == self.by_properties == self.blames
 
 
@@ -326,7 +324,7 @@ def _print(console: Console, kills: Sequence[Kill], tally: Tally) -> None:
         table.add_row(
             escape(k.mutant),
             escape(k.effect),
-            k.blames or "–",
+            k.blames,
             _told(k.vectors, k.by_vectors, k.blames),
             _told(k.properties, k.by_properties, k.blames),
         )
@@ -362,6 +360,4 @@ def _print(console: Console, kills: Sequence[Kill], tally: Tally) -> None:
 def _told(count: int, first: str, blames: str) -> str:
     if not first:
         return "[bold red]none[/]"
-    if not blames:
-        return f"{count}, {first} first"
     return str(count) if first == blames else f"[bold red]{count}, {first} first[/]"

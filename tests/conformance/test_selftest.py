@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ def test_every_bug_is_caught_and_nobody_honest_is_blamed(quantcheck: Any, tmp_pa
     made = json.loads((tmp_path / "self.json").read_text(encoding="utf-8"))
     assert made["passed"]
     assert [k["mutant"] for k in made["mutants"]] == [m.id for m in mutants.MUTANTS]
-    assert len(made["mutants"]) >= 60
+    assert len(made["mutants"]) >= 110
+    assert all(k["blames"] == k["by_vectors"] == k["by_properties"] for k in made["mutants"])
     assert all(k["vectors"] > 0 < k["properties"] for k in made["mutants"])
     assert made["variants"]["cases"] >= 300
     assert made["variants"]["alarms"] == []
@@ -33,6 +35,22 @@ def test_a_bug_that_is_caught_names_what_it_breaks() -> None:
     made = selftest.kill("rnd-half-up")
     assert (made.blames, made.by_vectors, made.by_properties) == ("RND-010",) * 3
     assert made.caught
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [m.id for m in mutants.MUTANTS if not {"lay", "cal"}.isdisjoint(m.sections)],
+)
+def test_bugs_of_layers_and_calibration_are_named_by_both(mutant: str) -> None:
+    made = selftest.kill(mutant)
+    assert made.blames
+    assert (made.by_vectors, made.by_properties) == (made.blames,) * 2
+
+
+def test_a_kill_for_the_wrong_reason_does_not_count() -> None:
+    made = selftest.kill("rnd-half-up")
+    assert not replace(made, by_properties="RND-020").caught
+    assert not replace(made, by_vectors="").caught
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ class Mutant:
         Sections whose vectors can tell it from the reference.
     blames : str
         The requirement that it breaks: over all vectors of its sections, the first of SPEC.md that
-        fails. Empty where nobody has said.
+        fails. Decided from its effect and SPEC.md, not from what is blamed.
     """
 
     id: str
@@ -35,7 +35,7 @@ class Mutant:
 
 
 def mutant(
-    id: str, module: str, line: str, replacement: str, effect: str, *sections: str, blames: str = ""
+    id: str, module: str, line: str, replacement: str, effect: str, *sections: str, blames: str
 ) -> Mutant:
     """Return a mutant, in the order in which one reads it."""
     return Mutant(id, module, line, replacement, effect, sections, blames)
