@@ -20,6 +20,7 @@ from quantref import (
 )
 from quantref.affine import range_parameters
 from quantref.arrays import Array
+from quantref.corpus.affine import parameters_case
 from quantref.hessian import reversed_cholesky
 from quantref.packing import code_bounds
 
@@ -200,3 +201,16 @@ def test_the_largest_subnormals_and_ones(name: str) -> None:
     eps = Fraction(1, 2 ** (digits - 1))
     assert exact.nearest_float(1 + eps / 2, digits=digits, smallest=smallest) == 1
     assert exact.nearest_float(1 + 3 * eps / 2, digits=digits, smallest=smallest) == 1 + 2 * eps
+
+
+@pytest.mark.parametrize(
+    ("end", "scale", "admissible"), [(14.0, 4.0, [4, 4]), (10.5, 3.0, [3, 4]), (17.5, 5.0, [3, 4])]
+)
+def test_a_tie_of_a_zero_point_is_decided_where_no_arithmetic_rounds(
+    end: float, scale: float, admissible: list[int]
+) -> None:
+    """Position 3.5; a product with 1/3 or 1/5, which are rounded, may lie on either side."""
+    case = parameters_case("tie", "a tie", np.float32([[-end, end]]), bits=3)
+    assert case.expected["outputs"]["scale"].tolist() == [[scale]]
+    assert case.expected["outputs"]["zero_point"].tolist() == [[4]]
+    assert case.judging["zero_admissible"].tolist() == [[admissible]]

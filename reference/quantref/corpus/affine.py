@@ -15,6 +15,7 @@ from quantref.corpus.draw import (
     ULP32,
     exact_list,
     floats,
+    is_power_of_two,
     shortened,
 )
 from quantref.vectors import Case
@@ -23,13 +24,15 @@ FULL: dict[str, Any] = {"bits": 4, "symmetric": False, "per_channel": True, "gro
 
 
 def admissible_zero_points(
-    position: Fraction, zero_point: int, margin: Fraction, allowed: Fraction, maxq: int
+    position: Fraction, scale: Fraction, zero_point: int, margin: Fraction, maxq: int
 ) -> tuple[int, int]:
     """Return the lowest and highest admissible zero-point: one, or the neighbours of a near-tie.
 
-    An exact tie is not a near-tie: position is exact there, and half to even decides.
+    An exact tie of a scale 2^k is not a near-tie: no arithmetic rounds there, and half to even
+    decides. Of another scale it is one, to whoever multiplies by the reciprocal.
     """
-    if margin > allowed or (margin == 0 and position.denominator == 2):
+    exact_tie = margin == 0 and position.denominator == 2 and is_power_of_two(float(scale))
+    if exact_tie or margin > position * (3 * U32 + 2 * ULP32):
         return zero_point, zero_point
     below = int(position)  # position >= 0
     return min(below, maxq), min(below + 1, maxq)
@@ -58,13 +61,10 @@ def parameters_case(
             s, z, margin = exact.affine_range(lo, hi, bits=bits, symmetric=symmetric)
             lowest = Fraction(-1) if lo == hi == 0 else min(lo, Fraction(0))
             position = -lowest / s
-            allowed = position * (3 * U32 + 2 * ULP32)
             scale[i].append(s)
             zero[i].append(z)
             margins[i].append(margin)
-            pair = (
-                (z, z) if symmetric else admissible_zero_points(position, z, margin, allowed, maxq)
-            )
+            pair = (z, z) if symmetric else admissible_zero_points(position, s, z, margin, maxq)
             admissible[i].append(pair)
     outputs = {"scale": floats(scale, "float32"), "zero_point": np.array(zero, np.uint8)}
     judging = {

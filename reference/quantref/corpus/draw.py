@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -73,6 +74,17 @@ def alternating(weights: Array) -> Array:
     """
     signs = np.where(np.arange(weights.shape[1]) % 2, -1, 1).astype(weights.dtype)
     return np.asarray(np.abs(weights) * signs)
+
+
+def is_power_of_two(scale: float) -> bool:
+    """Tell whether division by the scale is exact in every binary arithmetic.
+
+    Examples
+    --------
+    >>> is_power_of_two(0.25), is_power_of_two(0.75)
+    (True, False)
+    """
+    return math.frexp(scale)[0] == 0.5
 
 
 def floats(nested: Any, dtype: str) -> Array:

@@ -18,6 +18,7 @@ from quantref.corpus.draw import (
     dyadic,
     exact_list,
     floats,
+    is_power_of_two,
     shortened,
 )
 from quantref.corpus.hessian import exact_hessian, tokens
@@ -153,7 +154,7 @@ def _required(
                 sure[i] &= symmetric or _zero_point_is_sure(answer, i, k, errors[i][k], sigma[i], u)
             t = abs(float(answer.targets[i][j])) / s
             allowed = (target[i, j] + drift[i, j]) / s + t * (sigma[i] / s + 3 * u)
-            exact_tie = answer.margins[i][j] == 0 and _is_power_of_two(s) and not _fed(answer, i, j)
+            exact_tie = answer.margins[i][j] == 0 and is_power_of_two(s) and not _fed(answer, i, j)
             sure[i] &= float(answer.margins[i][j]) > allowed or exact_tie
             required[i, j] = sure[i]
             drift[i] += (
@@ -169,7 +170,7 @@ def _zero_point_is_sure(
     s, margin = float(answer.scale[i][k]), answer.zero_margin[i][k]
     empty = answer.low[i][k] == answer.high[i][k] == 0
     position = (1.0 if empty else max(-float(answer.low[i][k]), 0.0)) / s
-    if margin == 0 and error == 0 and _is_power_of_two(s):
+    if margin == 0 and error == 0 and is_power_of_two(s):
         return True
     return float(margin) > error / s + position * (sigma / s + 3 * u)
 
@@ -181,11 +182,6 @@ def _fed(answer: exact.ExactGPTQ, i: int, j: int) -> bool:
         answer.residuals[i][k] != 0 and any(answer.factor.numerators[k][k + 1 : n])
         for k in range(j)
     )
-
-
-def _is_power_of_two(scale: float) -> bool:
-    """Tell whether division by the scale is exact in every binary arithmetic."""
-    return math.frexp(scale)[0] == 0.5
 
 
 def _base_errors(
