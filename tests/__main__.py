@@ -19,6 +19,8 @@ from bootstrap import BootstrapError, Environment, guarded, require_python, run,
 
 # The packages for their doctests; the suite's own tests need a target, and quantcheck runs them.
 PACKAGES = ("--pyargs", "quantref", "quantcheck", "--ignore-glob=*/quantcheck/suite/*")
+# One process per core, in the order of collection; tests/conftest.py says what stays together.
+PARALLEL = ("--numprocesses=auto", "--dist=loadgroup", "--no-loadscope-reorder")
 
 
 def install(environment: Environment) -> None:
@@ -51,7 +53,7 @@ def install(environment: Environment) -> None:
 def pytest_arguments(arguments: Sequence[str]) -> list[str]:
     """Complete pytest's arguments: everything, unless the person named files or folders."""
     named = [a for a in arguments if not a.startswith("-") and (ROOT / a.split("::")[0]).exists()]
-    whole = [] if named else ["tests", "--doctest-modules", *PACKAGES]
+    whole = [] if named else ["tests", "--doctest-modules", *PACKAGES, *PARALLEL]
     timed = any(a.startswith("--benchmark") for a in arguments)
     return [*whole, *([] if timed else ["--benchmark-disable"]), *arguments]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock
 
 from quantcheck import deviations
 
@@ -19,7 +20,6 @@ PACKAGES = {
     "tensorflow": "tensorflow",
     "torch": "torch",
 }
-INSTALLING = Lock()
 RELEASES = sorted(
     path.stem.removeprefix("keras-") for path in deviations.DIRECTORY.glob("keras-*.json")
 )
@@ -45,17 +45,20 @@ def environment(version: str, folder: Path) -> dict[str, str]:
     if find_spec("keras") and metadata.version("keras") == version:
         return {}
     path = folder / f"keras-{version}"
-    with INSTALLING:
-        if not path.is_dir():
-            _install(version, path)
+    if not path.is_dir():
+        _install(version, path)
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     return {"PYTHONPATH": os.pathsep.join([str(path), *filter(None, inherited)])}
 
 
 def _install(version: str, path: Path) -> None:
+    """Install beside, then rename: another process may be at it too."""
+    beside = Path(tempfile.mkdtemp(dir=path.parent))
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-input"]
-    command += ["--disable-pip-version-check", "--target", str(path), f"keras=={version}"]
+    command += ["--disable-pip-version-check", "--target", str(beside), f"keras=={version}"]
     subprocess.run(command, check=True)
+    with suppress(OSError):  # the other one was faster
+        beside.rename(path)
 
 
 def compiled(folder: Path) -> dict[str, str]:

@@ -19,8 +19,10 @@ pytest.importorskip("keras", reason="the lines are plain Keras")
 
 # Runs every program of a list in one process, so that Keras is imported once.
 RUNNER = """
-import contextlib, io, json, sys
+import contextlib, gc, io, json, sys
 for program in json.load(sys.stdin):
+    gc.collect()
+    gc.freeze()  # Keras collects garbage after every layer: not over all that is loaded
     out, raised = io.StringIO(), ""
     try:
         with contextlib.redirect_stdout(out):
@@ -46,17 +48,15 @@ def _on(lines: list[str], backend: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 @pytest.mark.parametrize(
     ("version", "backend"), [(version, b) for version in RELEASES for b in backends(version)]
 )
-def test_the_lines_show_it(
-    root: Path, tmp_path_factory: pytest.TempPathFactory, version: str, backend: str
-) -> None:
+def test_the_lines_show_it(root: Path, shared: Path, version: str, backend: str) -> None:
     if missing(backend):
         pytest.skip(missing(backend))
     entries = [entry for entry in _entries(version) if backend in entry["backends"]]
     assert entries
-    folder = tmp_path_factory.getbasetemp()
     done = subprocess.run(
         [sys.executable, "-c", RUNNER],
         input=json.dumps([_on(entry["reproduction"], backend) for entry in entries]),
@@ -65,8 +65,8 @@ def test_the_lines_show_it(
         cwd=root,
         env={
             **os.environ,
-            **compiled(folder / "jax"),
-            **environment(version, folder),
+            **compiled(shared / "jax"),
+            **environment(version, shared),
             "KERAS_BACKEND": backend,
             "JAX_PLATFORMS": "cpu",
         },

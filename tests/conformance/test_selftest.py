@@ -14,6 +14,7 @@ from quantref import mutants
 
 
 @pytest.mark.slow
+@pytest.mark.apart
 def test_every_bug_is_caught_and_nobody_honest_is_blamed(quantcheck: Any, tmp_path: Path) -> None:
     done = quantcheck("--self-test", "--cases", "300", "--json", "self.json")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
