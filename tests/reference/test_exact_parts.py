@@ -210,7 +210,7 @@ def test_a_tie_of_a_zero_point_is_decided_where_no_arithmetic_rounds(
     end: float, scale: float, admissible: list[int]
 ) -> None:
     """Position 3.5; a product with 1/3 or 1/5, which are rounded, may lie on either side."""
-    case = parameters_case("tie", "a tie", np.float32([[-end, end]]), bits=3)
+    case = parameters_case("tie", "a tie", np.array([[-end, end]], np.float32), bits=3)
     assert case.expected["outputs"]["scale"].tolist() == [[scale]]
     assert case.expected["outputs"]["zero_point"].tolist() == [[4]]
     assert case.judging["zero_admissible"].tolist() == [[admissible]]
