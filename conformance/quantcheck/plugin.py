@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import platformdirs
 import pytest
 
 from quantcheck import properties
@@ -61,12 +62,16 @@ def _make_run(config: pytest.Config) -> Run:
     deviations = config.getoption("--deviations")
     reasons = config.getoption("--quantcheck-reasons")
     limit = config.getoption("--time-limit")
-    target = open_target(spec, time_limit=limit)
+    draws = _draws(config)
+    # What JAX compiles for the default questions is kept for the next run.
+    kept = platformdirs.user_cache_path("quantcheck") / "jax" if draws == Draws() else None
+    target = open_target(spec, time_limit=limit, compiled=kept)
     workers = config.getoption("--workers") or default_workers(target)
+    others = [open_target(spec, time_limit=limit, compiled=kept) for _ in range(workers - 1)]
     return Run(
         target,
-        others=[open_target(spec, time_limit=limit) for _ in range(workers - 1)],
-        draws=_draws(config),
+        others=others,
+        draws=draws,
         vectors=Path(vectors) if vectors else None,
         deviation_file=Path(deviations) if deviations else None,
         reason_file=Path(reasons) if reasons else None,

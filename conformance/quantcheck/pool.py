@@ -14,6 +14,7 @@ from quantcheck.errors import TargetError
 from quantcheck.targets import Target
 
 Question = Mapping[str, Any]
+COSTLY = 500_000.0  # as large as the model of a few layers, or GPTQ of a hundred columns
 HEAVY = {"gptq_quantize": 100.0, "quantize_model_gptq": 1000.0}  # times the elements of the inputs
 
 
@@ -58,8 +59,8 @@ class Pool:
     A question is identified by its id and asked once: the same id has the same answer.
 
     A compiling backend compiles for every shape it meets, in each process again. So a shape belongs
-    to the process that met it first: a free process takes the costliest question of its own shapes
-    or of new ones, and when there are none, the cheapest of what another would have got.
+    to the process that met it first: a free process takes the next question of its own shapes or
+    of new ones, and when there are none, the last of what another would have got.
     """
 
     def __init__(self, targets: Iterable[Target]) -> None:
@@ -75,14 +76,17 @@ class Pool:
             ).start()
 
     def submit(self, questions: Iterable[Question]) -> None:
-        """Start asking questions, those first that are expected to take longest."""
+        """Start asking questions: the costly ones first, the others in the order they came.
+
+        That is the order in which they are judged, which goes on meanwhile.
+        """
         with self._changed:
             for question in questions:
                 if question["id"] not in self._replies:
                     waiting = _Waiting(question, cost(question), shape(question))
                     self._replies[question["id"]] = waiting.future
                     self._waiting.append(waiting)
-            self._waiting.sort(key=lambda w: w.cost, reverse=True)
+            self._waiting.sort(key=lambda w: w.cost if w.cost >= COSTLY else 0.0, reverse=True)
             self._changed.notify_all()
 
     def reply(self, question: Question) -> Reply:
@@ -162,7 +166,7 @@ def _elements(value: Any) -> int:
 
 def _shape(value: Any) -> Hashable:
     if isinstance(value, list):
-        return tuple(_shape(item) for item in value)
+        return frozenset(_shape(item) for item in value)  # layers of a model, whatever their number
     if isinstance(value, dict) and "shape" in value:
         return (value["dtype"], *value["shape"])
     return ()

@@ -59,12 +59,3 @@ def _install(version: str, path: Path) -> None:
     subprocess.run(command, check=True)
     with suppress(OSError):  # the other one was faster
         beside.rename(path)
-
-
-def compiled(folder: Path) -> dict[str, str]:
-    """Environment variables under which JAX keeps what it compiled for a later process."""
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str(folder),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from quantcheck import deviations
+from quantcheck.targets import compilation_cache
 
-from .releases import RELEASES, backends, compiled, environment, missing
+from .releases import RELEASES, backends, environment, missing
 
 # Compiling takes JAX longest: it goes first.
 RUNS = [f"{version}-{backend}" for version in reversed(RELEASES) for backend in backends(version)]
@@ -31,7 +32,7 @@ def _quantcheck(run: str, folder: Path, shared: Path) -> subprocess.CompletedPro
     return subprocess.run(
         command,
         cwd=folder,
-        env={**os.environ, **compiled(shared / "jax"), **environment(version, shared)},
+        env={**os.environ, **compilation_cache(shared / "jax"), **environment(version, shared)},
         capture_output=True,
         encoding="utf-8",
         check=False,

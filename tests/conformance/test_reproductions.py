@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from quantcheck import deviations
+from quantcheck.targets import compilation_cache
 
-from .releases import RELEASES, backends, compiled, environment, missing
+from .releases import RELEASES, backends, environment, missing
 
 pytest.importorskip("keras", reason="the lines are plain Keras")
 
@@ -65,7 +66,7 @@ def test_the_lines_show_it(root: Path, shared: Path, version: str, backend: str)
         cwd=root,
         env={
             **os.environ,
-            **compiled(shared / "jax"),
+            **compilation_cache(shared / "jax"),
             **environment(version, shared),
             "KERAS_BACKEND": backend,
             "JAX_PLATFORMS": "cpu",

@@ -116,7 +116,7 @@ def _model(draw: Draw, *sizes: int) -> tuple[dict[str, Any], list[dict[str, Any]
 
 
 @st.composite
-def _model_gptq(draw: Draw, _: Sizes, *, inner: int = 12) -> Case:
+def _model_gptq(draw: Draw, _: Sizes, *, inner: int = 32) -> Case:
     arrays, blocks = draw(_model(inner, 8))
     tokens = _distinct(draw(grids(32)))
     settings = {

@@ -203,6 +203,6 @@ PROPERTIES = (
            ("LAY-120", "LAY-090", "LAY-100", "LAY-050"),
            lambda s: _dense_packed(s, shuffled=True), 8),
     single("prop-lay-reload", "Saved and loaded in a fresh process: the same outputs and config.",
-           RELOADED, _reloaded, 3),
+           RELOADED, _reloaded, 2),
     single("prop-lay-refused", "Bad inputs are refused.", ("LAY-150",), _refused, 6),
 )  # fmt: skip

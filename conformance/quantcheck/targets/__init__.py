@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +24,7 @@ __all__ = [
     "Handshake",
     "ProcessTarget",
     "Target",
+    "compilation_cache",
     "default_workers",
     "list_targets",
     "open_process",
@@ -52,7 +56,11 @@ def list_targets() -> list[tuple[str, str]]:
 
 
 def open_target(
-    spec: str, *, time_limit: float | None = None, start_limit: float = START_LIMIT
+    spec: str,
+    *,
+    time_limit: float | None = None,
+    start_limit: float = START_LIMIT,
+    compiled: Path | None = None,
 ) -> Target:
     """Build the target that `spec` names; used as a context manager it starts and ends it.
 
@@ -65,6 +73,8 @@ def open_target(
         shape that they meet for the first time.
     start_limit : float
         Seconds for the handshake.
+    compiled : Path, optional
+        Where JAX keeps what it compiled; by default until this process ends.
 
     Raises
     ------
@@ -75,7 +85,7 @@ def open_target(
     """
     kind, _, name = spec.partition(":")
     if kind != "answers" or not name:
-        return open_process(spec, time_limit=time_limit, start_limit=start_limit)
+        return open_process(spec, time_limit=time_limit, start_limit=start_limit, compiled=compiled)
     if not Path(name).is_file():
         raise UsageError("answers:FILE to name a file", name)
     return AnswersTarget(spec, Path(name))
@@ -90,7 +100,11 @@ def default_workers(target: Target) -> int:
 
 
 def open_process(
-    spec: str, *, time_limit: float | None = None, start_limit: float = START_LIMIT
+    spec: str,
+    *,
+    time_limit: float | None = None,
+    start_limit: float = START_LIMIT,
+    compiled: Path | None = None,
 ) -> ProcessTarget:
     """Build a target that runs in a process: all but `answers:FILE`; see `open_target`."""
     command = _command(spec)
@@ -100,6 +114,8 @@ def open_process(
         # Keras takes the offset of calibration windows from a hash that Python draws anew in each
         # process (CAL-050 shows it, in processes of its own): a verdict must not depend on it.
         environment["PYTHONHASHSEED"] = "0"
+    if spec == "keras:jax" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        environment |= compilation_cache(compiled or _shared_folder())
     return ProcessTarget(
         spec,
         command,
@@ -107,6 +123,23 @@ def open_process(
         time_limit=limit if time_limit is None else time_limit,
         start_limit=start_limit,
     )
+
+
+def compilation_cache(folder: str | Path) -> dict[str, str]:
+    """Environment variables under which JAX keeps what it compiles, for processes beside it."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(folder),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+
+@cache
+def _shared_folder() -> str:
+    """Return a folder that is removed when this process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="quantcheck-", ignore_cleanup_errors=True)
+    atexit.register(folder.cleanup)
+    return folder.name
 
 
 def _command(spec: str) -> list[str]:
