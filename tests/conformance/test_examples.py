@@ -21,12 +21,13 @@ def test_passes_what_it_answers(
     before = os.environ.get("PYTHONPATH", "")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(EXAMPLES), before])))
     target = f"python:{framework}_gptq:answer"
-    done = quantcheck(target, "--only", "vectors", "--section", "gptq", "--json", "report.json")
+    done = quantcheck(target, "--section", "gptq", "--json", "report.json")
     assert done.returncode == 0, done.stdout[-4000:]
     (made,) = json.loads((tmp_path / "report.json").read_text("utf-8"))["reports"]
     assert made["target"]["name"] == f"{framework}-gptq"
     assert made["target"]["precision"] == "float32"
     verdicts = {r["requirement"]["id"]: r["verdict"] for r in made["requirements"]}
     assert set(verdicts.values()) <= {"pass", "unsupported", "not covered"}
+    assert any(case["examples"] > 1 for case in made["cases"])  # generated ones too
     core = ("GPTQ-010", "GPTQ-020", "GPTQ-030", "GPTQ-060", "GPTQ-070", "GPTQ-090")
     assert {verdicts[requirement] for requirement in core} == {"pass"}
