@@ -6,11 +6,9 @@ Keras, or built in GPTQ mode and given the packed kernel, as `quantize_and_corre
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import multiprocessing
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,9 @@ from numpy.typing import NDArray
 
 from quantcheck.targets.keras_config import Inputs, Outputs, Parameters, build, fields_of
 
-CHILD = "from quantcheck.targets import keras_layers; keras_layers.main()"
+
+class ReloadError(Exception):
+    """The process that loads a saved model broke."""
 
 
 def to_numpy(tensor: Any) -> NDArray[Any]:
@@ -166,44 +166,46 @@ def _called(layer: Any, given: NDArray[Any], parameters: Parameters, **keywords:
     with tempfile.TemporaryDirectory(prefix="quantcheck-") as folder:
         model.save(Path(folder, "model.keras"))
         np.save(Path(folder, "inputs.npy"), given)
-        _fresh_process(folder)
-        fields = json.loads(Path(folder, "fields.json").read_text(encoding="utf-8"))
+        fields = _in_fresh_process(folder)
         if "refused" in fields:
             raise ValueError(f"the saved model is not loaded: {fields['refused']}")
         again = np.load(Path(folder, "reloaded.npy"))
     return {"values": values, "reloaded": again, "fields": fields}
 
 
-def _fresh_process(folder: str) -> None:
-    import keras
+def _in_fresh_process(folder: str) -> dict[str, Any]:
+    """Return what `reload` says in a process that has imported Keras and done nothing else.
 
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD],
-        cwd=folder,
-        env=os.environ | {"KERAS_BACKEND": keras.backend.backend()},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        message = done.stderr.strip().splitlines()
-        raise RuntimeError(f"the saved model, in a fresh process: {message[-1] if message else ''}")
+    A server imports it once and forks such a process for every file.
+    """
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    context.set_forkserver_preload(["keras"])
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as process:
+        try:
+            return process.submit(reload, folder).result()
+        except Exception as error:  # of any type: none of them is a refusal
+            message = f"the saved model, in a fresh process: {type(error).__name__}: {error}"
+            raise ReloadError(message) from error
 
 
-def main() -> None:
-    """Load the model of the current folder, call it, and leave what came there."""
+def reload(folder: str) -> dict[str, Any]:
+    """Load the model of a folder, call it, and leave what came there.
+
+    Returns
+    -------
+    dict
+        Fields of the layer's configuration; {"refused": message} where Keras does not load it.
+    """
     import keras
 
     try:
-        model = keras.saving.load_model("model.keras")
+        model = keras.saving.load_model(Path(folder, "model.keras"))
     except ValueError as error:  # how Keras refuses a file
-        Path("fields.json").write_text(json.dumps({"refused": str(error)}), encoding="utf-8")
-        return
-    given = keras.ops.convert_to_tensor(np.load("inputs.npy"))
-    np.save("reloaded.npy", to_numpy(model(given)))
-    fields = fields_of(model.layers[-1].quantization_config)
-    Path("fields.json").write_text(json.dumps(fields), encoding="utf-8")
+        return {"refused": str(error)}
+    given = keras.ops.convert_to_tensor(np.load(Path(folder, "inputs.npy")))
+    np.save(Path(folder, "reloaded.npy"), to_numpy(model(given)))
+    return fields_of(model.layers[-1].quantization_config)
 
 
 LAYER_OPERATIONS = {
