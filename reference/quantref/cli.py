@@ -1,4 +1,4 @@
-"""Command line of the reference: `quantref vectors --write DIR | --check | show ID`."""
+"""Command line of the reference: `quantref vectors --write DIR | --check | show ID`, `bench`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from quantref import __version__, vectors
+from quantref.bench import command as bench
 from quantref.errors import QuantrefError
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -21,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        return _vectors(options)
+        return bench.run(options) if options.command == "bench" else _vectors(options)
     except QuantrefError as error:
         print(f"quantref: {type(error).__name__}: {error}", file=sys.stderr)
         return FAILED
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     golden.add_argument("--check", action="store_true", help="regenerate and compare bytes")
     golden.add_argument("--list", action="store_true", help="one line per case")
     golden.add_argument("--dir", type=Path, help="the folder to check or show (default: our own)")
+    bench.add_parser(commands)
     return parser
 
 
