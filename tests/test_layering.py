@@ -18,6 +18,9 @@ TEST_TOOLS = {"pytest", "_pytest", "hypothesis"}
 CORE = {"numpy", "scipy"}
 # Imported by the reference in functions alone, where a caller's arrays or models need it.
 OPTIONAL = {"ml_dtypes"}
+# Imported by `quantref bench`, in functions alone: what it shows with, and what it times.
+BENCH = "quantref.bench"
+OF_BENCH = {"rich", "matplotlib", "threadpoolctl", "keras", "torch"}
 
 
 @dataclass(frozen=True)
@@ -101,12 +104,23 @@ def test_the_reference_imports_neither_frameworks_nor_the_suite(
         for found in imports_of(path, package_of(name, path)):
             if found.top in allowed or (found.top in OPTIONAL and not found.eager):
                 continue
+            if name.startswith(f"{BENCH}.") and found.top in OF_BENCH and not found.eager:
+                continue
             if found.top == "keras" and not found.eager:
                 with_keras.add(name)  # reads and writes models, when called
                 continue
             wrong.append(f"{path.name}:{found.line} imports {found.module}")
     assert not wrong
     assert len(with_keras) <= 1, f"one module may touch Keras, not {sorted(with_keras)}"
+
+
+def test_the_command_line_alone_imports_the_benchmark(reference: dict[str, Path]) -> None:
+    users = set()
+    for name, path in reference.items():
+        if not name.startswith(BENCH):
+            found = imports_of(path, package_of(name, path))
+            users |= {name for i in found if any(t.startswith(BENCH) for t in i.targets)}
+    assert users == {"quantref.cli"}
 
 
 def test_the_oracle_shares_no_arithmetic_with_what_it_judges(reference: dict[str, Path]) -> None:
@@ -156,8 +170,8 @@ def test_the_suite_imports_frameworks_only_when_a_target_asks(
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
-        ("quantref", FRAMEWORKS | TEST_TOOLS | OPTIONAL | {"quantcheck", "rich"}),
-        ("quantref.cli", FRAMEWORKS | TEST_TOOLS | {"quantcheck", "rich"}),
+        ("quantref", FRAMEWORKS | TEST_TOOLS | OPTIONAL | OF_BENCH | {"quantcheck"}),
+        ("quantref.cli", FRAMEWORKS | TEST_TOOLS | OF_BENCH | {"quantcheck"}),
         ("quantcheck", FRAMEWORKS | TEST_TOOLS),
         ("quantcheck.cli", FRAMEWORKS),
     ],

@@ -10,20 +10,22 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from quantref.bench.timing import Contestant
 
-# Keras's backends, each with the module that it needs.
+# Keras's backends, each with the module that it needs. The one on NumPy calls JAX.
 KERAS_BACKENDS = {
-    "numpy": "numpy",
+    "numpy": "jax",
     "jax": "jax",
     "tensorflow": "tensorflow",
     "torch": "torch",
     "openvino": "openvino",
 }
+# One call tells the fastest backend from the others up to this factor.
+NEAR = 2.0
 
 
 class PeerError(Exception):
@@ -88,7 +90,8 @@ class Peer:
             start_new_session=True,  # a Ctrl-C is ours: we end it
         )
         self._lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 -- a pipe, as asked for above
@@ -100,10 +103,8 @@ class Peer:
         try:
             line = self._lines.get(timeout=self.seconds)
         except queue.Empty:
-            self.close()
             raise PeerError(f"took longer than {self.seconds:g} s") from None
         if not line:
-            self.close()
             raise PeerError(self._last_words())
         answer: dict[str, Any] = json.loads(line)
         return answer
@@ -131,6 +132,11 @@ class Peer:
         """End it, whatever it is doing."""
         self._process.kill()
         self._process.wait()
+        self._listener.join(timeout=5)
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
 
 
 @contextmanager
@@ -146,7 +152,7 @@ def peer(program: str, arguments: dict[str, Any], seconds: float) -> Iterator[Pe
 
 @contextmanager
 def fastest_of_keras(
-    program: str, arguments: dict[str, Any], seconds: float, tell: Any
+    program: str, arguments: dict[str, Any], seconds: float, tell: Callable[[str], None]
 ) -> Iterator[tuple[list[Contestant], dict[str, float], dict[str, str]]]:
     """Yield the backends of Keras that are near the fastest, as contestants.
 
@@ -176,6 +182,7 @@ def fastest_of_keras(
                 second[name] = started.run()
             except PeerError as error:
                 left_out[name] = str(error)
+                started.close()  # it may be at it still
                 continue
             running[name] = started
         best = min(second.values(), default=0.0)
@@ -183,6 +190,3 @@ def fastest_of_keras(
         for name in set(running) - near:
             running.pop(name).close()
         yield [Contestant(name, running[name].run) for name in sorted(near)], second, left_out
-
-
-NEAR = 1.5

@@ -41,7 +41,7 @@ def _growth(axes: Any, run: Run) -> None:
         (points,) = axes.loglog(sizes, seconds, "o")
         label = f"{name}^{power:.2f}, {other} {fixed} (limit {outcome.row.limit})"
         axes.loglog(sizes, shift * sizes**power, "--", color=points.get_color(), label=label)
-    _legend_or_word(axes, bool(done), "no row growth-* was measured")
+    _legend_or_word(axes, bool(done), "no row growth-* was measured", "upper left")
 
 
 def _roofline(axes: Any, run: Run) -> None:
@@ -56,7 +56,7 @@ def _roofline(axes: Any, run: Run) -> None:
     for threads, rate in run.rates.items():
         if rate:
             roof = np.minimum(rate["sgemm"], reach * rate["copy"])
-            label = f"{threads} thread{'s' * (threads > 1)}: sgemm, copy"
+            label = f"{threads} thread{'s' * (threads > 1)}: rate of sgemm, bandwidth of a copy"
             axes.loglog(reach, roof, "-" if threads == 1 else "--", color="0.4", label=label)
     families: dict[str, str] = {}
     for k, outcome in enumerate(done):
@@ -65,18 +65,18 @@ def _roofline(axes: Any, run: Run) -> None:
         colour = families.setdefault(family, f"C{len(families)}")
         axes.loglog(work["intensity"], work["gflops"], "o", color=colour)
         axes.annotate(
-            f"{outcome.row.name}",
+            outcome.row.name,
             (work["intensity"], work["gflops"]),
             xytext=(5, 7 * (k % 3) - 7),  # rows of like work lie close together
             textcoords="offset points",
             fontsize=6,
             color=colour,
         )
-    _legend_or_word(axes, bool(run.rates), "nothing was measured")
+    _legend_or_word(axes, bool(run.rates), "nothing was measured", "lower right")
 
 
-def _legend_or_word(axes: Any, something: bool, word: str) -> None:
+def _legend_or_word(axes: Any, something: bool, word: str, place: str) -> None:
     if something:
-        axes.legend(fontsize=8, loc="lower right")
+        axes.legend(fontsize=8, loc=place)
     else:
         axes.text(0.5, 0.5, word, ha="center", transform=axes.transAxes)

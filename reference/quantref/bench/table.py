@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 from typing import Any
 
@@ -27,6 +28,23 @@ def figure(outcome: Outcome) -> str:
         return "–"
     unit = f" {outcome.row.unit}" if outcome.row.unit in ("s", "modules") else ""
     return f"{outcome.ratio:.3g}{unit}"
+
+
+def spread(outcome: Outcome) -> str:
+    """Return the quartiles of the rounds.
+
+    Examples
+    --------
+    >>> from quantref.bench.row import Limit, Measured, Row
+    >>> row = Row("gptq", "", Limit(high=1.3), lambda _: Measured([], {}, {}))
+    >>> spread(Outcome(row, Measured([1.0, 3.0, 1.5, 2.0, 2.5], {}, {})))
+    '1.5 … 2.5'
+    """
+    figures = [] if outcome.measured is None else outcome.measured.figures
+    if len(figures) < 2:
+        return "–"
+    low, _, high = statistics.quantiles(figures, n=4, method="inclusive")
+    return f"{low:.3g} … {high:.3g}"
 
 
 def rounds(outcome: Outcome) -> str:
@@ -81,7 +99,8 @@ def show(run: Run) -> None:
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     table = Table(show_lines=False)
-    for heading in ("row", "what", "threads", "limit", "measured", "rounds", "verdict"):
+    headings = ("row", "what", "threads", "limit", "median", "quartiles", "rounds", "verdict")
+    for heading in headings:
         table.add_column(heading, no_wrap=heading != "what")
     for outcome in run.outcomes:
         row, beside = outcome.row, remarks(outcome)
@@ -92,6 +111,7 @@ def show(run: Run) -> None:
             str(row.threads),
             str(row.limit),
             figure(outcome),
+            spread(outcome),
             rounds(outcome),
             f"[{colour}]{outcome.verdict}[/]",
         )

@@ -30,7 +30,7 @@ def quantize(
     H : (n_in, n_in) float32 tensor
     bits : int
     group_size : int
-        A multiple of BLOCK, or its divisor.
+        A multiple of BLOCK.
     damping : float
 
     Returns
