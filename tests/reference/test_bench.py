@@ -344,6 +344,19 @@ def test_torch_is_timed_in_its_own_process(capsys: Output, tmp_path: Path) -> No
     assert row["seconds"]["torch"] > 0
 
 
+@pytest.mark.parametrize("name", ["keras-gptq-1024", "keras-absmax-axis-0"])
+def test_keras_is_timed_in_its_own_process(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "KERAS_BACKENDS", {"numpy": "jax", "cuneiform": "no_such_module"})
+    (row,) = chosen_rows([name])
+    got = measure(row, Settings(quick=True, rounds=1))
+    assert got.measured is not None, (got.reason, got.left_out)
+    assert got.measured.left_out == {"keras:cuneiform": "not installed"}
+    assert got.measured.seconds["keras:numpy"] > 0
+    assert got.ratio == pytest.approx(
+        got.measured.seconds.pop("keras:numpy") / next(iter(got.measured.seconds.values()))
+    )
+
+
 @pytest.mark.parametrize("group_size", [128, 256])
 def test_the_torch_contestant_does_the_same_work(group_size: int) -> None:
     """Its answer passes the certificate, and is ours but for ties of rounding."""
