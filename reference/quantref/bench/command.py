@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         return _refuse(str(error))
     if options.list:
         for row in rows:
-            print(f"{row.name:<26} {row.limit!s:<12} {row.what}")  # noqa: T201
+            sys.stdout.write(f"{row.name:<26} {row.limit!s:<12} {row.what}\n")
         return OK
 
     from quantref.bench.progress import Progress

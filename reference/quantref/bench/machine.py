@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ import numpy as np
 from quantref import __version__
 from quantref.bench.row import NotAvailableError, Settings
 from quantref.bench.threads import PINS, available_cores, limited
-from quantref.bench.timing import contestant, interleave, medians
+from quantref.bench.timing import Plan, contestant, interleave, medians
 
+RATE_ROUNDS = 7
 PACKAGES = ("numpy", "scipy", "threadpoolctl", "keras", "jax", "tensorflow", "tensorflow-cpu",
             "torch", "openvino")  # fmt: skip
 
@@ -98,7 +98,7 @@ def rates(threads: int, settings: Settings) -> dict[str, float]:
     ]
     try:
         with limited(threads, threads):
-            seconds = medians(interleave(contestants, replace(settings.plan, rounds=None)))
+            seconds = medians(interleave(contestants, Plan(rounds=RATE_ROUNDS, tell=settings.tell)))
     except NotAvailableError:
         return {}
     flops = 2.0 * n**3

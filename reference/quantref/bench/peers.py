@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
+from typing import IO, Any, cast
 
 from quantref.bench.timing import Contestant
 
@@ -89,13 +89,14 @@ class Peer:
             env=environment(backend),
             start_new_session=True,  # a Ctrl-C is ours: we end it
         )
+        self._questions = cast("IO[str]", self._process.stdin)
+        self._answers = cast("IO[str]", self._process.stdout)
         self._lines: queue.Queue[str] = queue.Queue()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
     def _listen(self) -> None:
-        assert self._process.stdout is not None  # noqa: S101 -- a pipe, as asked for above
-        for line in self._process.stdout:
+        for line in self._answers:
             self._lines.put(line)
         self._lines.put("")  # it has ended
 
@@ -120,10 +121,9 @@ class Peer:
 
     def run(self) -> float:
         """Have it do its work once, and return the seconds that it took."""
-        assert self._process.stdin is not None  # noqa: S101
         try:
-            self._process.stdin.write("again\n")
-            self._process.stdin.flush()
+            self._questions.write("again\n")
+            self._questions.flush()
         except BrokenPipeError:
             raise PeerError(self._last_words()) from None
         return float(self._next()["seconds"])
@@ -133,10 +133,9 @@ class Peer:
         self._process.kill()
         self._process.wait()
         self._listener.join(timeout=5)
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
-            if stream is not None:
-                with suppress(BrokenPipeError):
-                    stream.close()
+        for stream in (self._questions, self._answers, self._errors):
+            with suppress(BrokenPipeError):
+                stream.close()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ def draw(run: Run, path: Path, suffix: str) -> None:
     """Write the picture in the format of the suffix."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(14, 6), layout="constrained")
+    figure = Figure(figsize=(16, 7), layout="constrained")
     left, right = figure.subplots(1, 2)
     _growth(left, run)
     _roofline(right, run)
@@ -58,19 +58,21 @@ def _roofline(axes: Any, run: Run) -> None:
             roof = np.minimum(rate["sgemm"], reach * rate["copy"])
             label = f"{threads} thread{'s' * (threads > 1)}: rate of sgemm, bandwidth of a copy"
             axes.loglog(reach, roof, "-" if threads == 1 else "--", color="0.4", label=label)
+    points = [(o.row.name, o.measured.work.as_json()) for o in done]  # type: ignore[union-attr]
+    points.sort(key=lambda point: point[1]["gflops"])
     families: dict[str, str] = {}
-    for k, outcome in enumerate(done):
-        work = outcome.measured.work.as_json()  # type: ignore[union-attr]
-        family = outcome.row.name.partition("-")[0]
-        colour = families.setdefault(family, f"C{len(families)}")
-        axes.loglog(work["intensity"], work["gflops"], "o", color=colour)
-        axes.annotate(
-            outcome.row.name,
+    for k, (name, work) in enumerate(points):
+        colour = families.setdefault(name.partition("-")[0], f"C{len(families)}")
+        axes.loglog(work["intensity"], work["gflops"], "o", color=colour, markersize=4)
+        axes.annotate(  # in a column of their own: rows of like work lie on top of each other
+            f"{name}  {work['gflops']:.3g}",
             (work["intensity"], work["gflops"]),
-            xytext=(5, 7 * (k % 3) - 7),  # rows of like work lie close together
-            textcoords="offset points",
-            fontsize=6,
+            xytext=(1.04, (k + 0.5) / len(points)),
+            textcoords="axes fraction",
+            fontsize=7,
+            va="center",
             color=colour,
+            arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": colour, "relpos": (0, 0.5)},
         )
     _legend_or_word(axes, bool(run.rates), "nothing was measured", "lower right")
 

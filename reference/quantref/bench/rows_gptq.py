@@ -128,11 +128,11 @@ def certificate(n: int) -> Callable[[Settings], Measured]:
 
 def rows() -> Iterator[Row]:
     """Yield the rows of GPTQ, and of its certificate."""
-    own = "float64 potrf + float64 trtri + sgemm / 2, which it cannot do without"
+    own = "its own unavoidable arithmetic: potrf + trtri (float64) + sgemm / 2"
     for threads in (1, 2):
         for n in SIZES:
             name = f"gptq-{n}" + (f"-{threads}-threads" if threads > 1 else "")
-            what = f"GPTQ {n} × {n}, factor and quantize, against {own}"
+            what = f"GPTQ {n} × {n} against {own}"
             limit, measure = Limit(high=OWN_ARITHMETIC), own_arithmetic(n, n)
             yield Row(name, what, limit, measure, threads, threads)
     for n_out, n_in in WIDE_AND_TALL:

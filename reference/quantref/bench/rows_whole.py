@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ def import_time(settings: Settings) -> Measured:
     plan = settings.plan
     lines = ("import quantref", "import numpy", "pass")
     rounds = plan.rounds or (3 if settings.quick else IMPORT_ROUNDS)
-    times = interleave([python(line) for line in lines], type(plan)(0.0, rounds, plan.tell))
+    times = interleave([python(line) for line in lines], replace(plan, rounds=rounds))
     figures = per_round(times, lambda s: s["import quantref"] - s["pass"])
     numpy_alone = per_round(times, lambda s: s["import numpy"] - s["pass"])
     notes = {"import numpy alone, seconds": float(np.median(numpy_alone))}
