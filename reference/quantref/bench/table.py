@@ -10,6 +10,9 @@ from quantref.bench.row import MET, MISSED, NOT_AVAILABLE, Outcome
 from quantref.bench.run import Run
 
 COLOURS = {MET: "green", MISSED: "red", NOT_AVAILABLE: "yellow"}
+HEADINGS = ("row", "what", "threads", "limit", "median", "quartiles", "rounds", "verdict")
+# A narrow terminal has no room for these columns.
+NARROW, WIDE_ONLY = 130, ("what", "threads", "quartiles")
 # Where no terminal says how wide it is.
 WIDTH = 150
 
@@ -92,29 +95,42 @@ def closing_lines(run: Run) -> list[str]:
     return lines
 
 
-def show(run: Run) -> None:
-    """Print the table on stdout."""
+def cells(outcome: Outcome) -> dict[str, str]:
+    """Return the row's cells by the heading of their column."""
+    row, beside = outcome.row, remarks(outcome)
+    return {
+        "row": row.name,
+        "what": f"{row.what} ({beside})" if beside else row.what,
+        "threads": str(row.threads),
+        "limit": str(row.limit),
+        "median": figure(outcome),
+        "quartiles": spread(outcome),
+        "rounds": rounds(outcome),
+        "verdict": f"[{COLOURS[outcome.verdict]}]{outcome.verdict}[/]",
+    }
+
+
+def show(run: Run, width: int | None = None) -> None:
+    """Print the table on stdout; None: as wide as the terminal."""
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
-    table = Table(show_lines=False)
-    headings = ("row", "what", "threads", "limit", "median", "quartiles", "rounds", "verdict")
-    for heading in headings:
-        table.add_column(heading, no_wrap=heading != "what")
+    if width is None and not sys.stdout.isatty():
+        width = WIDTH
+    console = Console(highlight=False, width=width)
+    narrow = console.width < NARROW
+    table = Table()
+    headings = [name for name in HEADINGS if not (narrow and name in WIDE_ONLY)]
+    for name in headings:
+        table.add_column(name, no_wrap=name != "what")
     for outcome in run.outcomes:
-        row, beside = outcome.row, remarks(outcome)
-        colour = COLOURS[outcome.verdict]
-        table.add_row(
-            row.name,
-            f"{row.what} ({beside})" if beside else row.what,
-            str(row.threads),
-            str(row.limit),
-            figure(outcome),
-            spread(outcome),
-            rounds(outcome),
-            f"[{colour}]{outcome.verdict}[/]",
-        )
+        found = cells(outcome)
+        table.add_row(*(found[name] for name in headings))
     console.print(table)
-    for line in [*machine_lines(run), *closing_lines(run)]:
+    lines = [*machine_lines(run), *closing_lines(run)]
+    if narrow:
+        beside = {outcome.row.name: remarks(outcome) for outcome in run.outcomes}
+        lines = [f"{name}: {text}" for name, text in beside.items() if text] + lines
+        lines.append("what the rows are: quantref bench --list, or a wider terminal")
+    for line in lines:
         console.print(line, markup=False, soft_wrap=True)
