@@ -1,9 +1,44 @@
-"""One name for arrays whose dtype the docstring gives in words."""
+"""Arrays: a name for those whose dtype the docstring gives in words, and tiles of large ones."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
+TILE = 2**16  # elements: a tile and its temporaries stay in the cache
+
+
+def tiles(shape: tuple[int, ...], multiple: int = 1) -> Iterator[tuple[slice, ...]]:
+    """Cut an array into stretches of memory of at most about `TILE` elements.
+
+    Several passes over a tile read memory once; over the whole array, once each.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    multiple : int
+        Lengths along the axis that is cut are multiples of it, but for the last one.
+
+    Yields
+    ------
+    tuple of slice
+        One per axis; in C order, and together the whole array.
+
+    Examples
+    --------
+    >>> list(tiles((2, 3)))
+    [(slice(0, 2, None), slice(0, 3, None))]
+    >>> len(list(tiles((1, 4, TILE))))
+    4
+    """
+    cut = next((k for k, n in enumerate(shape) if n > 1), 0)  # the first axis that can be cut
+    row = math.prod(shape[cut + 1 :])
+    step = max(TILE // max(row, 1) // multiple, 1) * multiple
+    rest = tuple(slice(0, n) for n in shape[cut + 1 :])
+    for start in range(0, shape[cut] if shape else 0, step):
+        before = tuple(slice(0, n) for n in shape[:cut])
+        yield (*before, slice(start, min(start + step, shape[cut])), *rest)
