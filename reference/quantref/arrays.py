@@ -35,10 +35,13 @@ def tiles(shape: tuple[int, ...], multiple: int = 1) -> Iterator[tuple[slice, ..
     >>> len(list(tiles((1, 4, TILE))))
     4
     """
+    if not shape:
+        yield ()
+        return
     cut = next((k for k, n in enumerate(shape) if n > 1), 0)  # the first axis that can be cut
     row = math.prod(shape[cut + 1 :])
     step = max(TILE // max(row, 1) // multiple, 1) * multiple
     rest = tuple(slice(0, n) for n in shape[cut + 1 :])
-    for start in range(0, shape[cut] if shape else 0, step):
+    for start in range(0, shape[cut], step):
         before = tuple(slice(0, n) for n in shape[:cut])
         yield (*before, slice(start, min(start + step, shape[cut])), *rest)

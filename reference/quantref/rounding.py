@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from quantref.arrays import Array
+from quantref.arrays import Array, tiles
 from quantref.errors import DTypeError, NonFiniteError
 
 FLOAT_NAMES = ("float16", "bfloat16", "float32", "float64")
@@ -44,15 +44,20 @@ def require_float(x: ArrayLike, name: str, requirement: str) -> Array:
     >>> require_float([1.0, 2.0], "x", "ABS-100")
     array([1., 2.])
     """
+    array = require_float_dtype(x, name, requirement)
+    if not all(np.isfinite(array[tile]).all() for tile in tiles(array.shape)):
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        got = f"{name}{list(index)}={float(array[index])}"
+        raise NonFiniteError(f"finite {name}", got, requirement)
+    return array
+
+
+def require_float_dtype(x: ArrayLike, name: str, requirement: str) -> Array:
+    """Return `x` as an array of one of the four dtypes, whatever its elements are."""
     array = np.asarray(x)
     if not is_float(array.dtype):
         got = f"{name} with dtype={array.dtype.name}, shape={array.shape}"
         raise DTypeError(f"{name} of dtype {', '.join(FLOAT_NAMES)}", got, requirement)
-    finite = np.isfinite(array)
-    if not finite.all():
-        index = tuple(int(i) for i in np.argwhere(~finite)[0])
-        got = f"{name}{list(index)}={float(array[index])}"
-        raise NonFiniteError(f"finite {name}", got, requirement)
     return array
 
 
