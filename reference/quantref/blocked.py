@@ -80,17 +80,18 @@ def gptq_quantize(
     problem = prepare_problem(weights, hessian, config, profile=profile, dtype=dtype)
     _require_blockwise(profile)
     n_out, n_in = problem.weights.shape
-    W = problem.weights.T.copy(order="C")  # (n_in, n_out)
-    U, original = problem.rows, problem.weights
-    E = np.empty((min(profile.block_size, n_in), n_out), W.dtype)  # errors of one block
-    Q = np.empty((n_in, n_out), np.uint8)
-    scales, zeros, groups = [], [], problem.column_group.tolist()
+    static = profile.group_source is GroupSource.STATIC
+    W = problem.weights.T.copy() if static else problem.weights.T  # (n_in, n_out), ours alone
+    U, order = problem.rows, problem.prepared.order
+    codes = np.empty((n_out, n_in), np.uint8)
+    block = _Block(problem, W, min(profile.block_size, n_in))
+    scales, zeros = [], []
 
     for a in range(0, n_in, profile.block_size):
         b = min(a + profile.block_size, n_in)
 
         # GROUP PARAMETERS: of all groups that start in this block
-        source = original if profile.group_source is GroupSource.STATIC else W.T  # [GPTQ-030]
+        source = problem.weights if static else W.T  # [GPTQ-030]
         started = [group for group in problem.groups if a <= group.first < b]
         for group in started:
             scale, zero_point = problem.parameters(source, group)  # [GPTQ-040] [GPTQ-050]
@@ -98,13 +99,14 @@ def gptq_quantize(
             zeros.append(zero_point)
 
         # BLOCK
-        block = _Block(problem, a, W, U, E, Q, scales, zeros, groups)
+        block.start(a, scales, zeros)
         block.solve(a, b)
+        codes[:, order[a:b]] = block.Q[: b - a].T  # [GPTQ-080]: undo the permutation
 
         # FEEDBACK: all later blocks, one product
-        W[b:] -= U[a:b, b:].T @ E[: b - a]  # [GPTQ-060]
+        subtract_product(W[b:], U[a:b, b:], block.E[: b - a])  # [GPTQ-060]
 
-    return problem.result(Q.T, scales, zeros)
+    return problem.result(codes, scales, zeros)
 
 
 def _require_blockwise(profile: Profile) -> None:
@@ -117,23 +119,42 @@ def _require_blockwise(profile: Profile) -> None:
         raise ConfigError(expected, profile.feedback_dtype, "GPTQ-130")
 
 
-class _Block:
-    """The columns from `a` on: solved by halving, leaves as in the textbook."""
+def subtract_product(W: Array, U: Array, E: Array) -> None:
+    """Subtract Uᵀ E from W, in the memory of W.
 
-    def __init__(
-        self,
-        problem: GPTQProblem,
-        a: int,
-        W: Array,
-        U: Array,
-        E: Array,
-        Q: Array,
-        scales: list[Array],
-        zeros: list[Array],
-        groups: list[int],
-    ) -> None:
-        self.problem, self.a, self.W, self.U, self.E, self.Q = problem, a, W, U, E, Q
-        self.scales, self.zeros, self.groups = scales, zeros, groups
+    Parameters
+    ----------
+    W : (m, n_out) contiguous float array
+    U : (k, m) array of the same dtype
+    E : (k, n_out) contiguous array of the same dtype
+    """
+    from scipy.linalg.blas import dgemm, sgemm
+
+    if not len(W):
+        return
+    gemm = dgemm if W.dtype == np.float64 else sgemm
+    gemm(-1.0, E.T, U, beta=1.0, c=W.T, overwrite_c=1)  # columns are what BLAS calls rows
+
+
+class _Block:
+    """A block of columns: solved by halving, leaves as in the textbook."""
+
+    def __init__(self, problem: GPTQProblem, W: Array, size: int) -> None:
+        n_out = W.shape[1]
+        self.problem, self.W, self.U = problem, W, problem.rows
+        self.E = np.empty((size, n_out), W.dtype)  # errors
+        self.Q = np.empty((size, n_out), np.uint8)
+        self.groups = problem.column_group.tolist()
+        self.pivots = np.diagonal(problem.rows).copy()
+        self.spare = np.empty((LEAF, n_out), W.dtype)
+
+    def start(self, a: int, scales: list[Array], zeros: list[Array]) -> None:
+        """Go to the block of columns from `a` on."""
+        self.a = a
+        first = self.groups[a]
+        self.first = first
+        self.scales = [s.astype(self.W.dtype) for s in scales[first:]]
+        self.zeros = [z.astype(self.W.dtype) for z in zeros[first:]]
 
     def solve(self, lo: int, hi: int) -> None:
         """Quantize columns lo … hi − 1, whose earlier errors are all applied."""
@@ -143,17 +164,18 @@ class _Block:
         middle = (lo + hi) // 2
         self.solve(lo, middle)
         errors = self.E[lo - self.a : middle - self.a]  # (left columns, n_out)
-        self.W[middle:hi] -= self.U[lo:middle, middle:hi].T @ errors  # [GPTQ-060]
+        subtract_product(self.W[middle:hi], self.U[lo:middle, middle:hi], errors)  # [GPTQ-060]
         self.solve(middle, hi)
 
     def leaf(self, lo: int, hi: int) -> None:
         """Quantize a few columns one by one."""
-        maxq, profile = self.problem.maxq, self.problem.profile
+        maxq, profile, U = self.problem.maxq, self.problem.profile, self.U
         for j in range(lo, hi):
-            k = self.groups[j]
-            s, z = self.scales[k].astype(self.W.dtype), self.zeros[k].astype(self.W.dtype)
-            w = self.W[j]
-            q = codes_of(w, s, z, maxq=maxq, profile=profile)  # [GPTQ-070]
-            e = (w - s * (q - z)) / self.U[j, j]  # [GPTQ-060]
-            self.W[j + 1 : hi] -= self.U[j, j + 1 : hi, None] * e
-            self.Q[j], self.E[j - self.a] = q, e
+            k = self.groups[j] - self.first
+            s, z, w, e = self.scales[k], self.zeros[k], self.W[j], self.E[j - self.a]
+            q = codes_of(w, s, z, maxq=maxq, profile=profile, out=self.spare[0])  # [GPTQ-070]
+            self.Q[j - self.a] = q
+            np.subtract(w, s * (q - z), out=e)
+            e /= self.pivots[j]  # [GPTQ-060]
+            later = np.multiply.outer(U[j, j + 1 : hi], e, out=self.spare[: hi - j - 1])
+            self.W[j + 1 : hi] -= later

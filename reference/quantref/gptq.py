@@ -69,4 +69,5 @@ def gptq_textbook(
         # FEEDBACK
         W[:, j + 1 :] = problem.carry(W[:, j + 1 :] - np.outer(e, U[j, j + 1 :]))  # [GPTQ-060]
 
-    return problem.result(Q, scales, zeros)
+    place = np.argsort(problem.prepared.order)  # [GPTQ-080]: undo the permutation
+    return problem.result(Q[:, place].astype(np.uint8), scales, zeros)

@@ -1,8 +1,13 @@
-"""Hessian of the layer's reconstruction error, and its factor (SPEC.md, section 6)."""
+"""Hessian of the layer's reconstruction error, and its factor (SPEC.md, section 6).
+
+Matrices of n_in × n_in numbers are what is large here: each is made once, filled in place by BLAS
+and LAPACK, and none is copied in order to be transposed. Where rows and columns are reversed, that
+is the memory of a symmetric or triangular matrix read backwards.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +26,8 @@ from quantref.profile import DEFAULT_PROFILE, NotPositiveDefinite, OrderRule, Pr
 from quantref.rounding import require_float
 
 ASYMMETRY = 2.0**-16
+BATCH = 2**22  # elements of a batch that are turned into float64 at a time
+SIDE = 256  # of the square tiles in which a matrix meets its transpose
 
 
 class HessianAccumulator:
@@ -50,7 +57,7 @@ class HessianAccumulator:
         self.tokens = 0
         self._profile = profile
         self._count = 0
-        self._sum = np.zeros((n_in, n_in))
+        self._sum = np.zeros((n_in, n_in), order="F")  # its lower triangle
 
     def update(self, batch: ArrayLike) -> None:
         """Add the tokens of a batch.
@@ -60,13 +67,20 @@ class HessianAccumulator:
         batch : (..., n_in) float array
             All leading axes count tokens. Refused batches change nothing.
         """
+        from scipy.linalg.blas import dsyrk
+
         x = require_float(batch, "batch", "HES-090")
         if x.ndim == 0 or x.shape[-1] != self.n_in:
             raise ShapeError(f"batch of shape (..., {self.n_in})", f"{x.shape}", "HES-090")
         if x.size == 0:
             raise EmptyArrayError("a batch with tokens", f"shape={x.shape}", "HES-090")
-        tokens = x.reshape(-1, self.n_in).astype(np.float64)  # [HES-020]
-        self._sum += tokens.T @ tokens  # [HES-010]
+        tokens = x.reshape(-1, self.n_in)
+        rows = max(BATCH // self.n_in, 1)
+        for start in range(0, len(tokens), rows):
+            part = tokens[start : start + rows].astype(np.float64)  # [HES-020]
+            self._sum = dsyrk(
+                1.0, part.T, beta=1.0, c=self._sum, lower=1, overwrite_c=1
+            )  # [HES-010]
         self.tokens += len(tokens)
         by_sequence = self._profile.token_count is TokenCount.SEQUENCES
         self._count += x.shape[0] if by_sequence and x.ndim > 1 else len(tokens)
@@ -83,8 +97,8 @@ class HessianAccumulator:
         """Return (2 / N) · sum, (n_in, n_in), exactly symmetric.  [HES-010]"""
         if self.tokens == 0:
             raise EmptyArrayError("at least one token", "none", "HES-090")
-        mean = self._sum * (2.0 / self._count)
-        return (mean + mean.T) / 2  # [HES-010] [HES-100]
+        mean = self._sum * (2.0 / self._count)  # [HES-010]
+        return mirrored(mean)  # [HES-100]
 
 
 def accumulate_hessian(
@@ -132,7 +146,10 @@ class PreparedHessian:
 
     Attributes
     ----------
-    damped : (n_in, n_in) float64 array, original order
+    hessian : (n_in, n_in) float64 array, original order
+        Exactly symmetric.
+    diagonal : (n_in,) float64 array, original order
+        Mended and damped.
     dead : (n_in,) bool array
     order : (n_in,) int32 array
         Original index of the column that is quantized k-th.
@@ -140,43 +157,111 @@ class PreparedHessian:
         What was added to the diagonal.
     """
 
-    damped: NDArray[np.float64]
+    hessian: NDArray[np.float64]
+    diagonal: NDArray[np.float64]
     dead: NDArray[np.bool_]
     order: NDArray[np.int32]
     damping: float
 
-    def permuted(self) -> NDArray[np.float64]:
-        """Return the damped Hessian with rows and columns in processing order.  [GPTQ-020]"""
-        return self.damped[np.ix_(self.order, self.order)]
+    @property
+    def damped(self) -> NDArray[np.float64]:
+        """The Hessian with the mended and damped diagonal, in the original order."""
+        return self._arranged(np.arange(len(self.order)))
+
+    def permuted(self, *, backwards: bool = False) -> NDArray[np.float64]:
+        """Return the damped Hessian with rows and columns in processing order.  [GPTQ-020]
+
+        `backwards`: last column first.
+        """
+        return self._arranged(self.order[::-1] if backwards else self.order)
+
+    def _arranged(self, order: Array) -> NDArray[np.float64]:
+        """Return a new matrix with these rows and columns."""
+        h, n = self.hessian, len(order)
+        if (order == np.arange(n)).all():
+            h = h.copy()
+        elif (order == np.arange(n)[::-1]).all():
+            h = _reversed(h)
+        else:
+            h = h[order].take(order, axis=1)
+        np.fill_diagonal(h, self.diagonal[order])
+        return h
 
 
-def require_hessian(hessian: ArrayLike, requirement: str, n_in: int | None = None) -> Array:
-    """Return a square, finite, symmetric Hessian as float64, or raise.  [HES-090]"""
+def require_hessian(
+    hessian: ArrayLike, requirement: str, n_in: int | None = None, *, copy: bool = True
+) -> Array:
+    """Return a square, finite, symmetric Hessian as float64, or raise.  [HES-090]
+
+    Without `copy`, what is float64, contiguous and exactly symmetric is returned as it is.
+    """
     h = require_float(hessian, "hessian", requirement)
     if h.ndim != 2 or h.shape[0] != h.shape[1] or (n_in is not None and h.shape[0] != n_in):
         size = "(n_in, n_in)" if n_in is None else f"({n_in}, {n_in})"
         raise ShapeError(f"hessian of shape {size}", f"{h.shape}", requirement)
     if h.size == 0:
         raise EmptyArrayError("a hessian with elements", f"shape={h.shape}", requirement)
-    h = h.astype(np.float64)
-    diagonal = np.diagonal(h)
+    diagonal = np.diagonal(h).astype(np.float64)
     if (diagonal < 0).any():
         j = int(np.argmin(diagonal))
         got = f"H[{j}, {j}]={diagonal[j]:.6g}"
         raise NotPositiveDefiniteError("a diagonal >= 0", got, requirement)
-    size = np.sqrt(diagonal)
-    allowed = ASYMMETRY * size[:, None] * size[None, :]
-    wrong = np.abs(h - h.T) > allowed
-    if wrong.any():
-        i, j = (int(k) for k in np.argwhere(wrong)[0])
-        got = f"H[{i}, {j}]={h[i, j]:.6g}, H[{j}, {i}]={h[j, i]:.6g}"
-        raise NotSymmetricError("a symmetric hessian", got, requirement)
+    exactly = _require_symmetric(h, np.sqrt(diagonal), requirement)
     dead = diagonal == 0
-    if h[dead].any():
+    if dead.any() and h[dead].any():
         i, j = (int(k) for k in np.argwhere(h * dead[:, None])[0])
         got = f"H[{i}, {i}]=0, H[{i}, {j}]={h[i, j]:.6g}"
         raise NotPositiveDefiniteError("zeros beside a zero on the diagonal", got, requirement)
-    return (h + h.T) / 2
+    if not exactly:
+        h = h.astype(np.float64)
+        return (h + h.T) / 2
+    rows = h.T if h.flags.f_contiguous else h
+    return np.array(rows, np.float64, order="C", copy=True if copy else None)
+
+
+def _require_symmetric(h: Array, size: Array, requirement: str) -> bool:
+    """Return whether |h_ij − h_ji| is zero, or raise where it exceeds a share of the sizes."""
+    exactly = True
+    for rows, columns in _square_tiles(len(h)):
+        one, other = h[rows, columns], h[columns, rows].T
+        if (one == other).all():
+            continue
+        exactly = False
+        difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
+        if (difference > ASYMMETRY * size[rows, None] * size[columns]).any():
+            break
+    else:
+        return exactly
+    full = h.astype(np.float64)
+    wrong = np.abs(full - full.T) > ASYMMETRY * size[:, None] * size
+    i, j = (int(k) for k in np.argwhere(wrong)[0])
+    got = f"H[{i}, {j}]={full[i, j]:.6g}, H[{j}, {i}]={full[j, i]:.6g}"
+    raise NotSymmetricError("a symmetric hessian", got, requirement)
+
+
+def _square_tiles(n: int) -> Iterator[tuple[slice, slice]]:
+    """Yield rows and columns of the tiles on and below the diagonal of an (n, n) matrix."""
+    for i in range(0, n, SIDE):
+        for j in range(0, i + 1, SIDE):
+            yield slice(i, min(i + SIDE, n)), slice(j, min(j + SIDE, n))
+
+
+def mirrored(lower: Array) -> NDArray[np.float64]:
+    """Return the symmetric matrix with the lower triangle of `lower`, in the same memory.
+
+    Examples
+    --------
+    >>> mirrored(np.array([[1.0, 0.0], [2.0, 3.0]]))
+    array([[1., 2.],
+           [2., 3.]])
+    """
+    for rows, columns in _square_tiles(len(lower)):
+        tile = lower[rows, columns]
+        if rows == columns:
+            tile[:] = np.tril(tile) + np.tril(tile, -1).T
+        else:
+            lower[columns, rows] = tile.T
+    return lower
 
 
 def require_damping(damping: float, requirement: str) -> float:
@@ -223,21 +308,26 @@ def prepare_hessian(
     fraction = require_damping(damping, "HES-090")
     ordered = require_bool(activation_order, "activation_order", "HES-090")
     h = require_hessian(hessian, "HES-090")
+    return prepared_hessian(h, damping=fraction, activation_order=ordered, profile=profile)
 
+
+def prepared_hessian(
+    h: NDArray[np.float64], *, damping: float, activation_order: bool, profile: Profile
+) -> PreparedHessian:
+    """Do what `prepare_hessian` does with a Hessian and settings that are checked."""
     # DEAD COLUMNS
-    dead = np.diagonal(h) == 0
-    h[dead, dead] = 1.0  # [HES-040]
+    diagonal = np.diagonal(h).copy()
+    dead = diagonal == 0
+    diagonal[dead] = 1.0  # [HES-040]
 
     # DAMPING
-    diagonal = np.diagonal(h).copy()
-    added = fraction * float(np.mean(diagonal))  # [HES-050]
-    h[np.diag_indices_from(h)] += added
+    added = damping * float(np.mean(diagonal))  # [HES-050]
 
     # ORDER
     order = np.arange(len(h))
-    if ordered:
+    if activation_order:
         order = activation_order_of(diagonal, added, profile)  # [HES-060]
-    return PreparedHessian(h, dead, order.astype(np.int32), added)
+    return PreparedHessian(h, diagonal + added, dead, order.astype(np.int32), added)
 
 
 def activation_order_of(diagonal: Array, damping: float, profile: Profile) -> NDArray[np.intp]:
@@ -278,31 +368,41 @@ def reversed_cholesky(hessian: Array, *, damping: float = 0.0) -> NDArray[np.flo
     array([[2., 1.],
            [0., 2.]])
     """
+    return _factor_of(_reversed(hessian), damping)
+
+
+def _factor_of(backwards: Array, damping: float) -> NDArray[np.float64]:
+    """Return R of the matrix whose rows and columns are reversed here, which is overwritten."""
     from scipy.linalg.lapack import dpotrf
 
-    backwards = np.asfortranarray(hessian[::-1, ::-1], dtype=np.float64)
-    factor, info = dpotrf(backwards, lower=1, clean=1)  # [HES-070]
+    diagonal = np.diagonal(backwards).copy()
+    # One triangle of `lower` becomes L, the other one stays as it was.
+    lower, info = dpotrf(backwards.T, lower=1, clean=0, overwrite_a=1)  # [HES-070]
     if info > 0:
-        pivot = _failed_pivot(backwards, factor, info - 1)
-        column = len(hessian) - info
+        pivot = _failed_pivot(diagonal, lower, info - 1)
+        column = len(diagonal) - info
         expected = f"hessian positive definite after damping {damping:g}"
         got = f"pivot {pivot:.6g} at column {column}; a larger damping helps"
         raise NotPositiveDefiniteError(expected, got, "HES-080")
-    return np.ascontiguousarray(factor[::-1, ::-1])
+    for j in range(1, len(lower)):
+        lower[:j, j] = 0.0
+    return _reversed(lower.T).T
 
 
-def _failed_pivot(h: Array, factor: Array, k: int) -> float:
-    """Return the pivot h_kk − ‖L⁻¹ h‖² at which the factorization of `h` stopped.  [HES-080]"""
+def _failed_pivot(diagonal: Array, lower: Array, k: int) -> float:
+    """Return the pivot h_kk − ‖L⁻¹ h‖² at which the factorization stopped.  [HES-080]"""
     from scipy.linalg import solve_triangular
 
     if k == 0:
-        return float(h[0, 0])
-    row = solve_triangular(factor[:k, :k], h[:k, k], lower=True)
-    return float(h[k, k] - row @ row)
+        return float(diagonal[0])
+    row = solve_triangular(lower[:k, :k], lower[:k, k], lower=True)
+    return float(diagonal[k] - row @ row)
 
 
-def upper_inverse(factor: Array) -> NDArray[np.float64]:
+def upper_inverse(factor: Array, *, overwrite: bool = False) -> NDArray[np.float64]:
     """Return U = R⁻¹, upper triangular, so that H⁻¹ = Uᵀ U.  [GPTQ-060]
+
+    `overwrite`: in the memory of a factor in Fortran order.
 
     Examples
     --------
@@ -312,8 +412,15 @@ def upper_inverse(factor: Array) -> NDArray[np.float64]:
     """
     from scipy.linalg.lapack import dtrtri
 
-    inverse, _ = dtrtri(np.asfortranarray(factor, dtype=np.float64), lower=0)
-    return np.triu(inverse)
+    columns = np.asfortranarray(factor, dtype=np.float64)
+    inverse, _ = dtrtri(columns, lower=0, overwrite_c=overwrite)
+    return np.asarray(inverse)
+
+
+def _reversed(h: Array) -> NDArray[np.float64]:
+    """Return a new matrix with rows and columns in reversed order."""
+    backwards = np.ascontiguousarray(h, dtype=np.float64).reshape(-1)[::-1]
+    return backwards.copy().reshape(h.shape)
 
 
 def factor_hessian(
@@ -326,14 +433,14 @@ def factor_hessian(
     NotPositiveDefiniteError
         Under the default rule, when the damped Hessian has no factor.
     """
-    h = prepared.permuted()
     try:
-        return reversed_cholesky(h, damping=fraction)
+        return _factor_of(prepared.permuted(backwards=True), fraction)
     except NotPositiveDefiniteError:
         if profile.not_positive_definite is NotPositiveDefinite.ERROR:
             raise  # [HES-080] [GPTQ-120]
         if profile.not_positive_definite is NotPositiveDefinite.IDENTITY:
-            return np.eye(len(h))
+            return np.eye(len(prepared.order))
+    h = prepared.permuted()
     mean = float(np.mean(np.diagonal(h)))
     growing = max(fraction, 1e-6)
     while growing < 1e6:

@@ -17,6 +17,7 @@ from quantref.config import require_integer
 from quantref.errors import AxisError, BitsError, CodeRangeError, DTypeError, ShapeError
 
 CODES_PER_BYTE = {2: 4, 3: 1, 4: 2, 8: 1}
+MANY = 2**12  # codes or bytes from which on words are used
 
 
 def _checked(x: ArrayLike, bits: Any, axis: Any, name: str) -> tuple[Array, int, int]:
@@ -113,8 +114,8 @@ def _pack(codes: Array, bits: int, axis: int) -> Array:
 
 
 def _in_words(array: Array, axis: int) -> bool:
-    """Tell whether what shares a byte lies side by side in memory."""
-    return axis == array.ndim - 1 and array.flags.c_contiguous
+    """Tell whether what shares a byte lies side by side in memory, and whether that is worth it."""
+    return axis == array.ndim - 1 and array.flags.c_contiguous and array.size >= MANY
 
 
 def _lengthened(array: Array, axis: int, length: int) -> tuple[int, ...]:

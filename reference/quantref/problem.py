@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from quantref.affine import Group, group_layout, group_parameters, require_weights
-from quantref.arrays import Array
+from quantref.arrays import Array, narrowed, tiles
 from quantref.config import GPTQConfig
 from quantref.errors import ConfigError, DTypeError, OverflowRangeError
 from quantref.hessian import (
     PreparedHessian,
     factor_hessian,
-    prepare_hessian,
+    prepared_hessian,
     require_hessian,
     upper_inverse,
 )
@@ -29,6 +29,8 @@ from quantref.profile import (
     Profile,
     Propagation,
 )
+
+STRIP = 16  # rows of the weights that are transposed at a time
 
 
 @dataclass(frozen=True)
@@ -107,25 +109,34 @@ class GPTQProblem:
     Attributes
     ----------
     weights : (n_out, n_in) array of `dtype`, permuted, dead columns 0
+        Columns are contiguous.
     rows : (n_in, n_in) array of `dtype`
         Row j carries the error of column j: the factor U.
-    factor : (n_in, n_in) float64 array
-        Upper triangular inverse of `rows`: R.
     groups : list of Group
     prepared : PreparedHessian
     config : GPTQConfig
     profile : Profile
     storage : dtype in which the weights came
+    kept_factor : (n_in, n_in) float64 array or None
+        R, where it was asked for.
     """
 
     weights: Array
     rows: Array
-    factor: NDArray[np.float64]
     groups: list[Group]
     prepared: PreparedHessian
     config: GPTQConfig
     profile: Profile
     storage: np.dtype
+
+    kept_factor: NDArray[np.float64] | None = None
+
+    @property
+    def factor(self) -> NDArray[np.float64]:
+        """Upper triangular inverse of the rows in float64: R, (n_in, n_in)."""
+        if self.kept_factor is not None:
+            return self.kept_factor
+        return _factor_and_rows(self.prepared, self.config, self.profile, keep=True)[0]
 
     @property
     def maxq(self) -> int:
@@ -170,12 +181,12 @@ class GPTQProblem:
         return self.column_group
 
     def result(self, codes: Array, scales: list[Array], zeros: list[Array]) -> GPTQResult:
-        """Return codes (n_out, n_in) in processing order as a result in the original order."""
+        """Return the result with codes (n_out, n_in) and parameters; codes in original order."""
         order = self.prepared.order
         place = np.argsort(order)  # [GPTQ-080]: undo the permutation
         g_idx = self.group_index()  # [GPTQ-090]
         return GPTQResult(
-            codes=codes[:, place].astype(np.uint8),
+            codes=codes,
             scale=np.stack(scales, axis=1),
             zero_point=np.stack(zeros, axis=1),
             g_idx=g_idx[place],
@@ -193,10 +204,11 @@ def prepare_problem(
     *,
     profile: Profile = DEFAULT_PROFILE,
     dtype: DTypeLike = np.float64,
+    keep_factor: bool = False,
 ) -> GPTQProblem:
     """Check everything, then mend, order and factor.  [GPTQ-110]
 
-    Arguments and errors are those of `quantref.gptq_quantize`.
+    Arguments and errors are those of `quantref.gptq_quantize`; `keep_factor`: R will be asked for.
     """
     if not isinstance(config, GPTQConfig):
         raise ConfigError("config to be a GPTQConfig", f"{config!r}", "GPTQ-110")
@@ -209,30 +221,61 @@ def prepare_problem(
     if working not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise DTypeError("dtype float32 or float64", working.name, "GPTQ-100")
     w = require_weights(weights, "GPTQ-110")
-    h = require_hessian(hessian, "GPTQ-110", n_in=w.shape[1])
+    h = require_hessian(hessian, "GPTQ-110", n_in=w.shape[1], copy=False)
     groups = group_layout(w.shape[1], config.group_size, profile)
-    prepared = prepare_hessian(
+    prepared = prepared_hessian(
         h,
         damping=config.hessian_damping,
         activation_order=config.activation_order,
         profile=profile,
     )
+    factor, rows = _factor_and_rows(prepared, config, profile, keep=keep_factor)
+    _require_representable(w, working)
+    columns = _columns(w, prepared.order, working)  # [GPTQ-020]
+    if profile.dead_columns is DeadColumns.ZEROED:
+        columns[prepared.dead[prepared.order]] = 0.0  # [GPTQ-010]
+    return GPTQProblem(
+        columns.T,
+        narrowed(rows, working),
+        groups,
+        prepared,
+        config,
+        profile,
+        w.dtype,
+        factor if keep_factor else None,
+    )
+
+
+def _factor_and_rows(
+    prepared: PreparedHessian, config: GPTQConfig, profile: Profile, *, keep: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return R and U in float64; unless R is to be kept, both are the same memory."""
     factor = factor_hessian(prepared, fraction=config.hessian_damping, profile=profile)
-    rows = upper_inverse(factor)  # [GPTQ-060]
+    rows = upper_inverse(factor, overwrite=not keep)  # [GPTQ-060]
     if profile.propagation is Propagation.INVERSE_ROWS:
         rows = np.triu(rows.T @ rows)
         factor = upper_inverse(rows)
-    largest = float(np.abs(w.astype(np.float64)).max())
+    return factor, rows
+
+
+def _require_representable(w: Array, working: np.dtype) -> None:
+    """Refuse weights beyond the range of the working precision.  [GPTQ-110]"""
+    if w.dtype.itemsize <= working.itemsize:
+        return
+    largest = max(float(np.abs(w[tile]).max()) for tile in tiles(w.shape))
     if largest > float(np.finfo(working).max):
         expected = f"weights <= {float(np.finfo(working).max):.6g} ({working.name})"
         raise OverflowRangeError(expected, f"{largest:.6g}", "GPTQ-110")
-    live = w.astype(working)
-    if profile.dead_columns is DeadColumns.ZEROED:
-        live[:, prepared.dead] = 0.0  # [GPTQ-010]
-    live = live[:, prepared.order]  # [GPTQ-020]
-    return GPTQProblem(
-        live, rows.astype(working), factor, groups, prepared, config, profile, w.dtype
-    )
+
+
+def _columns(w: Array, order: Array, working: np.dtype) -> Array:
+    """Return the columns of w in processing order, (n_in, n_out), contiguous."""
+    columns = np.empty(w.shape[::-1], working)
+    plain = (order == np.arange(len(order))).all()
+    for start in range(0, len(w), STRIP):
+        rows = w[start : start + STRIP]
+        columns[:, start : start + STRIP] = (rows if plain else rows[:, order]).T
+    return columns
 
 
 def restrict_rows(result: GPTQResult, rows: slice) -> GPTQResult:

@@ -25,7 +25,7 @@ MUTANTS: tuple[Mutant, ...] = (
            ".reshape(whole)[len(front[0]) * per_byte - length :]",
            "Unpacking drops codes at the front where it should drop padding at the end.", "pack", blames="PACK-040"),
     mutant("pack-length-unchecked", "packing", "if length < 0 or -(-length // per_byte) != array.shape[axis]:",
-           "if length < 0:",
+           "length = min(length, array.shape[axis] * per_byte)\n    if length < 0:",
            "A length that does not belong to the packed bytes is taken.", "pack", blames="PACK-080"),
     mutant("pack-range-unchecked", "packing", "        if outside:",
            "        if False:",
