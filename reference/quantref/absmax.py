@@ -1,7 +1,7 @@
 """AbsMax quantization: one multiplier per slice, codes half to even (SPEC.md, section 4).
 
-The text of the section, with one idea added: large arrays are taken in tiles that stay in the cache,
-so that memory is read twice, for the maximum and for the codes, and not once per operation.
+The text of the section, with one idea added: large arrays are taken in tiles that stay in the
+cache, so that memory is read twice, for the maximum and for the codes, not once per operation.
 """
 
 from __future__ import annotations

@@ -195,7 +195,7 @@ def codes_of(
         np.rint(np.add(q, zero_point, out=q), out=q)
     else:
         np.add(np.rint(q, out=q), zero_point, out=q)  # [AFF-070]
-    return np.minimum(np.maximum(q, 0, out=q), maxq, out=q)
+    return np.asarray(np.minimum(np.maximum(q, 0, out=q), maxq, out=q))
 
 
 def require_weights(weights: ArrayLike, requirement: str) -> Array:

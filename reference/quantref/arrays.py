@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
@@ -46,23 +45,3 @@ def tiles(shape: tuple[int, ...], multiple: int = 1) -> Iterator[tuple[slice, ..
     for start in range(0, shape[cut], step):
         before = tuple(slice(0, n) for n in shape[:cut])
         yield (*before, slice(start, min(start + step, shape[cut])), *rest)
-
-
-def narrowed(matrix: Array, dtype: np.dtype) -> Array:
-    """Return a contiguous matrix in a dtype that is no wider, in the same memory.
-
-    Examples
-    --------
-    >>> narrowed(np.array([[1.0, 2.0], [3.0, 4.0]]), np.dtype(np.float32))
-    array([[1., 2.],
-           [3., 4.]], dtype=float32)
-    """
-    if matrix.dtype == dtype:
-        return matrix
-    if matrix.flags.f_contiguous and not matrix.flags.c_contiguous:
-        return narrowed(matrix.T, dtype).T
-    wide = matrix.reshape(-1)
-    narrow = wide.view(dtype)[: wide.size]
-    for start in range(0, wide.size, TILE):  # what is written lies before what is still to be read
-        narrow[start : start + TILE] = wide[start : start + TILE].astype(dtype)
-    return narrow.reshape(matrix.shape)

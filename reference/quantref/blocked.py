@@ -83,6 +83,7 @@ def gptq_quantize(
     static = profile.group_source is GroupSource.STATIC
     W = problem.weights.T.copy() if static else problem.weights.T  # (n_in, n_out), ours alone
     U, order = problem.rows, problem.prepared.order
+    ordered = config.activation_order
     codes = np.empty((n_out, n_in), np.uint8)
     block = _Block(problem, W, min(profile.block_size, n_in))
     scales, zeros = [], []
@@ -101,7 +102,8 @@ def gptq_quantize(
         # BLOCK
         block.start(a, scales, zeros)
         block.solve(a, b)
-        codes[:, order[a:b]] = block.Q[: b - a].T  # [GPTQ-080]: undo the permutation
+        columns = order[a:b] if ordered else slice(a, b)
+        codes[:, columns] = block.Q[: b - a].T  # [GPTQ-080]: undo the permutation
 
         # FEEDBACK: all later blocks, one product
         subtract_product(W[b:], U[a:b, b:], block.E[: b - a])  # [GPTQ-060]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from quantref.arrays import Array
 from quantref.config import require_bool, require_integer, require_number
@@ -368,16 +368,17 @@ def reversed_cholesky(hessian: Array, *, damping: float = 0.0) -> NDArray[np.flo
     array([[2., 1.],
            [0., 2.]])
     """
-    return _factor_of(_reversed(hessian), damping)
+    lower = _lower_factor(_reversed(hessian), damping)
+    return _reversed(lower.T).T
 
 
-def _factor_of(backwards: Array, damping: float) -> NDArray[np.float64]:
-    """Return R of the matrix whose rows and columns are reversed here, which is overwritten."""
+def _lower_factor(backwards: Array, damping: float) -> NDArray[np.float64]:
+    """Return L with L Lᵀ = `backwards`, in its memory.  [HES-070]"""
     from scipy.linalg.lapack import dpotrf
 
     diagonal = np.diagonal(backwards).copy()
     # One triangle of `lower` becomes L, the other one stays as it was.
-    lower, info = dpotrf(backwards.T, lower=1, clean=0, overwrite_a=1)  # [HES-070]
+    lower, info = dpotrf(backwards.T, lower=1, clean=0, overwrite_a=1)
     if info > 0:
         pivot = _failed_pivot(diagonal, lower, info - 1)
         column = len(diagonal) - info
@@ -386,7 +387,7 @@ def _factor_of(backwards: Array, damping: float) -> NDArray[np.float64]:
         raise NotPositiveDefiniteError(expected, got, "HES-080")
     for j in range(1, len(lower)):
         lower[:j, j] = 0.0
-    return _reversed(lower.T).T
+    return np.asarray(lower)
 
 
 def _failed_pivot(diagonal: Array, lower: Array, k: int) -> float:
@@ -399,10 +400,8 @@ def _failed_pivot(diagonal: Array, lower: Array, k: int) -> float:
     return float(diagonal[k] - row @ row)
 
 
-def upper_inverse(factor: Array, *, overwrite: bool = False) -> NDArray[np.float64]:
+def upper_inverse(factor: Array) -> NDArray[np.float64]:
     """Return U = R⁻¹, upper triangular, so that H⁻¹ = Uᵀ U.  [GPTQ-060]
-
-    `overwrite`: in the memory of a factor in Fortran order.
 
     Examples
     --------
@@ -412,15 +411,14 @@ def upper_inverse(factor: Array, *, overwrite: bool = False) -> NDArray[np.float
     """
     from scipy.linalg.lapack import dtrtri
 
-    columns = np.asfortranarray(factor, dtype=np.float64)
-    inverse, _ = dtrtri(columns, lower=0, overwrite_c=overwrite)
+    inverse, _ = dtrtri(np.asfortranarray(factor, dtype=np.float64), lower=0)
     return np.asarray(inverse)
 
 
-def _reversed(h: Array) -> NDArray[np.float64]:
+def _reversed(h: Array, dtype: DTypeLike = np.float64) -> Array:
     """Return a new matrix with rows and columns in reversed order."""
-    backwards = np.ascontiguousarray(h, dtype=np.float64).reshape(-1)[::-1]
-    return backwards.copy().reshape(h.shape)
+    backwards = np.ascontiguousarray(h).reshape(-1)[::-1]
+    return backwards.astype(dtype).reshape(h.shape)
 
 
 def factor_hessian(
@@ -434,12 +432,20 @@ def factor_hessian(
         Under the default rule, when the damped Hessian has no factor.
     """
     try:
-        return _factor_of(prepared.permuted(backwards=True), fraction)
-    except NotPositiveDefiniteError:
-        if profile.not_positive_definite is NotPositiveDefinite.ERROR:
-            raise  # [HES-080] [GPTQ-120]
-        if profile.not_positive_definite is NotPositiveDefinite.IDENTITY:
-            return np.eye(len(prepared.order))
+        lower = _lower_factor(prepared.permuted(backwards=True), fraction)
+    except NotPositiveDefiniteError as error:
+        return _factor_instead(error, prepared, fraction, profile)
+    return _reversed(lower.T).T
+
+
+def _factor_instead(
+    error: NotPositiveDefiniteError, prepared: PreparedHessian, fraction: float, profile: Profile
+) -> NDArray[np.float64]:
+    """Return what other profiles take for R where there is none."""
+    if profile.not_positive_definite is NotPositiveDefinite.ERROR:
+        raise error  # [HES-080] [GPTQ-120]
+    if profile.not_positive_definite is NotPositiveDefinite.IDENTITY:
+        return np.eye(len(prepared.order))
     h = prepared.permuted()
     mean = float(np.mean(np.diagonal(h)))
     growing = max(fraction, 1e-6)
@@ -450,3 +456,20 @@ def factor_hessian(
         except NotPositiveDefiniteError:
             continue
     raise NotPositiveDefiniteError("a hessian that damping can mend", "none did", "HES-080")
+
+
+def inverse_factor(
+    prepared: PreparedHessian, *, fraction: float, profile: Profile, dtype: DTypeLike
+) -> Array:
+    """Return U = R⁻¹ in a dtype: `upper_inverse` of `factor_hessian`, with R nowhere.
+
+    R reads L backwards, and so does U L⁻¹, which takes the place of L.
+    """
+    from scipy.linalg.lapack import dtrtri
+
+    try:
+        lower = _lower_factor(prepared.permuted(backwards=True), fraction)
+    except NotPositiveDefiniteError as error:
+        return upper_inverse(_factor_instead(error, prepared, fraction, profile)).astype(dtype)
+    inverse, _ = dtrtri(lower, lower=1, overwrite_c=1)  # [GPTQ-060]
+    return _reversed(inverse.T, dtype).T

@@ -1,8 +1,8 @@
 """Packing 2-, 3-, 4- and 8-bit codes into bytes, the layout of Keras (SPEC.md, section 5).
 
-`_pack` and `_unpack` say it as the section does. Two ideas are added to make it fast: large arrays go
-through them in tiles that stay in the cache, and along the last axis, where the codes of a byte are
-neighbours, they move within machine words instead of one by one.
+`_pack` and `_unpack` say it as the section does. Two ideas are added to make it fast: large arrays
+go through them in tiles that stay in the cache, and along the last axis, where the codes of a byte
+are neighbours, they move within machine words instead of one by one.
 """
 
 from __future__ import annotations

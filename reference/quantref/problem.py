@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from quantref.affine import Group, group_layout, group_parameters, require_weights
-from quantref.arrays import Array, narrowed, tiles
+from quantref.arrays import Array, tiles
 from quantref.config import GPTQConfig
 from quantref.errors import ConfigError, DTypeError, OverflowRangeError
 from quantref.hessian import (
     PreparedHessian,
     factor_hessian,
+    inverse_factor,
     prepared_hessian,
     require_hessian,
     upper_inverse,
@@ -110,33 +112,47 @@ class GPTQProblem:
     ----------
     weights : (n_out, n_in) array of `dtype`, permuted, dead columns 0
         Columns are contiguous.
-    rows : (n_in, n_in) array of `dtype`
-        Row j carries the error of column j: the factor U.
     groups : list of Group
     prepared : PreparedHessian
     config : GPTQConfig
     profile : Profile
     storage : dtype in which the weights came
-    kept_factor : (n_in, n_in) float64 array or None
-        R, where it was asked for.
     """
 
     weights: Array
-    rows: Array
     groups: list[Group]
     prepared: PreparedHessian
     config: GPTQConfig
     profile: Profile
     storage: np.dtype
 
-    kept_factor: NDArray[np.float64] | None = None
+    @cached_property
+    def rows(self) -> Array:
+        """The factor U in the dtype of the weights: row j carries the error of column j."""
+        if self.profile.propagation is Propagation.INVERSE_ROWS:
+            return self._inverse_rows().astype(self.weights.dtype)
+        return self._inverse_factor(self.weights.dtype)  # [GPTQ-060]
 
-    @property
+    @cached_property
     def factor(self) -> NDArray[np.float64]:
-        """Upper triangular inverse of the rows in float64: R, (n_in, n_in)."""
-        if self.kept_factor is not None:
-            return self.kept_factor
-        return _factor_and_rows(self.prepared, self.config, self.profile, keep=True)[0]
+        """Upper triangular inverse of the rows in float64: R."""
+        if self.profile.propagation is Propagation.INVERSE_ROWS:
+            return upper_inverse(self._inverse_rows())
+        return factor_hessian(
+            self.prepared, fraction=self.config.hessian_damping, profile=self.profile
+        )
+
+    def _inverse_factor(self, dtype: DTypeLike) -> Array:
+        return inverse_factor(
+            self.prepared,
+            fraction=self.config.hessian_damping,
+            profile=self.profile,
+            dtype=dtype,
+        )
+
+    def _inverse_rows(self) -> NDArray[np.float64]:
+        inverse = self._inverse_factor(np.float64)
+        return np.triu(inverse.T @ inverse)
 
     @property
     def maxq(self) -> int:
@@ -204,11 +220,11 @@ def prepare_problem(
     *,
     profile: Profile = DEFAULT_PROFILE,
     dtype: DTypeLike = np.float64,
-    keep_factor: bool = False,
 ) -> GPTQProblem:
-    """Check everything, then mend, order and factor.  [GPTQ-110]
+    """Check everything, then mend and order.  [GPTQ-110]
 
-    Arguments and errors are those of `quantref.gptq_quantize`; `keep_factor`: R will be asked for.
+    Arguments and errors are those of `quantref.gptq_quantize`; a Hessian without a factor is
+    found when `rows` or `factor` is first asked for.
     """
     if not isinstance(config, GPTQConfig):
         raise ConfigError("config to be a GPTQConfig", f"{config!r}", "GPTQ-110")
@@ -229,33 +245,11 @@ def prepare_problem(
         activation_order=config.activation_order,
         profile=profile,
     )
-    factor, rows = _factor_and_rows(prepared, config, profile, keep=keep_factor)
     _require_representable(w, working)
     columns = _columns(w, prepared.order, working)  # [GPTQ-020]
     if profile.dead_columns is DeadColumns.ZEROED:
         columns[prepared.dead[prepared.order]] = 0.0  # [GPTQ-010]
-    return GPTQProblem(
-        columns.T,
-        narrowed(rows, working),
-        groups,
-        prepared,
-        config,
-        profile,
-        w.dtype,
-        factor if keep_factor else None,
-    )
-
-
-def _factor_and_rows(
-    prepared: PreparedHessian, config: GPTQConfig, profile: Profile, *, keep: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return R and U in float64; unless R is to be kept, both are the same memory."""
-    factor = factor_hessian(prepared, fraction=config.hessian_damping, profile=profile)
-    rows = upper_inverse(factor, overwrite=not keep)  # [GPTQ-060]
-    if profile.propagation is Propagation.INVERSE_ROWS:
-        rows = np.triu(rows.T @ rows)
-        factor = upper_inverse(rows)
-    return factor, rows
+    return GPTQProblem(columns.T, groups, prepared, config, profile, w.dtype)
 
 
 def _require_representable(w: Array, working: np.dtype) -> None:
