@@ -179,23 +179,17 @@ def codes_of(
     *,
     maxq: int,
     profile: Profile = DEFAULT_PROFILE,
-    out: Array | None = None,
 ) -> Array:
     """Return clip(rint(w / s) + z, 0, maxq) as floats; all arguments broadcast.  [AFF-070]
-
-    `out`: where to put them.
 
     Examples
     --------
     >>> codes_of(np.float64([0.5, 1.5, 9.0]), np.float64(1.0), np.float64(1.0), maxq=3)
     array([1., 3., 3.])
     """
-    q = np.asarray(np.divide(w, scale, out=out))
     if profile.code_rule is CodeRule.ADD_THEN_ROUND:
-        np.rint(np.add(q, zero_point, out=q), out=q)
-    else:
-        np.add(np.rint(q, out=q), zero_point, out=q)  # [AFF-070]
-    return np.asarray(np.minimum(np.maximum(q, 0, out=q), maxq, out=q))
+        return np.asarray(np.clip(np.rint(w / scale + zero_point), 0, maxq))
+    return np.asarray(np.clip(np.rint(w / scale) + zero_point, 0, maxq))  # [AFF-070]
 
 
 def require_weights(weights: ArrayLike, requirement: str) -> Array:

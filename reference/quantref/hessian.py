@@ -27,7 +27,7 @@ from quantref.rounding import require_float
 
 ASYMMETRY = 2.0**-16
 BATCH = 2**22  # elements of a batch that are turned into float64 at a time
-SIDE = 256  # of the square tiles in which a matrix meets its transpose
+SIDE = 64  # of the square tiles in which a matrix meets its transpose
 
 
 class HessianAccumulator:
@@ -385,8 +385,9 @@ def _lower_factor(backwards: Array, damping: float) -> NDArray[np.float64]:
         expected = f"hessian positive definite after damping {damping:g}"
         got = f"pivot {pivot:.6g} at column {column}; a larger damping helps"
         raise NotPositiveDefiniteError(expected, got, "HES-080")
-    for j in range(1, len(lower)):
-        lower[:j, j] = 0.0
+    for j in range(0, len(lower), SIDE):
+        lower[:j, j : j + SIDE] = 0.0
+        lower[j : j + SIDE, j : j + SIDE] = np.tril(lower[j : j + SIDE, j : j + SIDE])
     return np.asarray(lower)
 
 
@@ -415,10 +416,10 @@ def upper_inverse(factor: Array) -> NDArray[np.float64]:
     return np.asarray(inverse)
 
 
-def _reversed(h: Array, dtype: DTypeLike = np.float64) -> Array:
+def _reversed(h: Array) -> NDArray[np.float64]:
     """Return a new matrix with rows and columns in reversed order."""
-    backwards = np.ascontiguousarray(h).reshape(-1)[::-1]
-    return backwards.astype(dtype).reshape(h.shape)
+    backwards = np.ascontiguousarray(h, dtype=np.float64).reshape(-1)[::-1]
+    return backwards.copy().reshape(h.shape)
 
 
 def factor_hessian(
@@ -463,7 +464,7 @@ def inverse_factor(
 ) -> Array:
     """Return U = R⁻¹ in a dtype: `upper_inverse` of `factor_hessian`, with R nowhere.
 
-    R reads L backwards, and so does U L⁻¹, which takes the place of L.
+    As R is L backwards, U is L⁻¹ backwards: a view of it, which takes the place of L.
     """
     from scipy.linalg.lapack import dtrtri
 
@@ -472,4 +473,4 @@ def inverse_factor(
     except NotPositiveDefiniteError as error:
         return upper_inverse(_factor_instead(error, prepared, fraction, profile)).astype(dtype)
     inverse, _ = dtrtri(lower, lower=1, overwrite_c=1)  # [GPTQ-060]
-    return _reversed(inverse.T, dtype).T
+    return np.asarray(inverse.astype(dtype, copy=False)[::-1, ::-1])
