@@ -11,10 +11,11 @@ Reading order, each module beside the section of SPEC.md of the same name:
    (section 11).
 """
 
+from typing import TYPE_CHECKING, Any
+
 from quantref.absmax import AbsMaxQuantizer, abs_max_dequantize, abs_max_quantize
 from quantref.affine import affine_dequantize, affine_parameters, affine_quantize, group_index
 from quantref.blocked import gptq_quantize
-from quantref.certificate import Certificate, certify
 from quantref.config import GPTQConfig, Int8QuantizationConfig, QuantizationConfig, Quantizer
 from quantref.errors import QuantrefError
 from quantref.gptq import gptq_textbook
@@ -23,6 +24,9 @@ from quantref.packing import pack_codes, unpack_codes
 from quantref.problem import GPTQResult
 from quantref.profile import DEFAULT_PROFILE, KERAS_PROFILE, ORIGINAL_PROFILE, Profile
 from quantref.rounding import round_half_even, saturating_cast
+
+if TYPE_CHECKING:
+    from quantref.certificate import Certificate, certify
 
 __version__ = "0.1.0"
 SPEC_VERSION = "0.1"
@@ -58,3 +62,12 @@ __all__ = [
     "saturating_cast",
     "unpack_codes",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the certificate when it is first asked for: it is a third of what there is."""
+    if name not in {"Certificate", "certify"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from quantref import certificate
+
+    return getattr(certificate, name)

@@ -27,7 +27,7 @@ from quantref.rounding import require_float
 
 ASYMMETRY = 2.0**-16
 BATCH = 2**22  # elements of a batch that are turned into float64 at a time
-SIDE = 64  # of the square tiles in which a matrix meets its transpose
+SIDE = 128  # of the square tiles in which a matrix meets its transpose
 
 
 class HessianAccumulator:
