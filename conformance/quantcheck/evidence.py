@@ -94,7 +94,8 @@ def _affine(case: Case, outputs: Mapping[str, Any], u: float) -> dict[str, Any]:
 
 def _gptq(case: Case, outputs: Mapping[str, Any], u: float) -> dict[str, Any]:
     """Residuals of the compensated weights, and losses.  [CERT-010] [CERT-020] [CERT-050]"""
-    from quantref.checks import gather, loss_terms
+    from quantref.checks import loss_terms
+    from quantref.evidence import gather
     from quantref.operations import gptq_config
     from quantref.problem import prepare_problem
     from quantref.profile import Profile
@@ -111,7 +112,7 @@ def _gptq(case: Case, outputs: Mapping[str, Any], u: float) -> dict[str, Any]:
     rows = np.sort(np.argsort(-_share(loss, bound), kind="stable")[:MOST_ROWS])
     return {
         "codes": _codes(
-            v.codes,
+            v.codes.astype(np.float64),
             v.residuals / v.column_scale,
             v.target_bound / v.column_scale,
             (0, problem.maxq),

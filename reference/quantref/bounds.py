@@ -51,6 +51,25 @@ def steps_of(n: int) -> int:
     return 3 * n + 8
 
 
+def amplified(hessian_error: float, spread: float) -> float:
+    """Return η / (1 − η S): what a relative error of the Hessian grows to.  [CERT-070]
+
+    Raises
+    ------
+    ConfigError
+        η S >= 1: the Hessian may be without a factor.
+
+    Examples
+    --------
+    >>> amplified(0.125, 4.0)
+    0.25
+    """
+    if hessian_error * spread >= 1:
+        expected = f"hessian_error < {1 / spread:.3g}, below which the Hessian has a factor"
+        raise ConfigError(expected, f"{hessian_error:.3g}", "CERT-070")
+    return hessian_error / (1 - hessian_error * spread)
+
+
 @dataclass(frozen=True)
 class Bounds:
     """Bounds on an honest implementation's error, in processing order.  [CERT-060]
@@ -87,20 +106,57 @@ class Bounds:
 
         [CERT-070]
         """
-        if hessian_error * self.spread >= 1:
-            expected = (
-                f"hessian_error < {1 / self.spread:.3g}, below which the Hessian has a factor"
-            )
-            raise ConfigError(expected, f"{hessian_error:.3g}", "CERT-070")
-        return hessian_error / (1 - hessian_error * self.spread) * self.shift
+        return amplified(hessian_error, self.spread) * self.shift
 
     def base(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the bound on partly compensated weights, given that on w'.  [CERT-060]"""
         return target @ self.inverse
 
 
-def for_answer(residuals: Array, magnitudes: Array, R: Array, U: Array) -> Bounds:
-    """Return the bounds of an answer.  [CERT-060]
+@dataclass(frozen=True)
+class FactorTerms:
+    """What the bounds need of the factor, whatever the answer.  [CERT-060]
+
+    Attributes
+    ----------
+    R, U : (n_in, n_in) arrays
+        |R| and |U|, element by element.
+    size : (n_in,) array
+        R_jj.
+    root_h, root_x : (n_in,) arrays
+    B, C : (n_in,) arrays
+    likely : (n_in,) array
+        B′ + C′.
+    spread : float
+        See `Bounds`.
+    """
+
+    R: NDArray[np.float64]
+    U: NDArray[np.float64]
+    size: NDArray[np.float64]
+    root_h: NDArray[np.float64]
+    root_x: NDArray[np.float64]
+    B: NDArray[np.float64]
+    C: NDArray[np.float64]
+    likely: NDArray[np.float64]
+    spread: float
+
+    @classmethod
+    def of(cls, factor: Array, rows: Array) -> FactorTerms:
+        """Return the terms of R = `factor` and U = `rows`."""
+        size, R, U = np.diagonal(factor).copy(), np.abs(factor), np.abs(rows)
+        root_h = np.sqrt((R * R).sum(axis=1))
+        root_x = np.sqrt((U * U).sum(axis=0))
+        unit = R / size  # |M|
+        B2 = np.sqrt(U**2 @ root_h**2) / size * _norm_bound(U * root_h)
+        C2 = np.sqrt(root_x**2 @ unit**2) * _norm_bound(R * root_x[:, None])
+        reach = U @ root_h
+        spread = float((reach**2).sum())
+        return cls(R, U, size, root_h, root_x, reach / size, root_x @ unit, B2 + C2, spread)
+
+
+def for_answer(residuals: Array, magnitudes: Array, terms: FactorTerms) -> Bounds:
+    """Return the bounds of an answer, or of some of its rows.  [CERT-060]
 
     Parameters
     ----------
@@ -108,34 +164,53 @@ def for_answer(residuals: Array, magnitudes: Array, R: Array, U: Array) -> Bound
         w' - ŵ.
     magnitudes : (n_out, n_in) array
         |w| + |ŵ|: what each subtraction and each dequantized weight rounds relative to.
-    R, U : (n_in, n_in) arrays
+    terms : FactorTerms
 
     Examples
     --------
-    >>> for_answer(np.array([[0.5, 0.25]]), np.zeros((1, 2)), np.eye(2), np.eye(2)).always
+    >>> terms = FactorTerms.of(np.eye(2), np.eye(2))
+    >>> for_answer(np.array([[0.5, 0.25]]), np.zeros((1, 2)), terms).always
     array([[2. , 1.75]])
     """
-    size, absU, absR = np.diagonal(R), np.abs(U), np.abs(R)
-    E = np.abs(residuals) * size  # |e_j|
-    unit = absR / size  # |M|
-    root_h = np.sqrt((R * R).sum(axis=1))
-    root_x = np.sqrt((U * U).sum(axis=0))
+    E = np.abs(residuals) * terms.size  # |e_j|
+    unit = terms.R / terms.size  # |M|
 
-    reach = E @ absU  # (n_out, n_in): no partial sum of the feedback exceeds it
-    gradient = E @ absR.T
-    B = (absU @ root_h) / size  # (n_in,)
-    C = root_x @ unit  # (n_in,)
+    reach = E @ terms.U  # (n_out, n_in): no partial sum of the feedback exceeds it
+    gradient = E @ terms.R.T
     always = (reach + magnitudes) @ unit
-    shift = np.outer(reach @ root_h, B)
-    always += shift + np.outer(gradient @ root_x, C)
+    shift = np.outer(reach @ terms.root_h, terms.B)
+    always += shift + np.outer(gradient @ terms.root_x, terms.C)
 
-    squares = np.sqrt((E**2 @ absU**2 + magnitudes**2) @ unit**2)
+    squares = np.sqrt((E**2 @ terms.U**2 + magnitudes**2) @ unit**2)
     length = np.sqrt((E**2).sum(axis=1))  # (n_out,)
-    B2 = np.sqrt(absU**2 @ root_h**2) / size * _norm_bound(absU * root_h)
-    C2 = np.sqrt(root_x**2 @ unit**2) * _norm_bound(absR * root_x[:, None])
-    likely = squares + np.outer(length, B2 + C2)
-    spread = float(((absU @ root_h) ** 2).sum())
-    return Bounds(always, likely, absU * size[:, None], shift, spread)
+    likely = squares + np.outer(length, terms.likely)
+    return Bounds(always, likely, terms.U * terms.size[:, None], shift, terms.spread)
+
+
+def least_target(length: Array, n_in: int, u: float) -> Array:
+    """Return a bound from below on the bound from above: what w' may be off by at the least.
+
+    It needs no product and no inverse: most answers are within it.  [CERT-060]
+
+    Parameters
+    ----------
+    length : (n_out,) array
+        ‖E‖₂ of each row.
+    n_in : int
+    u : float
+
+    Returns
+    -------
+    least : (n_out,) array
+        ρ_j(u) >= least · U_jj, with a factor of two to spare for the rounding of ρ_j itself.
+
+    Examples
+    --------
+    >>> (least_target(np.array([1.0]), 2, 2.0**-53) * 2.0**53).round(3)
+    array([14.])
+    """
+    steps = steps_of(n_in)
+    return length * min(growth(steps, u), LIKELY * math.sqrt(steps) * u)
 
 
 def _norm_bound(absolute: Array) -> float:

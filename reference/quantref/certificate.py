@@ -7,44 +7,37 @@ then judged given the answer's own earlier codes (teacher forcing).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quantref.affine import codes_of
 from quantref.checks import (
-    U32,
-    U64,
-    Answer,
     Check,
-    Evidence,
     check_g_idx,
     check_loss,
     check_parameters,
     check_residuals,
-    gather,
     loss_terms,
 )
 from quantref.config import GPTQConfig, require_number
 from quantref.errors import ConfigError
+from quantref.evidence import U32, U64, Answer, Evidence, gather
 from quantref.problem import prepare_problem
-from quantref.profile import (
-    DEFAULT_PROFILE,
-    Profile,
-    Propagation,
-)
+from quantref.profile import DEFAULT_PROFILE, Profile, Propagation
 
 __all__ = ["U32", "U64", "Answer", "Certificate", "Check", "certify"]
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Verdict on one quantized weight matrix.
+    """Verdict on one quantized weight matrix; the figures are worked out when asked for.
 
     Attributes
     ----------
     checks : tuple of Check
+    evidence : Evidence
     loss : float
         tr((W − Ŵ) H (W − Ŵ)ᵀ) with the damped Hessian.
     loss_bound : float
@@ -60,13 +53,49 @@ class Certificate:
     """
 
     checks: tuple[Check, ...]
-    loss: float
-    loss_bound: float
-    plain_loss: float
-    plain_rounding: bool
-    clipped: float
-    undecided: float
-    residuals: NDArray[np.float64]
+    evidence: Evidence = field(repr=False, compare=False)
+
+    @cached_property
+    def loss(self) -> float:
+        """See `Certificate`."""
+        return float((self.evidence.length**2).sum())
+
+    @cached_property
+    def loss_bound(self) -> float:
+        """See `Certificate`."""
+        return float(loss_terms(self.evidence).sum())
+
+    @cached_property
+    def plain_loss(self) -> float:
+        """See `Certificate`."""
+        v = self.evidence
+        z = v.zero_point[:, v.problem.column_group]
+        difference = v.problem.weights - v.column_scale * (v.plain_codes - z)
+        return float((difference @ v.problem.hessian * difference).sum())
+
+    @cached_property
+    def plain_rounding(self) -> bool:
+        """See `Certificate`."""
+        half_step = [c.passed for c in self.checks if c.requirement == "CERT-010"]
+        return half_step == [False] and self.evidence.is_plain_rounding
+
+    @cached_property
+    def clipped(self) -> float:
+        """See `Certificate`."""
+        codes = self.evidence.codes
+        return float(((codes == 0) | (codes == self.evidence.problem.maxq)).mean())
+
+    @cached_property
+    def undecided(self) -> float:
+        """See `Certificate`."""
+        return float((self.evidence.target_bound > self.evidence.column_scale / 2).mean())
+
+    @cached_property
+    def residuals(self) -> NDArray[np.float64]:
+        """See `Certificate`."""
+        v = self.evidence
+        place = np.argsort(v.problem.prepared.order)
+        return np.asarray((v.residuals / v.column_scale)[:, place])
 
     @property
     def passed(self) -> bool:
@@ -150,7 +179,7 @@ def certify(
     >>> certify(W, H, gptq_quantize(W, H, config), config).passed
     True
     """
-    problem = prepare_problem(weights, hessian, config, profile=profile)
+    problem = prepare_problem(weights, hessian, config, profile=profile, inverse=False)
     error = require_number(hessian_error, "hessian_error", "CERT-070")
     if error < 0:
         raise ConfigError("hessian_error >= 0", f"{error}", "CERT-070")
@@ -161,25 +190,4 @@ def certify(
     checks += check_parameters(evidence)
     if profile.propagation is Propagation.CHOLESKY:
         checks += check_loss(evidence)
-    return _conclude(evidence, checks)
-
-
-def _conclude(v: Evidence, checks: list[Check]) -> Certificate:
-    """Return the certificate with its figures."""
-    problem, H = v.problem, v.problem.hessian
-    z = v.zero_point[:, problem.column_group]
-    plain = codes_of(problem.weights, v.column_scale, z, maxq=problem.maxq)
-    plain_difference = problem.weights - v.column_scale * (plain - z)
-    clipped = (v.codes == 0) | (v.codes == problem.maxq)
-    place = np.argsort(problem.prepared.order)
-    half_step = [c.passed for c in checks if c.requirement == "CERT-010"]
-    return Certificate(
-        checks=tuple(checks),
-        loss=float((v.E**2).sum()),
-        loss_bound=float(loss_terms(v).sum()),
-        plain_loss=float((plain_difference @ H * plain_difference).sum()),
-        plain_rounding=bool((plain == v.codes).all()) and half_step == [False],
-        clipped=float(clipped.mean()),
-        undecided=float((v.target_bound > v.column_scale / 2).mean()),
-        residuals=(v.residuals / v.column_scale)[:, place],
-    )
+    return Certificate(tuple(checks), evidence)

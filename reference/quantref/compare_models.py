@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quantref.affine import codes_of, group_parameters
+from quantref.affine import group_parameters
 from quantref.arrays import Array
 from quantref.calibration_wire import gptq_config
 from quantref.certificate import U64
-from quantref.checks import Check, Evidence, check_parameters, check_residuals, gather
+from quantref.checks import Check, check_parameters, check_residuals
 from quantref.errors import AnswerError, ConfigError
+from quantref.evidence import gather
 from quantref.forward_error import Known, hessian_known, run_block_known
 from quantref.models import model_of
 from quantref.problem import prepare_problem
@@ -143,7 +144,7 @@ def _layer(
     for check in check_residuals(evidence, columns=2):
         if place in judge.case.requirements:
             _add(judge, place, where, check)
-    plain = _is_plain_rounding(evidence)
+    plain = evidence.is_plain_rounding
     note = " (plain rounding: no error was fed back)" if plain else ""
     for check in check_residuals(evidence):
         _add(judge, "CAL-140", where + note, check)
@@ -174,13 +175,6 @@ def _add(judge: _Judge, requirement: str, where: str, check: Check) -> None:
     """Record a check of the certificate of one layer."""
     details: dict[str, Any] = {"index": check.worst, "observed": check.observed, "bound": 1.0}
     judge.add(requirement, check.passed, f"{where}: {check.name}: {check.message}", **details)
-
-
-def _is_plain_rounding(v: Evidence) -> bool:
-    """Tell whether the codes are those of weights that nothing was fed back to."""
-    z = v.zero_point[:, v.problem.column_group]
-    plain = codes_of(v.problem.weights, v.column_scale, z, maxq=v.problem.maxq)
-    return bool((plain == v.codes).all())
 
 
 MODEL_JUDGES: dict[str, Callable[[_Judge], None]] = {

@@ -88,7 +88,8 @@ CALLS: dict[str, tuple[Callable[..., Any], Inputs]] = {
     "textbook": (lambda weights, h: gptq_textbook(weights, h, ORDERED), {**W, "h": H}),
     "blocked, float32": (
         lambda weights, h: gptq_quantize(weights, h, ORDERED, dtype="float32"), {**W, "h": H}),
-    "certify": (lambda weights, h: certify(weights, h, ANSWER, ORDERED), {**W, "h": H}),
+    "certify": (lambda weights, h: certify(weights, h, ANSWER, ORDERED).residuals,
+                {**W, "h": H}),
     "prepare": (lambda h: prepare_hessian(h, activation_order=True), {"h": H}),
     "factor": (reversed_cholesky, {"hessian": PROBLEM.hessian}),
     "inverse": (upper_inverse, {"factor": reversed_cholesky(PROBLEM.hessian)}),

@@ -1,0 +1,236 @@
+"""What is decided without the bounds is decided as with them; the evidence is what it says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantref import Certificate, certify, gptq_quantize, gptq_textbook
+from quantref.arrays import Array
+from quantref.checks import check_loss
+from quantref.evidence import SUMS, Evidence, gather, tiles
+from quantref.hessian import upper_inverse
+from quantref.mutants import MUTANTS, load
+from quantref.problem import prepare_problem
+from quantref.profile import GroupSource, NotPositiveDefinite, WholeGroup
+from quantref.vectors import decode
+
+from .problems import Problem, answered, normal_problem, problem_of, problems, with_arrays
+
+U32, U64 = 2.0**-24, 2.0**-53
+KINDS: dict[str, dict[str, Any]] = {
+    "blocks": {"group_size": 8, "block_size": 8},
+    "groups cut blocks": {"group_size": 12, "block_size": 8},
+    "blocks cut groups": {"group_size": 20, "block_size": 8},
+    "ragged": {"group_size": 9, "block_size": 4, "bits": 2},
+    "whole": {"block_size": 8, "bits": 3},
+    "ordered": {"group_size": 8, "block_size": 16, "activation_order": True, "symmetric": True},
+    "one range": {"group_size": 8, "block_size": 8, "per_channel": False, "activation_order": True},
+}
+
+
+def evidence_of(problem: Problem, answer: Any, u: float = U64, **fields: Any) -> Evidence:
+    prepared = prepare_problem(
+        problem.weights,
+        problem.hessian,
+        problem.config,
+        profile=replace(problem.profile, **fields),
+        inverse=False,
+    )
+    return gather(prepared, answer, u)
+
+
+def certified(problem: Problem, answer: Any, u: float) -> Certificate:
+    return certify(
+        problem.weights,
+        problem.hessian,
+        answer,
+        problem.config,
+        profile=problem.profile,
+        unit_roundoff=u,
+    )
+
+
+def solve(problem: Problem, dtype: str = "float64") -> Any:
+    return gptq_quantize(
+        problem.weights, problem.hessian, problem.config, profile=problem.profile, dtype=dtype
+    )
+
+
+def assert_decided_as_with_bounds(certificate: Certificate) -> None:
+    """The verdicts, reached on few rows, are those of the figures, which need every bound."""
+    for check in certificate.checks:
+        assert check.passed == (check.observed <= check.bound), (check.name, check.message)
+    v = certificate.evidence
+    half, lowest, highest = v.column_scale / 2, v.codes == 0, v.codes == v.problem.maxq
+    inward = np.maximum(
+        np.where(highest, -np.inf, v.residuals - half),
+        np.where(lowest, -np.inf, -v.residuals - half),
+    )
+    for requirement, mask in (
+        ("CERT-010", ~lowest & ~highest),
+        ("CERT-020", lowest | highest),
+    ):
+        (check,) = (c for c in certificate.checks if c.requirement == requirement)
+        assert check.passed == (inward <= v.target_bound)[mask].all()
+
+
+def damaged(answer: Any, rng: np.random.Generator, maxq: int) -> Any:
+    """Return an answer with one code, scale or zero-point off by one, or by one ulp."""
+    codes, scale = answer.codes.astype(np.int64), answer.scale.copy()
+    zero = answer.zero_point.astype(np.int64)
+    kind, i = rng.integers(5), rng.integers(len(codes))
+    j, k = rng.integers(codes.shape[1]), rng.integers(scale.shape[1])
+    if kind == 0:
+        codes[i, j] = np.clip(codes[i, j] + rng.choice([-1, 1]), 0, maxq)
+    elif kind == 1:
+        scale[i, k] *= np.float32(1 + 2.0 ** -rng.integers(4, 24))
+    elif kind == 2:
+        zero[i, k] = np.clip(zero[i, k] + rng.choice([-1, 1]), 0, maxq)
+    elif kind == 3:
+        codes[i] = rng.integers(0, maxq + 1, codes.shape[1])
+    return with_arrays(answer, codes=codes, scale=scale, zero_point=zero)
+
+
+@given(problem=problems(), seed=st.integers(0, 2**32))
+def test_decides_generated_answers_as_with_all_bounds(problem: Problem, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for dtype, u in (("float64", U64), ("float32", U32)):
+        answer = solve(problem, dtype)
+        assert_decided_as_with_bounds(certified(problem, answer, u))
+        worse = damaged(answer, rng, 2**problem.config.weight_bits - 1)
+        assert_decided_as_with_bounds(certified(problem, worse, u))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(4))
+def test_decides_larger_answers_as_with_all_bounds(kind: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    problem = normal_problem(seed, 40, 40, correlation=seed, **KINDS[kind])
+    for dtype, u in (("float64", U64), ("float32", U32), ("float32", U64)):
+        answer = solve(problem, dtype)
+        assert_decided_as_with_bounds(certified(problem, answer, u))
+        for _ in range(4):
+            answer = damaged(answer, rng, 2**problem.config.weight_bits - 1)
+            assert_decided_as_with_bounds(certified(problem, answer, u))
+
+
+@pytest.mark.parametrize("mutant", [m.id for m in MUTANTS if "gptq" in m.sections])
+def test_decides_mutants_as_with_all_bounds(mutant: str) -> None:
+    loaded = load(mutant)
+    listed = [case for case in answered("gptq") if mutant in case.kills]
+    for case in listed[:3]:
+        with np.errstate(all="ignore"):
+            outputs = decode(loaded.answer(case.question()))["outputs"]
+            if outputs["codes"].max() < 2 ** case.parameters["bits"]:
+                certificate = certified(problem_of(case), SimpleNamespace(**outputs), U32)
+                assert_decided_as_with_bounds(certificate)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_honest_answers_need_no_inverse(dtype: str) -> None:
+    """Not even where codes and scales are off by roundings: that is what makes it fast."""
+    problem = normal_problem(0, 256, 256, group_size=64, block_size=64)
+    u = {"float32": U32, "float64": U64}[dtype]
+    answer = solve(problem, dtype)
+    certificate = certified(problem, answer, u)
+    assert certificate.passed
+    assert "terms" not in vars(certificate.evidence)
+    wrong = certified(problem, with_arrays(answer, codes=15 - answer.codes), u)
+    assert not wrong.passed
+    assert "terms" in vars(wrong.evidence)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("u", [U32, U64])
+def test_what_is_allowed_at_the_least(kind: str, u: float) -> None:
+    problem = normal_problem(1, 12, 40, correlation=2.0, **KINDS[kind])
+    v = evidence_of(problem, solve(problem, "float32"), u)
+    assert (2 * np.outer(v.least, v.pivots) <= v.target_bound).all()
+    assert (2 * v.least_base <= v.base_bound).all()
+    rows = np.array([1, 4, 11])
+    np.testing.assert_allclose(v.allowed(rows), v.target_bound[rows], rtol=1e-9)
+    if problem.config.per_channel:
+        np.testing.assert_allclose(v.base_allowed(rows), v.base_bound[rows], rtol=1e-9)
+
+
+def base_by_definition(v: Evidence, k: int) -> Array:
+    """W less all that was fed back by then; columns done stay as they were when rounded."""
+    group = v.problem.groups[k]
+    a = v.applied(group)
+    base = v.problem.weights - v.E[:, :a] @ upper_inverse(v.problem.factor)[:a]
+    values = v.scale[:, v.problem.column_group] * (
+        v.codes - v.zero_point[:, v.problem.column_group]
+    )
+    base[:, :a] = (values + v.residuals)[:, :a]
+    return np.asarray(base[:, group.start : group.end])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("source", GroupSource)
+@pytest.mark.parametrize("whole", WholeGroup)
+def test_ranges_are_those_of_the_base_weights(
+    kind: str, source: GroupSource, whole: WholeGroup
+) -> None:
+    problem = normal_problem(2, 5, 40, correlation=1.0, **KINDS[kind])
+    fields: dict[str, Any] = {"group_source": source, "whole_group": whole}
+    answer = gptq_textbook(
+        problem.weights, problem.hessian, problem.config, profile=replace(problem.profile, **fields)
+    )
+    v = evidence_of(problem, answer, **fields)
+    for k in range(len(v.problem.groups)):
+        base = base_by_definition(v, k)
+        np.testing.assert_allclose(v.ranges[0][:, k], base.min(axis=1), rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(v.ranges[1][:, k], base.max(axis=1), rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("n_out", [1, 15, 16, 17, 40])
+@pytest.mark.parametrize("mended", NotPositiveDefinite)
+def test_sums_of_rows_find_a_wrong_error(n_out: int, mended: NotPositiveDefinite) -> None:
+    problem = normal_problem(3, n_out, 24, correlation=1.0, activation_order=True)
+    v = evidence_of(problem, solve(problem), not_positive_definite=mended)
+    assert len(v.sums.signs) <= SUMS
+    assert (np.abs(v.sums.signs).sum(axis=0) == 1).all()
+    assert check_loss(v)[0].passed
+    E = v.E.copy()
+    E[-1, 5] += 1e-6 * np.abs(E[-1, 5])
+    (identity, _) = check_loss(replace(v, E=E))
+    assert not identity.passed
+    assert identity.worst[0] <= n_out - 1
+
+
+def test_the_sums_are_of_the_hessian_itself() -> None:
+    """An identity that only compared E with (W − Ŵ) R would not see a wrong factor."""
+    problem = normal_problem(3, 40, 24, correlation=1.0)
+    prepared = prepare_problem(problem.weights, problem.hessian, problem.config)
+    wrong = replace(prepared, factor=prepared.factor * (1 + 1e-6))
+    assert check_loss(gather(prepared, solve(problem), U64))[0].passed
+    assert not check_loss(gather(wrong, solve(problem), U64))[0].passed
+
+
+@pytest.mark.parametrize(("n_out", "start", "stop"), [(3, 0, 5), (1000, 100, 513), (70000, 0, 2)])
+def test_tiles_cover_everything_once(n_out: int, start: int, stop: int) -> None:
+    seen = np.zeros((n_out, stop), int)
+    for rows, columns in tiles(n_out, stop, start):
+        seen[rows, columns] += 1
+    assert (seen[:, start:] == 1).all()
+    assert not seen[:, :start].any()
+
+
+def test_keeps_nothing_that_the_caller_may_change() -> None:
+    problem = normal_problem(4, 6, 16, group_size=4)
+    answer = solve(problem)
+    arrays = {name: getattr(answer, name).copy() for name in ("codes", "scale", "zero_point")}
+    weights, hessian = problem.weights.copy(), problem.hessian.copy()
+    expected = str(certified(problem, answer, U64))
+    mine = with_arrays(answer, **arrays)
+    certificate = certified(replace(problem, weights=weights, hessian=hessian), mine, U64)
+    for array in (*arrays.values(), weights, hessian):
+        array[...] = 0
+    assert str(certificate) == expected
