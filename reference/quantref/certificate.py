@@ -58,7 +58,7 @@ class Certificate:
     @cached_property
     def loss(self) -> float:
         """See `Certificate`."""
-        return float((self.evidence.length**2).sum())
+        return float((self.evidence.survey.length**2).sum())
 
     @cached_property
     def loss_bound(self) -> float:
@@ -179,7 +179,15 @@ def certify(
     >>> certify(W, H, gptq_quantize(W, H, config), config).passed
     True
     """
-    problem = prepare_problem(weights, hessian, config, profile=profile, inverse=False)
+    narrow = getattr(getattr(weights, "dtype", None), "itemsize", 8) <= 4  # float32 holds them
+    problem = prepare_problem(
+        weights,
+        hessian,
+        config,
+        profile=profile,
+        dtype=np.float32 if narrow else np.float64,
+        inverse=False,
+    )
     error = require_number(hessian_error, "hessian_error", "CERT-070")
     if error < 0:
         raise ConfigError("hessian_error >= 0", f"{error}", "CERT-070")

@@ -113,8 +113,9 @@ def _residual_check(
     v: Evidence, name: str, requirement: str, columns: int, *, clipped: bool
 ) -> Check:
     """Return the check of the codes that are clipped, or of those that are not."""
-    mine = (v.beyond.clipped == clipped) & (v.beyond.column < columns)
-    row, column, excess = v.beyond.row[mine], v.beyond.column[mine], v.beyond.excess[mine]
+    beyond = v.survey.beyond
+    mine = (beyond.clipped == clipped) & (beyond.column < columns)
+    row, column, excess = beyond.row[mine], beyond.column[mine], beyond.excess[mine]
     far = ~(excess < v.least[row] * v.pivots[column])
     rows, place = np.unique(row[far], return_inverse=True)
     passed = True
@@ -184,7 +185,7 @@ def _expected_parameters(v: Evidence) -> tuple[Array, Array]:
     s, z = np.empty_like(v.scale), np.empty_like(v.scale)
     for k, group in enumerate(problem.groups):
         s[:, k], z[:, k] = group_parameters(
-            np.stack([lowest[:, k], highest[:, k]], axis=1),
+            np.stack([lowest[:, k], highest[:, k]]).T,
             bits=problem.config.weight_bits,
             symmetric=problem.config.symmetric,
             per_channel=problem.config.per_channel,
@@ -259,16 +260,15 @@ def check_loss(v: Evidence) -> list[Check]:
 
 def _identity_check(v: Evidence) -> Check:
     """Check d H dᵀ = ‖d R‖² for sums d of rows, d R from the errors themselves.  [CERT-040]"""
-    signs, loss = v.sums.signs, v.sums.loss
-    squares = ((signs @ v.E) ** 2).sum(axis=1)
-    size = (np.abs(signs) @ v.sums.absolute) ** 2 + (np.abs(signs) @ v.length) ** 2
-    most = int(np.abs(signs).sum(axis=1).max())
-    steps = 4 * v.E.shape[1] + 2 * most + 6
+    sums, loss, squares = v.sums, v.sums.loss, v.survey.squares
+    starts = np.arange(len(loss)) * sums.size
+    size = np.add.reduceat(sums.absolute, starts) ** 2
+    size += np.add.reduceat(v.survey.length, starts) ** 2
+    steps = 4 * v.E.shape[1] + 2 * sums.size + 6
     ratio = np.abs(loss - squares) / (growth(steps, U64) * size + 1e-300)
     k = int(np.argmax(ratio))
-    rows = np.flatnonzero(signs[k])
-    i = int(rows[0])
-    where = f"row {i}" if len(rows) == 1 else f"rows {i} to {int(rows[-1])}, added up with signs"
+    i, last = k * sums.size, min((k + 1) * sums.size, len(v.codes)) - 1
+    where = f"row {i}" if i == last else f"rows {i} to {last}, added up with signs"
     message = f"{where}: tr = {loss[k]:.9g}, sum of squared errors = {squares[k]:.9g}"
     figures = Figures((i,), float(ratio[k]), message)
     return Check("loss identity", "CERT-040", figures.observed <= 1, 1.0, lambda: figures)
@@ -279,7 +279,7 @@ def _bound_check(v: Evidence) -> Check:
 
     Where no residual of a code between the clips exceeds half a step, no term exceeds its c_j.
     """
-    rows = np.unique(v.beyond.row[~v.beyond.clipped])
+    rows = np.unique(v.survey.beyond.row[~v.survey.beyond.clipped])
     squares = (v.E[rows] ** 2).sum(axis=1)
     rows = rows[~(squares <= _terms(v, rows, np.zeros(1)).sum(axis=1))]
     passed = not rows.size or bool((_loss_ratio(v, rows)[0] <= 1).all())

@@ -24,9 +24,9 @@ from quantref.problem import GPTQProblem
 from quantref.profile import GroupSource, NotPositiveDefinite
 
 U32, U64 = 2.0**-24, 2.0**-53
-ELEMENTS, COLUMNS = 2**16, 128  # of a tile, at most
-ROWS = 64  # of an answer that are put into processing order at a time
-SUMS = 16  # of rows, at most, for which the loss is computed twice
+ELEMENTS, COLUMNS, FEWEST = 2**16, 128, 64  # of a tile: at most, at most; its rows at least
+ROWS = 16  # of an answer that are transposed at a time
+SUMS = 8  # of rows, at most, for which the loss is computed twice
 
 
 class Answer(Protocol):
@@ -74,21 +74,41 @@ class Beyond:
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """Sums of rows of W − Ŵ with fixed signs, for CERT-040.
+    """Sums of as many rows of W − Ŵ each, with fixed signs, for CERT-040.
 
     Attributes
     ----------
-    signs : (sums, n_out) array of −1, 0, 1
-        Each row is in one sum.
+    size : int
+        Rows of a sum; the last one may have fewer.
+    signs : (n_out,) array of −1 and 1
     loss : (sums,) float64 array
         d H dᵀ of each sum d.
     absolute : (n_out,) float64 array
         Σ_a |W − Ŵ|_a √h_a of each row.
     """
 
+    size: int
     signs: Array
     loss: Array
     absolute: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What one pass over E tells.
+
+    Attributes
+    ----------
+    length : (n_out,) float64 array
+        ‖E‖₂ of each row.
+    squares : (sums,) float64 array
+        ‖e‖² of each sum e of rows of E.
+    beyond : Beyond
+    """
+
+    length: Array
+    squares: Array
+    beyond: Beyond
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,15 +142,6 @@ class Evidence:
         """U_jj, (n_in,)."""
         return np.asarray(1.0 / np.diagonal(self.problem.factor))
 
-    @cached_property
-    def length(self) -> NDArray[np.float64]:
-        """‖E‖₂ of each row."""
-        squares = np.zeros(len(self.codes))
-        for rows, columns in tiles(*self.codes.shape):
-            part = self.E.T[columns, rows]
-            squares[rows] += np.einsum("ji,ji->i", part, part)
-        return np.asarray(np.sqrt(squares))
-
     def values(self, rows: slice | Array, columns: slice) -> NDArray[np.float64]:
         """Return ŵ of some rows and columns, (columns, rows)."""
         return _values(self.problem, self.codes, self.scale, self.zero_point, rows, columns)
@@ -138,29 +149,36 @@ class Evidence:
     # CODES
 
     @cached_property
-    def beyond(self) -> Beyond:
-        """The codes that are not nearest to their compensated weight."""
-        found = []
-        half = self.scale / 2
-        groups = self.problem.column_group
+    def survey(self) -> Survey:
+        """What one pass over E tells."""
+        squares = np.zeros(len(self.codes))
+        sums = np.zeros((self.E.shape[1], len(self.sums.loss)))
+        found, half, groups = [], self.scale.T / 2, self.problem.column_group
         for rows, columns in tiles(*self.codes.shape):
-            size = np.abs(self.E.T[columns, rows])
+            part = self.E.T[columns, rows]
+            _add_up(sums[columns], part, rows, self.sums.signs, self.sums.size)
+            squares[rows] += np.einsum("ji,ji->i", part, part)
+            size = np.abs(part)
             size *= self.pivots[columns, None]
-            j, i = np.nonzero(size > half.T[:, rows][groups[columns]])
+            wide = np.flatnonzero(size > half[:, rows][groups[columns]])
+            j, i = np.divmod(wide, size.shape[1])
             found.append((i + rows.start, j + columns.start))
         row, column = (np.concatenate(parts) for parts in zip(*found, strict=True))
         order = np.lexsort((column, row))
-        row, column = row[order], column[order]
+        beyond = self._inward(row[order], column[order])
+        return Survey(np.sqrt(squares), (sums**2).sum(axis=0), beyond)
+
+    def _inward(self, row: Array, column: Array) -> Beyond:
+        """Return those of some codes whose residual lies beyond half a step and points inwards."""
         residual, code = self.E[row, column] * self.pivots[column], self.codes[row, column]
         lowest, highest = code == 0, code == self.problem.maxq
-        step = half[row, groups[column]]
+        half = self.scale[row, self.problem.column_group[column]] / 2
         # A residual may point outwards from a clipped code, whatever its size.
-        above = np.where(highest, -np.inf, residual - step)
-        below = np.where(lowest, -np.inf, -residual - step)
+        above = np.where(highest, -np.inf, residual - half)
+        below = np.where(lowest, -np.inf, -residual - half)
         excess = np.maximum(above, below)
         kept = excess > 0
-        clipped = (lowest | highest)[kept]
-        return Beyond(row[kept], column[kept], excess[kept], clipped)
+        return Beyond(row[kept], column[kept], excess[kept], (lowest | highest)[kept])
 
     # BASE WEIGHTS
 
@@ -176,31 +194,31 @@ class Evidence:
     @cached_property
     def ranges(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Smallest and largest base weight of each group, (n_out, n_groups) twice.  [CERT-030]"""
-        lowest, highest = np.full_like(self.scale, np.inf), np.full_like(self.scale, -np.inf)
+        lowest, highest = np.empty_like(self.scale), np.empty_like(self.scale)
         for k, group in enumerate(self.problem.groups):
             a = self.applied(group)
             # Of U, what lies between a and the group's end: no product with anything before.
             U = upper_inverse(self.problem.factor[a : group.end, a : group.end]) if a else None
-            for rows, columns in tiles(len(self.scale), group.end, group.start):
-                base = self._base(rows, columns, a, U)
-                np.minimum(lowest[rows, k], base.min(axis=0), out=lowest[rows, k])
-                np.maximum(highest[rows, k], base.max(axis=0), out=highest[rows, k])
+            for rows in stretches(len(self.scale), group.end - min(a, group.start)):
+                base = self._base(rows, group, a, U)
+                base.min(axis=0, out=lowest[rows, k])
+                base.max(axis=0, out=highest[rows, k])
         return lowest, highest
 
-    def _base(self, rows: slice, columns: slice, a: int, U: Array | None) -> Array:
+    def _base(self, rows: slice, group: Group, a: int, U: Array | None) -> Array:
         """Return base weights (columns, rows) after the errors of `a` columns; U is that from a on.
 
         W − E[:, :a] U[:a, j] = ŵ_j + E[:, a:] U[a:, j] from a on; before it, as it was rounded: w'.
         """
+        columns = slice(group.start, group.end)
         if U is None:
             return self.problem.weights.T[columns, rows]
         base, E = self.values(rows, columns), self.E.T
-        done = min(max(a, columns.start), columns.stop)
-        part = slice(columns.start, done)
-        base[: done - columns.start] += E[part, rows] * self.pivots[part, None]
-        if done < columns.stop:
-            left = U[: columns.stop - a, done - a : columns.stop - a]
-            base[done - columns.start :] += left.T @ E[a : columns.stop, rows]
+        fed = times_upper(E[a : group.end, rows].T.copy(order="F"), U).T
+        done = max(a - group.start, 0)
+        part = slice(group.start, group.start + done)
+        base[:done] += E[part, rows] * self.pivots[part, None]
+        base[done:] += fed[max(group.start - a, 0) :]
         return base
 
     # BOUNDS
@@ -213,7 +231,7 @@ class Evidence:
     @cached_property
     def least(self) -> NDArray[np.float64]:
         """Bound from below on the bounds β and δ of each row, over U_jj.  [CERT-060]"""
-        return least_target(self.length, self.E.shape[1], self.u)
+        return least_target(self.survey.length, self.E.shape[1], self.u)
 
     def allowed(self, rows: Array) -> NDArray[np.float64]:
         """Return β of some rows, (rows, n_in); of all, to be kept, where that is most of them."""
@@ -306,15 +324,16 @@ def gather(problem: GPTQProblem, answer: Answer, u: float, hessian_error: float 
     codes, scale, zero_point = _require_answer(problem, answer)
     difference = np.empty(codes.shape, order="F")  # W − Ŵ
     absolute, root_h = np.zeros(len(codes)), np.sqrt(_diagonal(problem))
+    size, signs = -(-len(codes) // SUMS), np.random.default_rng(0).choice([-1.0, 1.0], len(codes))
+    d = np.zeros((codes.shape[1], -(-len(codes) // size)))
     for rows, columns in tiles(*codes.shape):
         part = difference.T[columns, rows]
         values = _values(problem, codes, scale, zero_point, rows, columns)
         np.subtract(problem.weights.T[columns, rows], values, out=part)
+        _add_up(d[columns], part, rows, signs, size)
         absolute[rows] += root_h[columns] @ np.abs(part, out=values)
-    signs = _signs(len(codes))
-    loss = _quadratic(problem, signs @ difference)
-    E = _times_upper(difference, problem.factor)  # [CERT-010]
-    sums = Sums(signs, loss, absolute)
+    sums = Sums(size, signs, _quadratic(problem, d.T), absolute)
+    E = times_upper(difference, problem.factor)  # [CERT-010]
     evidence = Evidence(problem, codes, scale, zero_point, E, sums, u, hessian_error)
     if hessian_error:
         amplified(hessian_error, evidence.terms.spread)
@@ -341,10 +360,11 @@ def _require_answer(problem: GPTQProblem, answer: Answer) -> tuple[Array, Array,
     scale = arrays["scale"].astype(np.float64, order="F")
     if not (np.isfinite(scale) & (scale > 0)).all():
         raise AnswerError("scales finite and positive", f"min={float(scale.min())!r}", "GPTQ-080")
-    codes = np.empty((n_in, n_out), np.uint8)
+    codes, order = np.empty((n_in, n_out), np.uint8), problem.prepared.order
+    plain = (order == np.arange(n_in)).all()
     for start in range(0, n_out, ROWS):
         rows = arrays["codes"][start : start + ROWS]
-        codes[:, start : start + ROWS] = rows.T[problem.prepared.order]
+        codes[:, start : start + ROWS] = (rows if plain else rows[:, order]).T
     return codes.T, scale, arrays["zero_point"].astype(np.float64, order="F")
 
 
@@ -364,13 +384,11 @@ def _values(
     return out
 
 
-def _signs(n_out: int) -> NDArray[np.float64]:
-    """Return which rows each sum has, and with which signs; one row each while they are few."""
-    size = -(-n_out // SUMS)
-    signs = np.zeros((-(-n_out // size), n_out))
-    rows = np.arange(n_out)
-    signs[rows // size, rows] = np.random.default_rng(0).choice([-1.0, 1.0], n_out)
-    return signs
+def _add_up(sums: Array, tile: Array, rows: slice, signs: Array, size: int) -> None:
+    """Add the rows of a tile (columns, rows) to the sums (columns, sums) that they are in."""
+    for k in range(rows.start // size, -(-rows.stop // size)):
+        first, stop = max(k * size, rows.start), min((k + 1) * size, rows.stop)
+        sums[:, k] += tile[:, first - rows.start : stop - rows.start] @ signs[first:stop]
 
 
 def _diagonal(problem: GPTQProblem) -> NDArray[np.float64]:
@@ -389,7 +407,7 @@ def _quadratic(problem: GPTQProblem, d: Array) -> NDArray[np.float64]:
     return np.asarray(((d @ problem.factor) ** 2).sum(axis=1))
 
 
-def _times_upper(matrix: Array, upper: Array) -> NDArray[np.float64]:
+def times_upper(matrix: Array, upper: Array) -> NDArray[np.float64]:
     """Return matrix · upper in the memory of `matrix`, which is in Fortran order."""
     from scipy.linalg.blas import dtrmm
 
@@ -401,10 +419,30 @@ def _times_upper(matrix: Array, upper: Array) -> NDArray[np.float64]:
     return np.asarray(dtrmm(1.0, b=matrix, side=1, overwrite_b=1, **stored))
 
 
-def tiles(n_out: int, stop: int, start: int = 0) -> Iterator[tuple[slice, slice]]:
-    """Yield the rows and the columns from `start` to `stop` of tiles that stay in the cache."""
-    for first in range(start, stop, COLUMNS):
-        columns = slice(first, min(first + COLUMNS, stop))
-        step = max(ELEMENTS // (columns.stop - first), 1)
-        for i in range(0, n_out, step):
-            yield slice(i, min(i + step, n_out)), columns
+def tiles(n_out: int, n_in: int) -> Iterator[tuple[slice, slice]]:
+    """Yield rows and columns of tiles that stay in the cache.
+
+    Examples
+    --------
+    >>> list(tiles(3, 5))
+    [(slice(0, 3, None), slice(0, 5, None))]
+    >>> [(rows.stop, columns.stop) for rows, columns in tiles(600, 130)]
+    [(512, 128), (600, 128), (600, 130)]
+    """
+    for start in range(0, n_in, COLUMNS):
+        columns = slice(start, min(start + COLUMNS, n_in))
+        for rows in stretches(n_out, columns.stop - start):
+            yield rows, columns
+
+
+def stretches(n_out: int, columns: int) -> Iterator[slice]:
+    """Yield rows in stretches of which so many columns stay in the cache.
+
+    Examples
+    --------
+    >>> list(stretches(600, 128))
+    [slice(0, 512, None), slice(512, 600, None)]
+    """
+    step = max(ELEMENTS // columns, FEWEST)
+    for start in range(0, n_out, step):
+        yield slice(start, min(start + step, n_out))
