@@ -17,7 +17,7 @@ FRAMEWORKS = {"keras", "jax", "jaxlib", "tensorflow", "torch", "openvino"}
 TEST_TOOLS = {"pytest", "_pytest", "hypothesis"}
 CORE = {"numpy", "scipy"}
 # Imported by the reference in functions alone, where a caller's arrays or models need it.
-OPTIONAL = {"ml_dtypes"}
+OPTIONAL = {"ml_dtypes", "threadpoolctl"}
 # Imported by `quantref bench`, in functions alone: what it shows with, and what it times.
 BENCH = "quantref.bench"
 OF_BENCH = {"rich", "matplotlib", "threadpoolctl", "keras", "torch"}

@@ -71,7 +71,7 @@ class Certificate:
         v = self.evidence
         z = v.zero_point[:, v.problem.column_group]
         difference = v.problem.weights - v.column_scale * (v.plain_codes - z)
-        return float((difference @ v.problem.hessian * difference).sum())
+        return float(np.square(difference @ v.problem.factor).sum())
 
     @cached_property
     def plain_rounding(self) -> bool:
@@ -186,7 +186,6 @@ def certify(
         config,
         profile=profile,
         dtype=np.float32 if narrow else np.float64,
-        inverse=False,
     )
     error = require_number(hessian_error, "hessian_error", "CERT-070")
     if error < 0:
