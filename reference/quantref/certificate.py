@@ -187,6 +187,7 @@ def certify(
         profile=profile,
         dtype=np.float32 if narrow else np.float64,
     )
+    _ = problem.factor  # refused before the answer is looked at
     error = require_number(hessian_error, "hessian_error", "CERT-070")
     if error < 0:
         raise ConfigError("hessian_error >= 0", f"{error}", "CERT-070")

@@ -259,7 +259,7 @@ def check_loss(v: Evidence) -> list[Check]:
 
 
 def _identity_check(v: Evidence) -> Check:
-    """Check d H dᵀ = ‖d R‖² for sums d of rows, d R from the errors themselves.  [CERT-040]"""
+    """Check d H dᵀ = ‖d R‖² for sums d of rows, d R from the errors themselves.  [CERT-080]"""
     sums, loss, squares = v.sums, v.sums.loss, v.survey.squares
     starts = np.arange(len(loss)) * sums.size
     size = np.add.reduceat(sums.absolute, starts) ** 2
@@ -271,7 +271,7 @@ def _identity_check(v: Evidence) -> Check:
     where = f"row {i}" if i == last else f"rows {i} to {last}, added up with signs"
     message = f"{where}: tr = {loss[k]:.9g}, sum of squared errors = {squares[k]:.9g}"
     figures = Figures((i,), float(ratio[k]), message)
-    return Check("loss identity", "CERT-040", figures.observed <= 1, 1.0, lambda: figures)
+    return Check("loss identity", "CERT-080", figures.observed <= 1, 1.0, lambda: figures)
 
 
 def _bound_check(v: Evidence) -> Check:

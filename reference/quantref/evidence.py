@@ -74,7 +74,7 @@ class Beyond:
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """Sums of as many rows of W − Ŵ each, with fixed signs, for CERT-040.
+    """Sums of as many rows of W − Ŵ each, with fixed signs, for CERT-080.
 
     Attributes
     ----------
@@ -394,7 +394,7 @@ def _add_up(sums: Array, tile: Array, rows: slice, signs: Array, size: int) -> N
 def _diagonal(problem: GPTQProblem) -> NDArray[np.float64]:
     """Return h, the diagonal of the damped Hessian in processing order."""
     if problem.profile.not_positive_definite is NotPositiveDefinite.ERROR:
-        return np.asarray(np.diagonal(problem.prepared.damped)[problem.prepared.order])
+        return np.asarray(problem.prepared.diagonal[problem.prepared.order])
     return np.asarray(np.einsum("ab,ab->a", problem.factor, problem.factor))
 
 
@@ -403,7 +403,10 @@ def _quadratic(problem: GPTQProblem, d: Array) -> NDArray[np.float64]:
     if problem.profile.not_positive_definite is NotPositiveDefinite.ERROR:
         original = np.empty_like(d)
         original[:, problem.prepared.order] = d
-        return np.asarray((original @ problem.prepared.damped * original).sum(axis=1))
+        prepared = problem.prepared
+        added = prepared.diagonal - np.diagonal(prepared.hessian)
+        loss = (original @ prepared.hessian * original).sum(axis=1) + original**2 @ added
+        return np.asarray(loss)
     return np.asarray(((d @ problem.factor) ** 2).sum(axis=1))
 
 

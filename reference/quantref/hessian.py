@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from quantref.arrays import Array
+from quantref.arrays import TILE, Array
 from quantref.config import require_bool, require_integer, require_number
 from quantref.errors import (
     ConfigError,
@@ -369,7 +369,7 @@ def reversed_cholesky(hessian: Array, *, damping: float = 0.0) -> NDArray[np.flo
            [0., 2.]])
     """
     lower = _lower_factor(_reversed(hessian), damping)
-    return _reversed(lower.T).T
+    return _turned(lower.T).T
 
 
 def _lower_factor(backwards: Array, damping: float) -> NDArray[np.float64]:
@@ -416,6 +416,18 @@ def upper_inverse(factor: Array) -> NDArray[np.float64]:
     return np.asarray(inverse)
 
 
+def _turned(h: Array) -> NDArray[np.float64]:
+    """Reverse rows and columns in the memory of a contiguous matrix: new pages cost more."""
+    flat = h.reshape(-1)
+    half = flat.size // 2
+    for start in range(0, half, TILE):
+        stop = min(start + TILE, half)
+        head, tail = flat[start:stop], flat[flat.size - stop : flat.size - start]
+        kept = head.copy()
+        head[...], tail[...] = tail[::-1], kept[::-1]
+    return h
+
+
 def _reversed(h: Array) -> NDArray[np.float64]:
     """Return a new matrix with rows and columns in reversed order."""
     backwards = np.ascontiguousarray(h, dtype=np.float64).reshape(-1)[::-1]
@@ -436,7 +448,7 @@ def factor_hessian(
         lower = _lower_factor(prepared.permuted(backwards=True), fraction)
     except NotPositiveDefiniteError as error:
         return _factor_instead(error, prepared, fraction, profile)
-    return _reversed(lower.T).T
+    return _turned(lower.T).T
 
 
 def _factor_instead(

@@ -36,7 +36,7 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("hes-not-reversed", "hessian", "diagonal = np.diagonal(backwards).copy()",
            "backwards = _reversed(backwards)\n    diagonal = np.diagonal(backwards).copy()",
            "The factor is that of the Hessian back to front.", "hes", "gptq", blames="HES-070"),
-    mutant("hes-lower", "hessian", "lower = _lower_factor(_reversed(hessian), damping)\n    return _reversed(lower.T).T",
-           "lower = _lower_factor(_reversed(hessian), damping)\n    return _reversed(lower.T)",
+    mutant("hes-lower", "hessian", "lower = _lower_factor(_reversed(hessian), damping)\n    return _turned(lower.T).T",
+           "lower = _lower_factor(_reversed(hessian), damping)\n    return _turned(lower.T)",
            "The factor is lower triangular.", "hes", blames="HES-070"),
 )  # fmt: skip
