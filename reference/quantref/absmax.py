@@ -6,6 +6,7 @@ cache, so that memory is read twice, for the maximum and for the codes, not once
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -116,10 +117,12 @@ def abs_max_quantize(
 
     # CODES
     codes = np.empty(x.shape, output)
-    for tile in tiles(x.shape):
+    for tile, product in _with_room(x):
         s = scale[_within(tile, scale)].astype(np.float64)
-        product = x[tile] * s  # exact unless both are float64
-        codes[tile] = np.clip(np.rint(product), lo, hi)  # [ABS-030] [ABS-070]
+        product[...] = x[tile]
+        product *= s  # exact unless both are float64
+        np.rint(product, out=product)  # [ABS-030]
+        codes[tile] = np.clip(product, lo, hi, out=product)  # [ABS-070]
     return codes, scale  # [ABS-040]: 0 * finite scale
 
 
@@ -128,9 +131,20 @@ def _largest(x: Array, axes: tuple[int, ...]) -> NDArray[np.float64]:
     amax = np.zeros([1 if k in axes else n for k, n in enumerate(x.shape)])
     for tile in tiles(x.shape):
         kept = _within(tile, amax)
-        part = np.max(np.abs(x[tile]), axis=axes, keepdims=True).astype(np.float64)
-        amax[kept] = np.maximum(amax[kept], part)
+        highest = x[tile].max(axis=axes, keepdims=True).astype(np.float64)
+        lowest = x[tile].min(axis=axes, keepdims=True).astype(np.float64)
+        amax[kept] = np.maximum(amax[kept], np.maximum(highest, -lowest))
     return amax
+
+
+def _with_room(x: Array) -> Iterator[tuple[tuple[slice, ...], NDArray[np.float64]]]:
+    """Yield tiles, each with an array of its shape for what is computed: the same memory."""
+    room = np.empty(0)
+    for tile in tiles(x.shape):
+        shape = x[tile].shape
+        if room.shape != shape:
+            room = np.empty(shape)
+        yield tile, room
 
 
 def _within(tile: tuple[slice, ...], slices: Array) -> tuple[slice, ...]:

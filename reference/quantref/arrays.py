@@ -12,8 +12,10 @@ Array: TypeAlias = NDArray[Any]
 TILE = 2**16  # elements: a tile and its temporaries stay in the cache
 
 
-def tiles(shape: tuple[int, ...], multiple: int = 1) -> Iterator[tuple[slice, ...]]:
-    """Cut an array into stretches of memory of at most about `TILE` elements.
+def tiles(
+    shape: tuple[int, ...], multiple: int = 1, *, most: int = TILE
+) -> Iterator[tuple[slice, ...]]:
+    """Cut an array into stretches of memory of about `most` elements.
 
     Several passes over a tile read memory once; over the whole array, once each.
 
@@ -22,6 +24,7 @@ def tiles(shape: tuple[int, ...], multiple: int = 1) -> Iterator[tuple[slice, ..
     shape : tuple of int
     multiple : int
         Lengths along the axis that is cut are multiples of it, but for the last one.
+    most : int
 
     Yields
     ------
@@ -40,7 +43,7 @@ def tiles(shape: tuple[int, ...], multiple: int = 1) -> Iterator[tuple[slice, ..
         return
     cut = next((k for k, n in enumerate(shape) if n > 1), 0)  # the first axis that can be cut
     row = math.prod(shape[cut + 1 :])
-    step = max(TILE // max(row, 1) // multiple, 1) * multiple
+    step = max(most // max(row, 1) // multiple, 1) * multiple
     rest = tuple(slice(0, n) for n in shape[cut + 1 :])
     for start in range(0, shape[cut], step):
         before = tuple(slice(0, n) for n in shape[:cut])

@@ -17,6 +17,7 @@ from quantref.arrays import TILE, Array
 from quantref.config import require_bool, require_integer, require_number
 from quantref.errors import (
     ConfigError,
+    DTypeError,
     EmptyArrayError,
     NotPositiveDefiniteError,
     NotSymmetricError,
@@ -39,6 +40,8 @@ class HessianAccumulator:
         Features of a token.
     profile : Profile
         Its `token_count` says what N counts.
+    dtype : float64 (default) or float32
+        In which products of tokens are taken, batch by batch; they are summed in float64.
 
     Examples
     --------
@@ -50,12 +53,17 @@ class HessianAccumulator:
            [1., 4.]]))
     """
 
-    def __init__(self, n_in: int, profile: Profile = DEFAULT_PROFILE) -> None:
+    def __init__(
+        self, n_in: int, profile: Profile = DEFAULT_PROFILE, dtype: DTypeLike = np.float64
+    ) -> None:
         self.n_in = n_in = require_integer(n_in, "n_in", "HES-090")
         if n_in < 1:
             raise ConfigError("n_in >= 1", f"{n_in}", "HES-090")
         self.tokens = 0
         self._profile = profile
+        self._dtype = np.dtype(dtype)
+        if self._dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+            raise DTypeError("dtype float32 or float64", self._dtype.name, "HES-090")
         self._count = 0
         self._sum = np.zeros((n_in, n_in), order="F")  # its lower triangle
 
@@ -67,8 +75,6 @@ class HessianAccumulator:
         batch : (..., n_in) float array
             All leading axes count tokens. Refused batches change nothing.
         """
-        from scipy.linalg.blas import dsyrk
-
         x = require_float(batch, "batch", "HES-090")
         if x.ndim == 0 or x.shape[-1] != self.n_in:
             raise ShapeError(f"batch of shape (..., {self.n_in})", f"{x.shape}", "HES-090")
@@ -77,13 +83,20 @@ class HessianAccumulator:
         tokens = x.reshape(-1, self.n_in)
         rows = max(BATCH // self.n_in, 1)
         for start in range(0, len(tokens), rows):
-            part = tokens[start : start + rows].astype(np.float64)  # [HES-020]
-            self._sum = dsyrk(
-                1.0, part.T, beta=1.0, c=self._sum, lower=1, overwrite_c=1
-            )  # [HES-010]
+            part = tokens[start : start + rows].astype(self._dtype, copy=False)  # [HES-020]
+            self._add_products(part.T)
         self.tokens += len(tokens)
         by_sequence = self._profile.token_count is TokenCount.SEQUENCES
         self._count += x.shape[0] if by_sequence and x.ndim > 1 else len(tokens)
+
+    def _add_products(self, columns: Array) -> None:
+        """Add columns · columnsᵀ, the lower triangle, in place.  [HES-010]"""
+        from scipy.linalg.blas import dsyrk, ssyrk
+
+        if self._dtype == np.float64:
+            self._sum = dsyrk(1.0, columns, beta=1.0, c=self._sum, lower=1, overwrite_c=1)
+        else:
+            self._sum += ssyrk(1.0, columns, lower=1)
 
     def merge(self, other: HessianAccumulator) -> None:
         """Add what another accumulator has seen.  [HES-030]"""
@@ -102,7 +115,9 @@ class HessianAccumulator:
 
 
 def accumulate_hessian(
-    batches: Iterable[ArrayLike], profile: Profile = DEFAULT_PROFILE
+    batches: Iterable[ArrayLike],
+    profile: Profile = DEFAULT_PROFILE,
+    dtype: DTypeLike = np.float64,
 ) -> NDArray[np.float64]:
     """Return the Hessian of all tokens of all batches.  [HES-010]
 
@@ -111,6 +126,8 @@ def accumulate_hessian(
     batches : iterable of (..., n_in) float arrays
         Consumed once, one at a time; ranks and lengths may differ.
     profile : Profile
+    dtype : float64 (default) or float32
+        See `HessianAccumulator`.
 
     Returns
     -------
@@ -133,7 +150,7 @@ def accumulate_hessian(
             shape = np.shape(batch)
             if not shape or shape[-1] == 0:
                 raise ShapeError("batch of shape (..., n_in)", f"{shape}", "HES-090")
-            total = HessianAccumulator(shape[-1], profile)
+            total = HessianAccumulator(shape[-1], profile, dtype)
         total.update(batch)
     if total is None:
         raise EmptyArrayError("at least one batch", "none", "HES-090")

@@ -17,6 +17,7 @@ from quantref.config import require_integer
 from quantref.errors import AxisError, BitsError, CodeRangeError, DTypeError, ShapeError
 
 CODES_PER_BYTE = {2: 4, 3: 1, 4: 2, 8: 1}
+BYTES = 2**18  # of a tile of codes
 MANY = 2**12  # codes or bytes from which on words are used
 
 
@@ -77,7 +78,7 @@ def pack_codes(codes: ArrayLike, bits: int, axis: int = 0) -> NDArray[np.integer
     lo, hi = code_bounds(bits, signed=array.dtype == np.int8)
     per_byte = CODES_PER_BYTE[bits]
     packed = np.empty(_lengthened(array, axis, -(-array.shape[axis] // per_byte)), array.dtype)
-    for tile in tiles(array.shape, per_byte):
+    for tile in tiles(array.shape, per_byte, most=BYTES):
         part = array[tile]
         outside = not lo <= int(part.min(initial=0)) <= int(part.max(initial=0)) <= hi
         if outside:
@@ -171,7 +172,7 @@ def unpack_codes(packed: ArrayLike, bits: int, length: int, axis: int = 0) -> ND
         return array.copy()  # [PACK-060]
 
     codes = np.empty(_lengthened(array, axis, length), array.dtype)
-    for tile in tiles(codes.shape, per_byte):
+    for tile in tiles(codes.shape, per_byte, most=BYTES):
         part = array[_shortened(tile, axis, per_byte)]
         codes[tile] = _unpack(part, bits, tile[axis].stop - tile[axis].start, axis)
     return codes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,9 @@ from quantref import (
 )
 from quantref.affine import range_parameters
 from quantref.arrays import Array
+from quantref.bounds import growth
 from quantref.corpus.affine import parameters_case
+from quantref.errors import DTypeError
 from quantref.hessian import reversed_cholesky
 from quantref.packing import code_bounds
 
@@ -214,3 +217,23 @@ def test_a_tie_of_a_zero_point_is_decided_where_no_arithmetic_rounds(
     assert case.expected["outputs"]["scale"].tolist() == [[scale]]
     assert case.expected["outputs"]["zero_point"].tolist() == [[4]]
     assert case.judging["zero_admissible"].tolist() == [[admissible]]
+
+
+@pytest.mark.parametrize("rows", [1, 7, 300])
+def test_hessian_of_single_precision_products(rows: int) -> None:
+    """Products in float32, sums of batches in float64: within the bound of HES-010."""
+    rng = np.random.default_rng(rows)
+    tokens = rng.normal(size=(900, 11)).astype(np.float32)
+    batches = [tokens[k : k + rows] for k in range(0, len(tokens), rows)]
+    exactly = accumulate_hessian(batches)
+    single = accumulate_hessian(batches, dtype=np.float32)
+    size = accumulate_hessian([np.abs(tokens)])
+    allowed = growth(len(tokens) + 4 * len(batches) + 4, 2.0**-24) * size
+    assert (np.abs(single - exactly) <= allowed).all()
+    assert (single == single.T).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int32])
+def test_hessian_refuses_other_precisions(dtype: Any) -> None:
+    with pytest.raises(DTypeError, match=r"float32 or float64.*HES-090"):
+        accumulate_hessian([np.ones((2, 2))], dtype=dtype)

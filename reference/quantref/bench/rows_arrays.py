@@ -27,7 +27,9 @@ def hessian(n: int) -> Callable[[Settings], Measured]:
         y = x.copy()  # NumPy calls syrk, not gemm, where both factors are one array
         times = interleave(
             [
-                contestant("accumulate", lambda: accumulate_hessian([x] * BATCHES)),
+                contestant(
+                    "accumulate", lambda: accumulate_hessian([x] * BATCHES, dtype=np.float32)
+                ),
                 contestant("sgemm", lambda: x.T @ y),
                 contestant("ssyrk", lambda: ssyrk(1.0, x.T, lower=1)),
             ],
