@@ -232,8 +232,8 @@ def require_hessian(
     if not exactly:
         h = h.astype(np.float64)
         return (h + h.T) / 2
-    rows = h.T if h.flags.f_contiguous else h
-    return np.array(rows, np.float64, order="C", copy=True if copy else None)
+    rows = np.ascontiguousarray(h.T if h.flags.f_contiguous else h, dtype=np.float64)
+    return rows.copy() if copy and np.may_share_memory(rows, h) else rows
 
 
 def _require_symmetric(h: Array, size: Array, requirement: str) -> bool:
