@@ -6,13 +6,12 @@ cache, so that memory is read twice, for the maximum and for the codes, not once
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quantref.arrays import Array, tiles
+from quantref.arrays import Array, Room, tiles
 from quantref.config import (
     EPSILON,
     Axis,
@@ -117,7 +116,9 @@ def abs_max_quantize(
 
     # CODES
     codes = np.empty(x.shape, output)
-    for tile, product in _with_room(x):
+    room = Room()
+    for tile in tiles(x.shape):
+        product = room.of("product", x[tile].shape, np.float64)
         s = scale[_within(tile, scale)].astype(np.float64)
         product[...] = x[tile]
         product *= s  # exact unless both are float64
@@ -135,16 +136,6 @@ def _largest(x: Array, axes: tuple[int, ...]) -> NDArray[np.float64]:
         lowest = x[tile].min(axis=axes, keepdims=True).astype(np.float64)
         amax[kept] = np.maximum(amax[kept], np.maximum(highest, -lowest))
     return amax
-
-
-def _with_room(x: Array) -> Iterator[tuple[tuple[slice, ...], NDArray[np.float64]]]:
-    """Yield tiles, each with an array of its shape for what is computed: the same memory."""
-    room = np.empty(0)
-    for tile in tiles(x.shape):
-        shape = x[tile].shape
-        if room.shape != shape:
-            room = np.empty(shape)
-        yield tile, room
 
 
 def _within(tile: tuple[slice, ...], slices: Array) -> tuple[slice, ...]:

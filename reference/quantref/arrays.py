@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 Array: TypeAlias = NDArray[Any]
 TILE = 2**16  # elements: a tile and its temporaries stay in the cache
@@ -48,3 +49,24 @@ def tiles(
     for start in range(0, shape[cut], step):
         before = tuple(slice(0, n) for n in shape[:cut])
         yield (*before, slice(start, min(start + step, shape[cut])), *rest)
+
+
+class Room:
+    """Memory that is used again for one tile after the other: new pages cost more than arithmetic.
+
+    Examples
+    --------
+    >>> room = Room()
+    >>> room.of("sum", (2, 3)).base is room.of("sum", (3,), np.float32).base
+    True
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[str, NDArray[np.uint8]] = {}
+
+    def of(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> Array:
+        """Return an array, not initialized; it is gone when the same name is asked for again."""
+        wanted = math.prod(shape) * np.dtype(dtype).itemsize
+        if name not in self._held or self._held[name].size < wanted:
+            self._held[name] = np.empty(wanted, np.uint8)
+        return self._held[name][:wanted].view(dtype).reshape(shape)

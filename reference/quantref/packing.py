@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quantref.arrays import Array, tiles
+from quantref.arrays import Array, Room, tiles
 from quantref.config import require_integer
 from quantref.errors import AxisError, BitsError, CodeRangeError, DTypeError, ShapeError
 
@@ -77,41 +77,45 @@ def pack_codes(codes: ArrayLike, bits: int, axis: int = 0) -> NDArray[np.integer
     array, bits, axis = _checked(codes, bits, axis, "codes")
     lo, hi = code_bounds(bits, signed=array.dtype == np.int8)
     per_byte = CODES_PER_BYTE[bits]
-    packed = np.empty(_lengthened(array, axis, -(-array.shape[axis] // per_byte)), array.dtype)
+    packed = np.zeros(_lengthened(array, axis, -(-array.shape[axis] // per_byte)), array.dtype)
+    room = Room()
     for tile in tiles(array.shape, per_byte, most=BYTES):
         part = array[tile]
-        outside = not lo <= int(part.min(initial=0)) <= int(part.max(initial=0)) <= hi
+        outside = part.size and not (lo <= int(part.min()) and int(part.max()) <= hi)
         if outside:
             index = tuple(int(i) for i in np.argwhere((array < lo) | (array > hi))[0])
             got = f"codes{list(index)}={int(array[index])}"
             raise CodeRangeError(f"codes in [{lo}, {hi}] for {bits} bits", got, "PACK-080")
-        packed[_shortened(tile, axis, per_byte)] = _pack(part, bits, axis)
+        _pack(part, packed[_shortened(tile, axis, per_byte)], bits, axis, room)
     return packed
 
 
-def _pack(codes: Array, bits: int, axis: int) -> Array:
-    """Pack codes that are in range."""
+def _pack(codes: Array, packed: Array, bits: int, axis: int, room: Room) -> None:
+    """Pack codes that are in range into bytes of zeros."""
     per_byte = CODES_PER_BYTE[bits]
     if per_byte == 1:
-        return codes  # [PACK-060]
+        packed[...] = codes  # [PACK-060]
+        return
 
-    if _in_words(codes, axis) and codes.shape[axis] % per_byte == 0:
-        words = (codes.view(np.uint8) & np.uint8(2**bits - 1)).view(f"<u{per_byte}")
-        together = words.copy()
+    mask = np.uint8(2**bits - 1)
+    fields = codes.view(np.uint8)
+    if codes.dtype == np.int8:
+        fields = np.bitwise_and(fields, mask, out=room.of("fields", fields.shape))  # [PACK-030]
+    if _in_words(fields, axis) and codes.shape[axis] % per_byte == 0:
+        words = fields.view(f"<u{per_byte}")
+        together = room.of("together", words.shape, words.dtype)
+        moved = room.of("moved", words.shape, words.dtype)
+        together[...] = words
         for k in range(1, per_byte):
-            together |= words >> ((8 - bits) * k)  # from bit 8k to bit bits·k
-        return together.astype(np.uint8).view(codes.dtype)
+            together |= np.right_shift(words, (8 - bits) * k, out=moved)  # bit 8k to bit bits·k
+        packed.view(np.uint8)[...] = together
+        return
 
-    fields = np.moveaxis(codes, axis, 0).view(np.uint8) & np.uint8(2**bits - 1)  # [PACK-030]
-    padding = -len(fields) % per_byte
-    if padding:
-        fields = np.concatenate(
-            [fields, np.zeros((padding, *fields.shape[1:]), np.uint8)]
-        )  # [PACK-020]
-    packed = np.zeros((len(fields) // per_byte, *fields.shape[1:]), np.uint8)
+    fields, bytes_ = np.moveaxis(fields, axis, 0), np.moveaxis(packed, axis, 0).view(np.uint8)
     for k in range(per_byte):
-        packed |= fields[k::per_byte] * np.uint8(1 << bits * k)  # [PACK-010] [PACK-050]
-    return np.moveaxis(packed, 0, axis).view(codes.dtype)  # [PACK-070]
+        every = fields[k::per_byte]
+        moved = np.multiply(every, np.uint8(1 << bits * k), out=room.of("moved", every.shape))
+        bytes_[: len(every)] |= moved  # [PACK-010] [PACK-020] [PACK-050] [PACK-070]
 
 
 def _in_words(array: Array, axis: int) -> bool:
@@ -172,41 +176,47 @@ def unpack_codes(packed: ArrayLike, bits: int, length: int, axis: int = 0) -> ND
         return array.copy()  # [PACK-060]
 
     codes = np.empty(_lengthened(array, axis, length), array.dtype)
+    room = Room()
     for tile in tiles(codes.shape, per_byte, most=BYTES):
-        part = array[_shortened(tile, axis, per_byte)]
-        codes[tile] = _unpack(part, bits, tile[axis].stop - tile[axis].start, axis)
+        _unpack(array[_shortened(tile, axis, per_byte)], codes[tile], bits, axis, room)
     return codes
 
 
-def _unpack(packed: Array, bits: int, length: int, axis: int) -> Array:
+def _unpack(packed: Array, codes: Array, bits: int, axis: int, room: Room) -> None:
     """Undo `_pack`, for codes that share bytes."""
     per_byte = CODES_PER_BYTE[bits]
-    if _in_words(packed, axis) and length == packed.shape[axis] * per_byte:
-        words = packed.view(np.uint8).astype(f"<u{per_byte}")
-        apart = words.copy()
+    bytes_, fields = packed.view(np.uint8), codes.view(np.uint8)
+    mask, sign = np.uint8(2**bits - 1), np.uint8(2 ** (bits - 1))
+    if _in_words(fields, axis) and codes.shape[axis] % per_byte == 0:
+        apart = fields.view(f"<u{per_byte}")
+        words = room.of("words", apart.shape, apart.dtype)
+        moved = room.of("moved", apart.shape, apart.dtype)
+        words[...] = bytes_
+        apart[...] = words
         for k in range(1, per_byte):
-            apart |= words << ((8 - bits) * k)  # from bit bits·k to bit 8k
-        codes = apart.view(np.uint8) & np.uint8(2**bits - 1)
+            apart |= np.left_shift(words, (8 - bits) * k, out=moved)  # bit bits·k to bit 8k
+        fields &= mask
     else:
-        shifted = [_field(packed.view(np.uint8), k, bits) for k in range(per_byte)]
-        front = [np.moveaxis(fields, axis, 0) for fields in shifted]
-        whole = (len(front[0]) * per_byte, *front[0].shape[1:])
-        fields = np.stack(front, axis=1).reshape(whole)[:length]
-        codes = np.moveaxis(fields, 0, axis)
+        front = np.moveaxis(fields, axis, 0)
+        for k in range(per_byte):
+            every = np.moveaxis(_field(bytes_, k, bits, room), axis, 0)
+            front[k::per_byte] = every[: len(front[k::per_byte])]
     if packed.dtype == np.int8:
-        sign = np.uint8(2 ** (bits - 1))
-        return ((codes ^ sign) - sign).view(np.int8)  # [PACK-030]: sign extension
-    return codes
+        np.bitwise_xor(fields, sign, out=fields)
+        np.subtract(fields, sign, out=fields)  # [PACK-030]: sign extension
 
 
-def _field(packed: Array, k: int, bits: int) -> Array:
+def _field(packed: Array, k: int, bits: int, room: Room) -> Array:
     """Return the k-th code of every byte, of eight bytes at a time where they lie side by side."""
     mask = 2**bits - 1
     if not packed.flags.c_contiguous or packed.size % 8:
         return (packed >> (bits * k)) & np.uint8(mask)
-    words = packed.reshape(-1).view("<u8") >> np.uint64(bits * k)
-    words &= np.uint64(mask * 0x0101010101010101)
-    return words.view(np.uint8).reshape(packed.shape)
+    words = packed.reshape(-1).view("<u8")
+    moved = np.right_shift(
+        words, np.uint64(bits * k), out=room.of("eight", words.shape, words.dtype)
+    )
+    moved &= np.uint64(mask * 0x0101010101010101)
+    return np.asarray(moved.view(np.uint8).reshape(packed.shape))
 
 
 def pack_int32_words(codes: ArrayLike, bits: int) -> NDArray[np.int32]:
