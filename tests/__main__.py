@@ -8,6 +8,7 @@ neither reference/ nor conformance/ is on the path.
 from __future__ import annotations
 
 import shutil
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,11 +76,13 @@ def main(arguments: Sequence[str]) -> int:
         if status:
             failed[name] = status
             say(f"{name} failed; what it found is above")
+    # As many processes as cores: a second thread of BLAS would wait for one of the others.
+    threads = {} if "OPENBLAS_NUM_THREADS" in os.environ else {"OPENBLAS_NUM_THREADS": "1"}
     # -P: the checkout itself is not on the path. pytest's status 5 says that no test ran.
     status = run(
         [environment.python, "-P", "-m", "pytest", *pytest_arguments(arguments)],
         cwd=ROOT,
-        extra={"QUANTREF_TEST_WHEEL": "1"},
+        extra={"QUANTREF_TEST_WHEEL": "1", **threads},
     )
     if failed:
         say(f"failed before pytest: {', '.join(failed)}")
