@@ -7,8 +7,8 @@ neither reference/ nor conformance/ is on the path.
 
 from __future__ import annotations
 
-import shutil
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
