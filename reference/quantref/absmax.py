@@ -31,6 +31,8 @@ from quantref.errors import (
 )
 from quantref.rounding import is_float, require_float, require_float_dtype
 
+MOST = 2**18  # elements of a tile
+
 
 def resolve_axis(axis: Any, ndim: int, requirement: str) -> tuple[int, ...]:
     """Return the axes over which the maximum is taken, counted from 0.  [ABS-050]
@@ -116,25 +118,28 @@ def abs_max_quantize(
 
     # CODES
     codes = np.empty(x.shape, output)
+    clips = lo > -hi or hi >= 2**22  # else |x * scale| <= hi (1 + 2^-23), which rounds to hi
     room = Room()
-    for tile in tiles(x.shape):
+    for tile in tiles(x.shape, most=MOST):
         product = room.of("product", x[tile].shape, np.float64)
         s = scale[_within(tile, scale)].astype(np.float64)
         product[...] = x[tile]
         product *= s  # exact unless both are float64
         np.rint(product, out=product)  # [ABS-030]
-        codes[tile] = np.clip(product, lo, hi, out=product)  # [ABS-070]
+        if clips:
+            np.clip(product, lo, hi, out=product)  # [ABS-070]
+        codes[tile] = product
     return codes, scale  # [ABS-040]: 0 * finite scale
 
 
 def _largest(x: Array, axes: tuple[int, ...]) -> NDArray[np.float64]:
     """Return max|x| along axes that are kept with length 1; NaN and infinity go on."""
     amax = np.zeros([1 if k in axes else n for k, n in enumerate(x.shape)])
-    for tile in tiles(x.shape):
+    room = Room()
+    for tile in tiles(x.shape, most=MOST):
         kept = _within(tile, amax)
-        highest = x[tile].max(axis=axes, keepdims=True).astype(np.float64)
-        lowest = x[tile].min(axis=axes, keepdims=True).astype(np.float64)
-        amax[kept] = np.maximum(amax[kept], np.maximum(highest, -lowest))
+        size = np.abs(x[tile], out=room.of("size", x[tile].shape, x.dtype))
+        amax[kept] = np.maximum(amax[kept], size.max(axis=axes, keepdims=True).astype(np.float64))
     return amax
 
 
