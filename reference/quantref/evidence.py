@@ -19,7 +19,7 @@ from quantref.affine import Group, codes_of
 from quantref.arrays import Array
 from quantref.bounds import FactorTerms, amplified, for_answer, least_target
 from quantref.errors import AnswerError
-from quantref.hessian import upper_inverse
+from quantref.factor import upper_inverse
 from quantref.problem import GPTQProblem
 from quantref.profile import GroupSource, NotPositiveDefinite
 

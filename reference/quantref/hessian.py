@@ -1,8 +1,7 @@
-"""Hessian of the layer's reconstruction error, and its factor (SPEC.md, section 6).
+"""Hessian of the reconstruction error: sum, dead columns, damping, order (SPEC.md, section 6).
 
-Matrices of n_in × n_in numbers are what is large here: each is made once, filled in place by BLAS
-and LAPACK, and none is copied in order to be transposed. Where rows and columns are reversed, that
-is the memory of a symmetric or triangular matrix read backwards.
+Matrices of n_in × n_in numbers are what is large here: each is made once, filled in place by BLAS,
+and none is copied in order to be transposed.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from quantref.arrays import TILE, Array
+from quantref.arrays import Array
 from quantref.config import require_bool, require_integer, require_number
 from quantref.errors import (
     ConfigError,
@@ -23,7 +22,7 @@ from quantref.errors import (
     NotSymmetricError,
     ShapeError,
 )
-from quantref.profile import DEFAULT_PROFILE, NotPositiveDefinite, OrderRule, Profile, TokenCount
+from quantref.profile import DEFAULT_PROFILE, OrderRule, Profile, TokenCount
 from quantref.rounding import require_float
 
 ASYMMETRY = 2.0**-16
@@ -198,7 +197,7 @@ class PreparedHessian:
         if (order == np.arange(n)).all():
             h = h.copy()
         elif (order == np.arange(n)[::-1]).all():
-            h = _reversed(h)
+            h = reversed_both(h)
         else:
             h = h[order].take(order, axis=1)
         np.fill_diagonal(h, self.diagonal[order])
@@ -362,144 +361,14 @@ def activation_order_of(diagonal: Array, damping: float, profile: Profile) -> ND
     return np.argsort(-diagonal, kind="stable")  # [HES-060]
 
 
-def reversed_cholesky(hessian: Array, *, damping: float = 0.0) -> NDArray[np.float64]:
-    """Return R, upper triangular with positive diagonal, H = R Rᵀ.  [HES-070]
-
-    Rows and columns are reversed, factored by Cholesky, and reversed back.
-
-    Parameters
-    ----------
-    hessian : (n, n) float64 array, symmetric positive definite
-    damping : float
-        The fraction that was applied, for the message.
-
-    Raises
-    ------
-    NotPositiveDefiniteError
-        Names the damping and the smallest pivot reached.
+def reversed_both(h: Array) -> NDArray[np.float64]:
+    """Return a new matrix with rows and columns in reversed order: its memory read backwards.
 
     Examples
     --------
-    >>> R = reversed_cholesky(np.array([[5.0, 2.0], [2.0, 4.0]]))
-    >>> R
-    array([[2., 1.],
-           [0., 2.]])
+    >>> reversed_both(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([[4., 3.],
+           [2., 1.]])
     """
-    lower = _lower_factor(_reversed(hessian), damping)
-    return _turned(lower.T).T
-
-
-def _lower_factor(backwards: Array, damping: float) -> NDArray[np.float64]:
-    """Return L with L Lᵀ = `backwards`, in its memory.  [HES-070]"""
-    from scipy.linalg.lapack import dpotrf
-
-    diagonal = np.diagonal(backwards).copy()
-    # One triangle of `lower` becomes L, the other one stays as it was.
-    lower, info = dpotrf(backwards.T, lower=1, clean=0, overwrite_a=1)
-    if info > 0:
-        pivot = _failed_pivot(diagonal, lower, info - 1)
-        column = len(diagonal) - info
-        expected = f"hessian positive definite after damping {damping:g}"
-        got = f"pivot {pivot:.6g} at column {column}; a larger damping helps"
-        raise NotPositiveDefiniteError(expected, got, "HES-080")
-    for j in range(0, len(lower), SIDE):
-        lower[:j, j : j + SIDE] = 0.0
-        lower[j : j + SIDE, j : j + SIDE] = np.tril(lower[j : j + SIDE, j : j + SIDE])
-    return np.asarray(lower)
-
-
-def _failed_pivot(diagonal: Array, lower: Array, k: int) -> float:
-    """Return the pivot h_kk − ‖L⁻¹ h‖² at which the factorization stopped.  [HES-080]"""
-    from scipy.linalg import solve_triangular
-
-    if k == 0:
-        return float(diagonal[0])
-    row = solve_triangular(lower[:k, :k], lower[:k, k], lower=True)
-    return float(diagonal[k] - row @ row)
-
-
-def upper_inverse(factor: Array) -> NDArray[np.float64]:
-    """Return U = R⁻¹, upper triangular, so that H⁻¹ = Uᵀ U.  [GPTQ-060]
-
-    Examples
-    --------
-    >>> upper_inverse(np.array([[2.0, 1.0], [0.0, 2.0]]))
-    array([[ 0.5 , -0.25],
-           [ 0.  ,  0.5 ]])
-    """
-    from scipy.linalg.lapack import dtrtri
-
-    inverse, _ = dtrtri(np.asfortranarray(factor, dtype=np.float64), lower=0)
-    return np.asarray(inverse)
-
-
-def _turned(h: Array) -> NDArray[np.float64]:
-    """Reverse rows and columns in the memory of a contiguous matrix: new pages cost more."""
-    flat = h.reshape(-1)
-    half = flat.size // 2
-    for start in range(0, half, TILE):
-        stop = min(start + TILE, half)
-        head, tail = flat[start:stop], flat[flat.size - stop : flat.size - start]
-        kept = head.copy()
-        head[...], tail[...] = tail[::-1], kept[::-1]
-    return h
-
-
-def _reversed(h: Array) -> NDArray[np.float64]:
-    """Return a new matrix with rows and columns in reversed order."""
     backwards = np.ascontiguousarray(h, dtype=np.float64).reshape(-1)[::-1]
     return backwards.copy().reshape(h.shape)
-
-
-def factor_hessian(
-    prepared: PreparedHessian, *, fraction: float, profile: Profile = DEFAULT_PROFILE
-) -> NDArray[np.float64]:
-    """Return R of the damped Hessian in processing order, by the profile's rule.  [HES-070]
-
-    Raises
-    ------
-    NotPositiveDefiniteError
-        Under the default rule, when the damped Hessian has no factor.
-    """
-    try:
-        lower = _lower_factor(prepared.permuted(backwards=True), fraction)
-    except NotPositiveDefiniteError as error:
-        return _factor_instead(error, prepared, fraction, profile)
-    return _turned(lower.T).T
-
-
-def _factor_instead(
-    error: NotPositiveDefiniteError, prepared: PreparedHessian, fraction: float, profile: Profile
-) -> NDArray[np.float64]:
-    """Return what other profiles take for R where there is none."""
-    if profile.not_positive_definite is NotPositiveDefinite.ERROR:
-        raise error  # [HES-080] [GPTQ-120]
-    if profile.not_positive_definite is NotPositiveDefinite.IDENTITY:
-        return np.eye(len(prepared.order))
-    h = prepared.permuted()
-    mean = float(np.mean(np.diagonal(h)))
-    growing = max(fraction, 1e-6)
-    while growing < 1e6:
-        growing *= 10
-        try:
-            return reversed_cholesky(h + growing * mean * np.eye(len(h)), damping=growing)
-        except NotPositiveDefiniteError:
-            continue
-    raise NotPositiveDefiniteError("a hessian that damping can mend", "none did", "HES-080")
-
-
-def inverse_factor(
-    prepared: PreparedHessian, *, fraction: float, profile: Profile, dtype: DTypeLike
-) -> Array:
-    """Return U = R⁻¹ in a dtype: `upper_inverse` of `factor_hessian`, with R nowhere.
-
-    As R is L backwards, U is L⁻¹ backwards: a view of it, which takes the place of L.
-    """
-    from scipy.linalg.lapack import dtrtri
-
-    try:
-        lower = _lower_factor(prepared.permuted(backwards=True), fraction)
-    except NotPositiveDefiniteError as error:
-        return upper_inverse(_factor_instead(error, prepared, fraction, profile)).astype(dtype)
-    inverse, _ = dtrtri(lower, lower=1, overwrite_c=1)  # [GPTQ-060]
-    return np.asarray(inverse.astype(dtype, copy=False)[::-1, ::-1])

@@ -15,12 +15,8 @@ from quantref.calibration_wire import CALIBRATION_OPERATIONS
 from quantref.calibration_wire import gptq_config as gptq_config  # noqa: PLC0414 - exported
 from quantref.descriptions import Outputs, build, describe
 from quantref.errors import QuantrefError
-from quantref.hessian import (
-    accumulate_hessian,
-    prepare_hessian,
-    require_hessian,
-    reversed_cholesky,
-)
+from quantref.factor import reversed_cholesky
+from quantref.hessian import accumulate_hessian, prepare_hessian, require_hessian
 from quantref.layer_operations import LAYER_OPERATIONS
 from quantref.packing import pack_codes, unpack_codes
 from quantref.profile import Profile

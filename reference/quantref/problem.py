@@ -12,14 +12,8 @@ from quantref.affine import Group, group_layout, group_parameters, require_weigh
 from quantref.arrays import Array, tiles
 from quantref.config import GPTQConfig
 from quantref.errors import ConfigError, DTypeError, OverflowRangeError
-from quantref.hessian import (
-    PreparedHessian,
-    factor_hessian,
-    inverse_factor,
-    prepared_hessian,
-    require_hessian,
-    upper_inverse,
-)
+from quantref.factor import factor_hessian, inverse_factor, upper_inverse
+from quantref.hessian import PreparedHessian, prepared_hessian, require_hessian
 from quantref.packing import pack_codes, pack_int32_words
 from quantref.profile import (
     DEFAULT_PROFILE,
@@ -32,7 +26,7 @@ from quantref.profile import (
     Propagation,
 )
 
-STRIP = 16  # rows of the weights that are transposed at a time
+STRIP = 8  # rows of the weights that are transposed at a time
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import pytest
 from quantref import Certificate, GPTQResult, certify, gptq_quantize
 from quantref.arrays import Array
 from quantref.errors import AnswerError
-from quantref.hessian import prepare_hessian, reversed_cholesky, upper_inverse
+from quantref.factor import reversed_cholesky, upper_inverse
+from quantref.hessian import prepare_hessian
 
 from .problems import Problem, normal_problem, with_arrays
 

@@ -24,7 +24,7 @@ from quantref.arrays import Array
 from quantref.bounds import growth
 from quantref.corpus.affine import parameters_case
 from quantref.errors import DTypeError
-from quantref.hessian import reversed_cholesky
+from quantref.factor import reversed_cholesky
 from quantref.packing import code_bounds
 
 from .problems import BITS, hessians, integer_arrays

@@ -29,7 +29,7 @@ from quantref import (
     unpack_codes,
 )
 from quantref.arrays import Array
-from quantref.hessian import reversed_cholesky, upper_inverse
+from quantref.factor import reversed_cholesky, upper_inverse
 
 from .problems import normal_problem, plain_config
 

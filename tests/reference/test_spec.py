@@ -25,7 +25,8 @@ from quantref import (
 )
 from quantref.affine import SMALLEST_SCALE
 from quantref.bounds import growth
-from quantref.hessian import ASYMMETRY, reversed_cholesky
+from quantref.factor import reversed_cholesky
+from quantref.hessian import ASYMMETRY
 from quantref.profile import DEFAULT_PROFILE
 
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL

@@ -12,7 +12,7 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("gptq-inverse-rows", "problem", "return self._inverse_factor(self.weights.dtype)",
        "return self._inverse_rows().astype(self.weights.dtype)",
        "Errors travel along rows of the inverse instead of its Cholesky factor.", "gptq", blames="GPTQ-060"),
-    mutant("gptq-hessian-rows", "hessian", "inverse, _ = dtrtri(lower, lower=1, overwrite_c=1)",
+    mutant("gptq-hessian-rows", "factor", "inverse, _ = dtrtri(lower, lower=1, overwrite_c=1)",
        "inverse = lower",
        "The factor of the Hessian is used where that of its inverse belongs.", "gptq", blames="GPTQ-060"),
     mutant("gptq-no-diagonal", "blocked", "np.divide(e, self.pivots[j], out=e)",
@@ -60,7 +60,7 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("gptq-g-idx-next", "problem", "g_idx = self.group_index()  #",
            "g_idx = np.append(self.group_index()[1:], len(self.groups) - 1).astype(np.int32)  #",
            "The group index is ⌊(j + 1) / g⌋: the last column of each group points to the next.", "gptq", blames="GPTQ-090"),
-    mutant("gptq-retry", "hessian", "if profile.not_positive_definite is NotPositiveDefinite.ERROR:",
+    mutant("gptq-retry", "factor", "if profile.not_positive_definite is NotPositiveDefinite.ERROR:",
            "if False:",
            "A Hessian without a factor is damped until it has one, instead of being refused.", "gptq", blames="GPTQ-120"),
 )  # fmt: skip
