@@ -51,6 +51,50 @@ def tiles(
         yield (*before, slice(start, min(start + step, shape[cut])), *rest)
 
 
+def spaced(shape: tuple[int, int], dtype: DTypeLike) -> Array:
+    """Return an array, not initialized, whose rows are as far apart as they are long, and a bit.
+
+    A column of rows that are a power of two apart falls on few lines of the cache, again and again.
+
+    Examples
+    --------
+    >>> spaced((2, 256), np.uint8).strides
+    (320, 1)
+    """
+    rows, columns = shape
+    return np.empty((rows, columns + 64 // np.dtype(dtype).itemsize), dtype)[:, :columns]
+
+
+def transpose(source: Array, out: Array, columns: Array | slice = slice(None)) -> None:
+    """Put some columns of `source` into the rows of `out`, in the dtype of `out`.
+
+    They go through a small array, so that neither side is read or written in leaps.
+
+    Examples
+    --------
+    >>> out = np.empty((2, 2), np.float32)
+    >>> transpose(np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), out, np.array([2, 0]))
+    >>> out
+    array([[3., 6.],
+           [1., 4.]], dtype=float32)
+    """
+    if source.flags.f_contiguous:
+        out[...] = source.T[columns]
+        return
+    part = spaced((256, 128), out.dtype)
+    for first in range(0, len(out), 128):
+        if isinstance(columns, slice):
+            begin = (columns.start or 0) + first
+            chosen: Array | slice = slice(begin, begin + len(out[first : first + 128]))
+        else:
+            chosen = columns[first : first + 128]
+        for top in range(0, len(source), 256):
+            rows = source[top : top + 256]
+            square = part[: len(rows), : len(out[first : first + 128])]
+            square[...] = rows[:, chosen]
+            out[first : first + 128, top : top + 256] = square.T
+
+
 class Room:
     """Memory that is used again for one tile after the other: new pages cost more than arithmetic.
 

@@ -1,35 +1,43 @@
 """GPTQ, the fast form: `quantref.gptq` with one idea added, errors are applied late.
 
 The textbook form applies each column's error to all later columns at once, a rank-one update that
-moves the whole matrix through memory for every column. Here the columns are halved: the left half
-is solved, all of its errors are applied to the right half in one matrix product, the right half is
-solved; and each half likewise. What each level buys:
+moves the whole matrix through memory for every column. What reaches a column can be added up first:
+
+    w'_j = w_j − Σ e_k U_kj = w_j + Σ (w_k − ŵ_k) M_kj        k < j, M = R / diag(R), R = U⁻¹
+
+The right-hand side (SPEC.md, section 7: three routes, one answer) needs no inverse, and is a
+product with what is known of all earlier columns, their displacements w − ŵ. So the columns are
+halved: the left half is solved, what it adds to the right half is one matrix product, the right
+half is solved; and each half likewise. What each level buys:
 
 - whole matrix down to blocks: nearly all arithmetic is in products of large matrices, which run at
   the speed of the processor. (The lazy batches of the paper are the case of halves of one block.)
 - blocks: where groups take their parameters, from weights with the errors of all earlier blocks.
+  Those need an inverse, that of M within the block: w + y, where y M is the sum above.
 - inside a block, down to leaves of `LEAF` columns: products of small matrices, still in the cache.
 - leaves: the textbook, one column at a time, a few percent of the work.
 
-Nothing else differs: each column receives the same sum of errors, in another order of addition.
-Columns of weights are contiguous, and the errors of a column take the place of its weights.
+Rows are independent, so many of them go through all this `WIDTH` at a time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from quantref.arrays import Array
+from quantref.affine import Group
+from quantref.arrays import Array, spaced
 from quantref.config import GPTQConfig, require_integer
 from quantref.errors import ConfigError
+from quantref.factor import unit_inverse
 from quantref.problem import GPTQProblem, GPTQResult, prepare_problem
 from quantref.profile import DEFAULT_PROFILE, CodeRule, FeedbackDtype, GroupSource, Profile
 
 LEAF = 8
-WIDTH = 4096  # rows of the weights that a large product takes at a time
+WIDTH = 4096  # rows of the weights that are solved at a time
 
 
 def gptq_quantize(
@@ -92,36 +100,44 @@ def gptq_quantize(
         raise ConfigError("workers >= 1", f"{count}", "GPTQ-110")
     problem = prepare_problem(weights, hessian, config, profile=profile, dtype=dtype)
     _require_blockwise(profile)
-    n_out = len(problem.weights)
-    codes = np.empty(problem.weights.shape, np.uint8)
-    shares = 1 if not config.per_channel else min(count, n_out)  # rows that share ranges stay
-    if shares == 1:
-        solver = _Solver(problem, problem.weights.T, codes, alone=True)
-        solver.solve(0, problem.weights.shape[1])
-        return problem.result(codes, solver.scales, solver.zeros)
-    return _by_threads(problem, codes, shares)
+    codes = np.empty(problem.shape, np.uint8)
+    n_out, n_in = problem.shape
+    # Rows that share their ranges stay together.
+    shares = count * -(-n_out // (count * WIDTH)) if config.per_channel else 1
+    edges = [n_out * k // shares for k in range(shares + 1)]
+    parts = [slice(a, b) for a, b in pairwise(edges) if a < b]
+
+    def solve(rows: slice) -> tuple[list[Array], list[Array]]:
+        solver = _Solver(problem, rows, codes[rows], alone=min(count, len(parts)) == 1)
+        solver.solve(0, n_in)
+        return solver.scales, solver.zeros
+
+    scales, zeros = zip(*_solved(solve, parts, problem, count), strict=True)
+    return problem.result(codes, _joined(scales), _joined(zeros))
 
 
-def _by_threads(problem: GPTQProblem, codes: NDArray[np.uint8], shares: int) -> GPTQResult:
-    """Solve shares of the rows at the same time, each with one thread of BLAS."""
+def _solved(
+    solve: Callable[[slice], tuple[list[Array], list[Array]]],
+    parts: list[slice],
+    problem: GPTQProblem,
+    workers: int,
+) -> list[tuple[list[Array], list[Array]]]:
+    """Return what solving each part gives; some at the same time, each with one thread of BLAS."""
+    if min(workers, len(parts)) == 1:
+        return [solve(rows) for rows in parts]
     from concurrent.futures import ThreadPoolExecutor
 
-    from quantref.threads import single_threaded_blas
+    from quantref.threads import blas_threads
 
-    n_out, n_in = problem.weights.shape
-    _ = problem.rows  # factored with all threads of BLAS, before there are several of us
-    edges = [n_out * k // shares for k in range(shares + 1)]
-    solvers = [
-        _Solver(problem, problem.weights.T[:, a:b].copy(), codes[a:b], alone=False)
-        for a, b in pairwise(edges)
-    ]
-    with single_threaded_blas(), ThreadPoolExecutor(shares) as pool:
-        for done in [pool.submit(solver.solve, 0, n_in) for solver in solvers]:
-            done.result()
-    groups = range(len(problem.groups))
-    scales = [np.concatenate([solver.scales[k] for solver in solvers]) for k in groups]
-    zeros = [np.concatenate([solver.zeros[k] for solver in solvers]) for k in groups]
-    return problem.result(codes, scales, zeros)
+    with blas_threads(workers):
+        _ = problem.unit  # before there are several of us
+    with blas_threads(1), ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(solve, parts))
+
+
+def _joined(parts: Sequence[list[Array]]) -> list[Array]:
+    """Return the parameters of every group, all rows together."""
+    return [np.concatenate(rows) for rows in zip(*parts, strict=True)]
 
 
 def _require_blockwise(profile: Profile) -> None:
@@ -137,14 +153,16 @@ def _require_blockwise(profile: Profile) -> None:
 class _Solver:
     """Quantizes all columns of some rows.
 
-    A leaf takes codes as steps q − z from the zero-point, which is what the error needs; adding z
-    to all codes of a block at once costs less than doing it column by column.
+    A column's row of `A` holds, one after the other: the sum of what earlier columns add to it;
+    w', its weights with that sum; its displacements w − ŵ.
+
+    A leaf takes codes as steps q − z from the zero-point, which is what ŵ needs; adding z to all
+    codes of a block at once costs less than doing it column by column.
 
     Parameters
     ----------
     problem : GPTQProblem
-    W : (n_in, rows) contiguous array
-        Columns in processing order; overwritten.
+    rows : slice
     codes : (rows, n_in) uint8 array
         Where codes go, in original order.
     alone : bool
@@ -152,27 +170,27 @@ class _Solver:
     """
 
     def __init__(
-        self, problem: GPTQProblem, W: Array, codes: NDArray[np.uint8], *, alone: bool
+        self, problem: GPTQProblem, rows: slice, codes: NDArray[np.uint8], *, alone: bool
     ) -> None:
         from scipy.linalg import blas
 
         profile = problem.profile
-        self.problem, self.W, self.U, self.codes = problem, W, problem.rows, codes
-        self.alone = alone
-        static = profile.group_source is GroupSource.STATIC
-        self.source = W.T.copy() if static else W.T  # [GPTQ-030]
+        self.problem, self.M, self.mine, self.codes = problem, problem.unit, rows, codes
+        self.alone, self.add_first = alone, profile.code_rule is CodeRule.ADD_THEN_ROUND
+        self.A = np.empty(codes.shape[::-1], problem.dtype)  # (n_in, rows)
+        self.static = profile.group_source is GroupSource.STATIC  # [GPTQ-030]
         looks_back = any(group.start < group.first for group in problem.groups)
-        self.E = np.empty_like(W) if looks_back else W  # errors, where weights are done with
-        self.size = min(profile.block_size, len(W))
-        self.steps = np.empty((self.size, W.shape[1]), W.dtype)  # q − z of a block
-        self.value = np.empty(W.shape[1], W.dtype)
+        self.rounded = np.empty_like(self.A) if looks_back else None  # w' of columns that are done
+        self.size = min(profile.block_size, len(self.A))
+        self.steps = np.empty((self.size, len(codes)), problem.dtype)  # q − z of a block
+        self.value = np.empty(len(codes), problem.dtype)  # ŵ of a column
         self.groups = problem.column_group.tolist()
-        self.pivots = np.diagonal(problem.rows).copy()
         self.scales: list[Array] = []
         self.zeros: list[Array] = []
-        self.single = W.dtype == np.float32
-        self.gemm = blas.sgemm if self.single else blas.dgemm
-        self.gemv = blas.sgemv if self.single else blas.dgemv
+        single = problem.dtype == np.float32
+        self.gemm = blas.sgemm if single else blas.dgemm
+        self.gemv = blas.sgemv if single else blas.dgemv
+        self.trmm = blas.strmm if single else blas.dtrmm
         # A group that goes on in the next block needs all errors of earlier blocks at its start.
         self.crossing = any(
             0 < group.first < group.end - 1
@@ -181,7 +199,7 @@ class _Solver:
         )
 
     def solve(self, lo: int, hi: int) -> None:
-        """Quantize columns lo … hi − 1, whose earlier errors are all applied."""
+        """Quantize columns lo … hi − 1, which have the sum of all columns before `lo`."""
         while hi - lo > self.size:
             blocks = -(-(hi - lo) // self.size)
             middle = lo + self.size * (1 if self.crossing else blocks // 2)
@@ -192,25 +210,75 @@ class _Solver:
 
     def block(self, a: int, b: int) -> None:
         """Quantize a block of columns."""
+        self.a, self.w = a, self.problem.columns(a, b, self.mine)
+
         # GROUP PARAMETERS: of all groups that start in this block
-        for group in self.problem.groups:
-            if a <= group.first < b:
-                scale, zero_point = self.problem.parameters(self.source, group)
-                self.scales.append(scale)  # [GPTQ-040]
-                self.zeros.append(zero_point)  # [GPTQ-050]
-        self.a, self.first = a, self.groups[a]
-        self.s = [s.astype(self.W.dtype) for s in self.scales[self.first :]]
-        self.z = [z.astype(self.W.dtype) for z in self.zeros[self.first :]]
+        for group, ends in self.ranges([g for g in self.problem.groups if a <= g.first < b]):
+            scale, zero_point = self.problem.parameters(ends.T, group)
+            self.scales.append(scale)  # [GPTQ-040]
+            self.zeros.append(zero_point)  # [GPTQ-050]
+        self.first = self.groups[a]
+        self.s = [s.astype(self.A.dtype) for s in self.scales[self.first :]]
+        self.z = [z.astype(self.A.dtype) for z in self.zeros[self.first :]]
         self.limits = [(-z, self.problem.maxq - z) for z in self.z]
 
         # CODES
+        if a:
+            self.A[a:b] += self.w
+        else:  # nothing was added yet
+            self.A[a:b] = self.w
         self.halves(a, b)
         steps = self.steps[: b - a]
         for group, z in zip(self.problem.groups[self.first :], self.z, strict=False):
             steps[max(group.first - a, 0) : min(group.stop, b) - a] += z
         order = self.problem.prepared.order[a:b]
         columns = order if self.problem.config.activation_order else slice(a, b)
-        self.codes[:, columns] = steps.astype(np.uint8).T  # [GPTQ-080]: undo the permutation
+        found = spaced(steps.shape, np.uint8)
+        found[...] = steps
+        self.codes[:, columns] = found.T  # [GPTQ-080]: undo the permutation
+
+    def ranges(self, groups: list[Group]) -> Iterator[tuple[Group, Array]]:
+        """Yield groups that start in this block with their smallest and largest base weights.
+
+        The second is of shape (2, rows).
+        """
+        if not groups:
+            return
+        ends = np.empty((len(groups), 2, len(self.codes)), self.A.dtype)
+        ends[:, 0], ends[:, 1] = np.inf, -np.inf
+        start, end = min(g.start for g in groups), max(g.end for g in groups)
+        for c, base in self.base(start, end):
+            for group, (lowest, highest) in zip(groups, ends, strict=True):
+                part = base[max(group.start - c, 0) : max(group.end - c, 0)]
+                if len(part):
+                    np.minimum(lowest, part.min(axis=0), out=lowest)
+                    np.maximum(highest, part.max(axis=0), out=highest)
+        yield from zip(groups, ends, strict=True)
+
+    def base(self, start: int, end: int) -> Iterator[tuple[int, Array]]:
+        """Yield base weights of columns start … end − 1, piece by piece: first column, weights.
+
+        Errors of all columns before this block are applied; w + y, where y M is what `A` holds.
+        """
+        a, fed = self.a, self.a > 0 and not self.static
+        inverse = unit_inverse(self.M[a:end, a:end]) if fed else None
+        if start < a and self.rounded is not None:
+            done = self.problem.columns(start, a, self.mine) if self.static else self.rounded
+            yield (start, done) if self.static else (0, done[:a])
+        for c in range(a, end, self.size):
+            stop = min(c + self.size, end)
+            weights = self.w[: stop - c] if c == a else self.problem.columns(c, stop, self.mine)
+            if inverse is None:
+                yield c, weights
+                continue
+            base = self.A[c:stop].copy()
+            here = slice(c - a, stop - a)
+            self.trmm(1.0, inverse[here, here], base.T, side=1, overwrite_b=1)
+            base += weights
+            if c > a:
+                before, above = self.A[a:c], inverse[: c - a, here]
+                self.gemm(1.0, before.T, above, beta=1.0, c=base.T, overwrite_c=1)
+            yield c, base
 
     def halves(self, lo: int, hi: int) -> None:
         """Quantize columns of one block."""
@@ -223,40 +291,45 @@ class _Solver:
         self.halves(middle, hi)
 
     def feed(self, lo: int, middle: int, hi: int) -> None:
-        """Subtract the errors of columns lo … middle − 1 from columns middle … hi − 1.
+        """Add what columns lo … middle − 1 add to columns middle … hi − 1.
 
-        In the memory of the weights; but where there are other threads, large products are
-        NumPy's, which lets them run meanwhile, as SciPy does not. One of both alone, because the
-        threads of each one's BLAS keep a processor busy while they wait.
+        In the memory of `A`; but where there are other threads, large products are NumPy's, which
+        lets them run meanwhile, as SciPy does not. One of both alone, because the threads of each
+        one's BLAS keep a processor busy while they wait.
         """
-        W, E, U = self.W[middle:hi], self.E[lo:middle], self.U[lo:middle, middle:hi]
-        if self.alone or middle - lo <= self.size:
-            self.gemm(-1.0, E.T, U, beta=1.0, c=W.T, overwrite_c=1)  # [GPTQ-060]
-            return
-        rows = np.ascontiguousarray(U.T)
-        for start in range(0, W.shape[1], WIDTH):
-            W[:, start : start + WIDTH] -= rows @ E[:, start : start + WIDTH]  # [GPTQ-060]
+        sums, done, M = self.A[middle:hi], self.A[lo:middle], self.M[lo:middle, middle:hi]
+        inside = hi <= self.a + len(self.w)
+        first = lo == 0 and not inside  # nothing was added to these columns yet
+        if self.alone or inside:
+            beta = 0.0 if first else 1.0
+            self.gemm(1.0, done.T, M, beta=beta, c=sums.T, overwrite_c=1)  # [GPTQ-060]
+        elif first:
+            np.matmul(M.T, done, out=sums)
+        else:
+            sums += M.T @ done
 
     def leaf(self, lo: int, hi: int) -> None:
         """Quantize a few columns one by one."""
-        W, E, value = self.W, self.E, self.value
-        for j in range(lo, hi):
-            w, e, q, k = W[j], E[j], self.steps[j - self.a], self.groups[j] - self.first
-            if j > lo:  # errors of this leaf
-                self.gemv(-1.0, E[lo:j].T, self.U[lo:j, j], beta=1.0, y=w, overwrite_y=1)
-            self.code(w, k, q)
-            np.multiply(q, self.s[k], out=value)
-            np.subtract(w, value, out=e)
-            np.divide(e, self.pivots[j], out=e)  # [GPTQ-060]
+        leaf, corner, value = self.A[lo:hi].T, self.M[lo:hi, lo:hi], self.value
+        for i, v in enumerate(self.A[lo:hi]):
+            j, k = lo + i - self.a, self.groups[lo + i] - self.first
+            w, q, s = self.w[j], self.steps[j], self.s[k]
+            if i:  # what columns of this leaf add
+                self.gemv(1.0, leaf[:, :i], corner[:i, i], beta=1.0, y=v, overwrite_y=1)
+            if self.rounded is not None:
+                self.rounded[lo + i] = v
+            self.code(v, s, k, q)
+            np.multiply(q, s, out=value)
+            np.subtract(w, value, out=v)  # [GPTQ-060]
 
-    def code(self, w: Array, k: int, out: Array) -> None:
+    def code(self, w: Array, s: Array, k: int, out: Array) -> None:
         """Put the codes of a column of group `first` + k, less its zero-point, into `out`."""
-        zero_point, (lowest, highest) = self.z[k], self.limits[k]
-        np.divide(w, self.s[k], out=out)
-        if self.problem.profile.code_rule is CodeRule.ADD_THEN_ROUND:
-            np.add(out, zero_point, out=out)
+        lowest, highest = self.limits[k]
+        np.divide(w, s, out=out)
+        if self.add_first:
+            np.add(out, self.z[k], out=out)
             np.rint(out, out=out)
-            np.subtract(out, zero_point, out=out)
+            np.subtract(out, self.z[k], out=out)
         else:
             np.rint(out, out=out)
         np.maximum(out, lowest, out=out)

@@ -1,6 +1,7 @@
 """Factor of the prepared Hessian: H = R Rᵀ, H⁻¹ = Uᵀ U, U = R⁻¹ (SPEC.md, sections 6 and 7).
 
 One Cholesky factorization suffices: rows and columns are reversed, factored, and reversed back.
+Its unit form, H = M D Mᵀ with M_kj = R_kj / R_jj, is what the fast form needs, and no inverse.
 Matrices are filled in place by BLAS and LAPACK, and none is copied in order to be transposed.
 """
 
@@ -133,6 +134,54 @@ def inverse_factor(
         return upper_inverse(_factor_instead(error, prepared, fraction, profile)).astype(dtype)
     inverse, _ = dtrtri(lower, lower=1, overwrite_c=1)  # [GPTQ-060]
     return _reversed_lower(inverse, dtype)
+
+
+def unit_factor(
+    prepared: PreparedHessian, *, fraction: float, profile: Profile, dtype: DTypeLike
+) -> Array:
+    """Return M = R / diag(R), unit upper triangular, H = M D Mᵀ, in a dtype.  [HES-070]
+
+    `unit_upper` of `factor_hessian`, with R nowhere: it is L backwards.
+    """
+    try:
+        lower = _lower_factor(prepared.permuted(backwards=True), fraction)
+    except NotPositiveDefiniteError as error:
+        return unit_upper(_factor_instead(error, prepared, fraction, profile), dtype)
+    return unit_upper(lower[::-1, ::-1], dtype)
+
+
+def unit_upper(factor: Array, dtype: DTypeLike = np.float64) -> Array:
+    """Return the upper triangle, each column divided by its diagonal; in Fortran order.
+
+    Examples
+    --------
+    >>> unit_upper(np.array([[2.0, 1.0], [9.0, 2.0]]))
+    array([[1. , 0.5],
+           [0. , 1. ]])
+    """
+    unit = np.zeros(factor.shape, dtype, order="F")
+    size = np.diagonal(factor)
+    for start in range(0, len(unit), SIDE):
+        stop = min(start + SIDE, len(unit))
+        unit[:stop, start:stop] = factor[:stop, start:stop] / size[start:stop]
+        corner = unit[start:stop, start:stop]
+        corner[...] = np.triu(corner)
+    return unit
+
+
+def unit_inverse(unit: Array) -> Array:
+    """Return the inverse of a unit upper triangular matrix, in its dtype.
+
+    Examples
+    --------
+    >>> unit_inverse(np.array([[1.0, 0.5], [0.0, 1.0]]))
+    array([[ 1. , -0.5],
+           [ 0. ,  1. ]])
+    """
+    from scipy.linalg.lapack import dtrtri
+
+    inverse, _ = dtrtri(np.asfortranarray(unit, dtype=np.float64), lower=0, unitdiag=1)
+    return np.asarray(inverse.astype(unit.dtype, copy=False))
 
 
 def _reversed_lower(lower: Array, dtype: DTypeLike = np.float64) -> Array:

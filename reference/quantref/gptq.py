@@ -53,8 +53,9 @@ def gptq_textbook(
                 GroupSource.LIVE: W,
                 GroupSource.STATIC: original,
             }
-            source = sources[profile.group_source]
-            scale, zero_point = problem.parameters(source, starts[j])  # [GPTQ-040] [GPTQ-050]
+            group, source = starts[j], sources[profile.group_source]
+            base_weights = source[:, group.start : group.end]
+            scale, zero_point = problem.parameters(base_weights, group)  # [GPTQ-040] [GPTQ-050]
             scales.append(scale)
             zeros.append(zero_point)
             s, z = scale.astype(W.dtype), zero_point.astype(W.dtype)  # (n_out,)

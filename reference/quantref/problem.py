@@ -9,10 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from quantref.affine import Group, group_layout, group_parameters, require_weights
-from quantref.arrays import Array, tiles
+from quantref.arrays import Array, spaced, tiles, transpose
 from quantref.config import GPTQConfig
 from quantref.errors import ConfigError, DTypeError, OverflowRangeError
-from quantref.factor import factor_hessian, inverse_factor, upper_inverse
+from quantref.factor import (
+    factor_hessian,
+    inverse_factor,
+    unit_factor,
+    unit_upper,
+    upper_inverse,
+)
 from quantref.hessian import PreparedHessian, prepared_hessian, require_hessian
 from quantref.packing import pack_codes, pack_int32_words
 from quantref.profile import (
@@ -25,8 +31,6 @@ from quantref.profile import (
     Profile,
     Propagation,
 )
-
-STRIP = 8  # rows of the weights that are transposed at a time
 
 
 @dataclass(frozen=True)
@@ -104,28 +108,66 @@ class GPTQProblem:
 
     Attributes
     ----------
-    weights : (n_out, n_in) array of `dtype`, permuted, dead columns 0
-        Columns are contiguous.
+    given : (n_out, n_in) float array
+        The weights as they came.
     groups : list of Group
     prepared : PreparedHessian
     config : GPTQConfig
     profile : Profile
-    storage : dtype in which the weights came
+    dtype : float32 or float64
+        Working precision.
     """
 
-    weights: Array
+    given: Array
     groups: list[Group]
     prepared: PreparedHessian
     config: GPTQConfig
     profile: Profile
-    storage: np.dtype
+    dtype: np.dtype
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """n_out and n_in."""
+        return self.given.shape[0], self.given.shape[1]
+
+    @property
+    def storage(self) -> np.dtype:
+        """The dtype in which the weights came."""
+        return self.given.dtype
+
+    @cached_property
+    def weights(self) -> Array:
+        """All weights in the working precision, (n_out, n_in); columns are contiguous."""
+        return self.columns(0, self.shape[1]).T
+
+    def columns(self, first: int, stop: int, rows: slice = slice(None)) -> Array:
+        """Return some columns of some rows, (stop − first, rows), as rows; dead ones are 0."""
+        given, order = self.given[rows], self.prepared.order[first:stop]
+        columns = spaced((stop - first, len(given)), self.dtype)
+        plain = not self.config.activation_order
+        transpose(given, columns, slice(first, stop) if plain else order)  # [GPTQ-020]
+        if self.profile.dead_columns is DeadColumns.ZEROED:
+            columns[self.prepared.dead[order]] = 0.0  # [GPTQ-010]
+        return columns
 
     @cached_property
     def rows(self) -> Array:
-        """The factor U in the dtype of the weights: row j carries the error of column j."""
+        """The factor U in the working precision: row j carries the error of column j."""
         if self.profile.propagation is Propagation.INVERSE_ROWS:
-            return self._inverse_rows().astype(self.weights.dtype)
-        return self._inverse_factor(self.weights.dtype)  # [GPTQ-060]
+            return self._inverse_rows().astype(self.dtype)
+        return self._inverse_factor(self.dtype)  # [GPTQ-060]
+
+    @cached_property
+    def unit(self) -> Array:
+        """M = R / diag(R) in the working precision: row j carries w − ŵ of column j."""
+        if self.profile.propagation is Propagation.INVERSE_ROWS:
+            return unit_upper(self.factor, self.dtype)
+        return unit_factor(  # [GPTQ-060]
+            self.prepared,
+            fraction=self.config.hessian_damping,
+            profile=self.profile,
+            dtype=self.dtype,
+        )
 
     @cached_property
     def factor(self) -> NDArray[np.float64]:
@@ -166,10 +208,13 @@ class GPTQProblem:
             return compensated.astype(self.storage).astype(compensated.dtype)
         return compensated  # [GPTQ-100]
 
-    def parameters(self, source: Array, group: Group) -> tuple[Array, Array]:
-        """Return scale (n_out,) float32 and zero-point (n_out,) uint8 of a group.  [GPTQ-030]"""
+    def parameters(self, base: Array, group: Group) -> tuple[Array, Array]:
+        """Return scale (n_out,) float32 and zero-point (n_out,) uint8 of a group.  [GPTQ-030]
+
+        `base`: base weights (n_out, columns) of the group, or the smallest and the largest alone.
+        """
         return group_parameters(
-            source[:, group.start : group.end],
+            base,
             bits=self.config.weight_bits,
             symmetric=self.config.symmetric,
             per_channel=self.config.per_channel,
@@ -185,7 +230,7 @@ class GPTQProblem:
 
     def group_index(self) -> Array:
         """Return the group index of every column in processing order, (n_in,).  [GPTQ-090]"""
-        n_in, size = self.weights.shape[1], self.config.group_size
+        n_in, size = self.shape[1], self.config.group_size
         if self.profile.g_idx_dtype is GroupIndexDtype.FRACTIONAL:
             return (np.arange(n_in) / (n_in if size == -1 else size)).astype(np.float32)
         return self.column_group
@@ -203,7 +248,7 @@ class GPTQProblem:
             order=order,
             config=self.config,
             profile=self.profile,
-            dtype=self.weights.dtype.name,
+            dtype=self.dtype.name,
         )
 
 
@@ -218,7 +263,7 @@ def prepare_problem(
     """Check everything, then mend and order.  [GPTQ-110]
 
     Arguments and errors are those of `quantref.gptq_quantize`; a Hessian without a factor is
-    found when `rows` or `factor` is first asked for.
+    found when `rows`, `unit` or `factor` is first asked for.
     """
     if not isinstance(config, GPTQConfig):
         raise ConfigError("config to be a GPTQConfig", f"{config!r}", "GPTQ-110")
@@ -240,10 +285,7 @@ def prepare_problem(
         profile=profile,
     )
     _require_representable(w, working)
-    columns = _columns(w, prepared.order, working)  # [GPTQ-020]
-    if profile.dead_columns is DeadColumns.ZEROED:
-        columns[prepared.dead[prepared.order]] = 0.0  # [GPTQ-010]
-    return GPTQProblem(columns.T, groups, prepared, config, profile, w.dtype)
+    return GPTQProblem(w, groups, prepared, config, profile, working)
 
 
 def _require_representable(w: Array, working: np.dtype) -> None:
@@ -254,16 +296,6 @@ def _require_representable(w: Array, working: np.dtype) -> None:
     if largest > float(np.finfo(working).max):
         expected = f"weights <= {float(np.finfo(working).max):.6g} ({working.name})"
         raise OverflowRangeError(expected, f"{largest:.6g}", "GPTQ-110")
-
-
-def _columns(w: Array, order: Array, working: np.dtype) -> Array:
-    """Return the columns of w in processing order, (n_in, n_out), contiguous."""
-    columns = np.empty(w.shape[::-1], working)
-    plain = (order == np.arange(len(order))).all()
-    for start in range(0, len(w), STRIP):
-        rows = w[start : start + STRIP]
-        columns[:, start : start + STRIP] = (rows if plain else rows[:, order]).T
-    return columns
 
 
 def restrict_rows(result: GPTQResult, rows: slice) -> GPTQResult:

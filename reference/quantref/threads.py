@@ -8,8 +8,8 @@ from typing import Any
 from quantref.errors import ConfigError
 
 
-def single_threaded_blas() -> AbstractContextManager[Any]:
-    """Return a context in which each call of BLAS has one thread.
+def blas_threads(count: int) -> AbstractContextManager[Any]:
+    """Return a context in which each call of BLAS has so many threads.
 
     Raises
     ------
@@ -19,7 +19,7 @@ def single_threaded_blas() -> AbstractContextManager[Any]:
     Examples
     --------
     >>> from threadpoolctl import threadpool_info
-    >>> with single_threaded_blas():
+    >>> with blas_threads(1):
     ...     {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
     {1}
     """
@@ -28,5 +28,5 @@ def single_threaded_blas() -> AbstractContextManager[Any]:
     except ImportError:
         expected = "threadpoolctl for more than one worker (pip install 'quantref[threads]')"
         raise ConfigError(expected, "no such module", "GPTQ-110") from None
-    context: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+    context: AbstractContextManager[Any] = threadpool_limits(count, user_api="blas")
     return context
