@@ -20,7 +20,7 @@ MUTANTS: tuple[Mutant, ...] = (
        "        return unit_upper(upper_inverse(rows), self.dtype)\n        return unit_factor(",
        "The error is not divided by the pivot.", "gptq", blames="GPTQ-060"),
     mutant("gptq-block-forgotten", "blocked", "self.feed(lo, middle, hi)  # to later blocks",
-       "pass",
+       "self.A[middle:hi] = 0.0",
        "Errors stay inside their block.", "gptq", blames="GPTQ-060"),
     mutant("gptq-half-forgotten", "blocked", "self.feed(lo, middle, hi)  # to the other half",
        "pass",
