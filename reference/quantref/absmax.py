@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quantref.arrays import Array, Room, tiles
+from quantref.arrays import TILE, Array, Room, tiles
 from quantref.config import (
     EPSILON,
     Axis,
@@ -30,8 +30,6 @@ from quantref.errors import (
     ShapeError,
 )
 from quantref.rounding import is_float, require_float, require_float_dtype
-
-MOST = 2**18  # elements of a tile
 
 
 def resolve_axis(axis: Any, ndim: int, requirement: str) -> tuple[int, ...]:
@@ -119,28 +117,46 @@ def abs_max_quantize(
     # CODES
     codes = np.empty(x.shape, output)
     clips = lo > -hi or hi >= 2**22  # else |x * scale| <= hi (1 + 2^-23), which rounds to hi
+    work = np.float64 if x.dtype == np.float64 or hi >= 2**22 else np.float32
     room = Room()
-    for tile in tiles(x.shape, most=MOST):
-        product = room.of("product", x[tile].shape, np.float64)
-        s = scale[_within(tile, scale)].astype(np.float64)
-        product[...] = x[tile]
-        product *= s  # exact unless both are float64
-        np.rint(product, out=product)  # [ABS-030]
+    for tile in tiles(x.shape):
+        part, s = x[(*tile, ...)], scale[_within(tile, scale)].astype(work, copy=False)
+        rounded = _rounded_product(part, s, room)  # [ABS-030]
         if clips:
-            np.clip(product, lo, hi, out=product)  # [ABS-070]
-        codes[tile] = product
+            np.clip(rounded, lo, hi, out=rounded)  # [ABS-070]
+        codes[tile] = rounded
     return codes, scale  # [ABS-040]: 0 * finite scale
 
 
 def _largest(x: Array, axes: tuple[int, ...]) -> NDArray[np.float64]:
     """Return max|x| along axes that are kept with length 1; NaN and infinity go on."""
-    amax = np.zeros([1 if k in axes else n for k, n in enumerate(x.shape)])
-    room = Room()
-    for tile in tiles(x.shape, most=MOST):
-        kept = _within(tile, amax)
-        size = np.abs(x[tile], out=room.of("size", x[tile].shape, x.dtype))
-        amax[kept] = np.maximum(amax[kept], size.max(axis=axes, keepdims=True).astype(np.float64))
-    return amax
+    high = np.zeros([1 if k in axes else n for k, n in enumerate(x.shape)], x.dtype)
+    low = high.copy()
+    for tile in tiles(x.shape, most=4 * TILE):
+        part, kept = x[(*tile, ...)], _within(tile, high)
+        high[kept] = np.maximum(high[kept], part.max(axis=axes, keepdims=True))
+        low[kept] = np.minimum(low[kept], part.min(axis=axes, keepdims=True))
+    return np.maximum(high, -low).astype(np.float64)
+
+
+def _rounded_product(x: Array, s: Array, room: Room) -> Array:
+    """Return rint(x * s) in the dtype of s, as if from their product in float64.
+
+    Let t = fl(fl(x s) + 1/2), in the dtype of s. Rounding is monotone, and k - 1/2 and k are
+    numbers of the dtype where t has a fraction at all: x s <= k - 1/2 makes t <= k, and
+    x s >= k - 1/2 makes t >= k. So k < t < k + 1 says k - 1/2 < x s < k + 1/2, and floor(t) is
+    right. Where t is an integer, once in about 2^18 elements, x s may be on either side of a tie or
+    on it: there, and there alone, the product is taken in float64, exact for factors of 32 bits.
+    """
+    above = np.multiply(x, s, out=room.of("above", x.shape, s.dtype))
+    above += above.dtype.type(0.5)
+    floor = np.floor(above, out=room.of("floor", x.shape, s.dtype))
+    unsure = np.equal(above, floor, out=room.of("unsure", x.shape, np.bool_))
+    if unsure.any():
+        at = np.flatnonzero(unsure)
+        product = np.multiply(x.flat[at], np.broadcast_to(s, x.shape).flat[at], dtype=np.float64)
+        floor.flat[at] = np.rint(product)
+    return floor
 
 
 def _within(tile: tuple[slice, ...], slices: Array) -> tuple[slice, ...]:

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 Array: TypeAlias = NDArray[Any]
 TILE = 2**16  # elements: a tile and its temporaries stay in the cache
+PAGE = 2**12  # bytes
 
 
 def tiles(
@@ -107,10 +108,19 @@ class Room:
 
     def __init__(self) -> None:
         self._held: dict[str, NDArray[np.uint8]] = {}
+        self._last: dict[str, Array] = {}
 
     def of(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> Array:
         """Return an array, not initialized; it is gone when the same name is asked for again."""
+        last = self._last.get(name)
+        if last is not None and last.shape == shape and last.dtype == dtype:
+            return last
         wanted = math.prod(shape) * np.dtype(dtype).itemsize
         if name not in self._held or self._held[name].size < wanted:
-            self._held[name] = np.empty(wanted, np.uint8)
-        return self._held[name][:wanted].view(dtype).reshape(shape)
+            # At the start of a cache line, and elsewhere in its page than what has another name:
+            # a load waits for a store that is whole pages away from it.
+            raw = np.empty(wanted + PAGE, np.uint8)
+            start = (1024 * (len(self._held) + 1) - raw.ctypes.data) % PAGE
+            self._held[name] = raw[start : start + wanted]
+        self._last[name] = self._held[name][:wanted].view(dtype).reshape(shape)
+        return self._last[name]

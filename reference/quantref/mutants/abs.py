@@ -3,11 +3,12 @@
 from quantref.mutants.mutant import Mutant, mutant
 
 MUTANTS: tuple[Mutant, ...] = (
-    mutant("abs-truncate", "absmax", "np.rint(product, out=product)",
-       "np.trunc(product, out=product)",
+    mutant("abs-truncate", "absmax", "rounded = _rounded_product(part, s, room)",
+       "rounded = np.trunc(np.multiply(part, s, dtype=np.float64))",
        "Codes are truncated: errors of up to a whole step, towards zero.", "abs", blames="ABS-030"),
-    mutant("abs-half-away", "absmax", "np.rint(product, out=product)",
-       "product[...] = np.sign(product) * np.floor(np.abs(product) + 0.5)",
+    mutant("abs-half-away", "absmax", "rounded = _rounded_product(part, s, room)",
+       "rounded = np.multiply(part, s, dtype=np.float64)\n"
+       "        rounded = np.sign(rounded) * np.floor(np.abs(rounded) + 0.5)",
        "Ties go away from zero, as C's round does.", "abs", blames="ABS-030"),
     mutant("abs-wrong-axis", "absmax", "axes = resolve_axis(axis, x.ndim, \"ABS-100\")",
        "axes = resolve_axis(axis if axis is None else tuple(a for a in range(x.ndim) "
@@ -16,11 +17,11 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("abs-no-epsilon", "absmax", "scale = hi / (amax + epsilon)",
        "scale = hi / np.where(amax == 0, 1, amax)",
        "Epsilon is left out: small slices get another scale.", "abs", blames="ABS-010"),
-    mutant("abs-signed-max", "absmax", "np.abs(x[tile], out=room.of(\"size\", x[tile].shape, x.dtype))",
-       "x[tile]",
+    mutant("abs-signed-max", "absmax", "np.maximum(high, -low)",
+       "high",
        "The maximum instead of the largest magnitude: negative weights clip.", "abs", blames="ABS-010"),
-    mutant("abs-clip-128", "absmax", "np.clip(product, lo, hi, out=product)",
-       "np.clip(product, -hi - 1, hi, out=product)",
+    mutant("abs-clip-128", "absmax", "np.clip(rounded, lo, hi, out=rounded)",
+       "np.clip(rounded, -hi - 1, hi, out=rounded)",
        "The lower clip is −hi − 1, whatever the value range says.", "abs", blames="ABS-070"),
     mutant("abs-scale-step", "absmax", "scale = hi / (amax + epsilon)  # [ABS-010]",
        "scale = (amax + epsilon) / hi",
@@ -37,10 +38,10 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("abs-half-scale", "absmax", "wide = np.float64 if x.dtype == np.float64 else np.float32",
            "wide = x.dtype",
            "The scale of a half-precision input is of half precision: 127 / max|x| overflows.", "abs", blames="ABS-060"),
-    mutant("abs-half-product", "absmax", "product *= s",
-           "product[...] = np.clip(x[tile] * s.astype(x.dtype), lo, hi)",
+    mutant("abs-half-product", "absmax", "rounded = _rounded_product(part, s, room)",
+           "rounded = np.rint(np.clip(part * s.astype(x.dtype), lo, hi).astype(np.float64))",
            "Half-precision inputs are multiplied in half precision: codes beside ties differ.", "abs", blames="ABS-060"),
-    mutant("abs-clip-after-cast", "absmax", "np.clip(product, lo, hi, out=product)",
-           "product[...] = np.clip(product.astype(np.int64).astype(output), lo, hi)",
+    mutant("abs-clip-after-cast", "absmax", "np.clip(rounded, lo, hi, out=rounded)",
+           "rounded[...] = np.clip(rounded.astype(np.int64).astype(output), lo, hi)",
            "The cast comes before the clip, and wraps: negative elements of unsigned codes come out large.", "abs", blames="ABS-070"),
 )  # fmt: skip
