@@ -119,8 +119,8 @@ def abs_max_quantize(
     clips = lo > -hi or hi >= 2**22  # else |x * scale| <= hi (1 + 2^-23), which rounds to hi
     work = np.float64 if x.dtype == np.float64 or hi >= 2**22 else np.float32
     room = Room()
-    for tile in tiles(x.shape):
-        part, s = x[(*tile, ...)], scale[_within(tile, scale)].astype(work, copy=False)
+    for tile in reversed([*tiles(x.shape)]):  # what was read last may be in the cache still
+        part, s = _at_hand(x, tile, room), scale[_within(tile, scale)].astype(work, copy=False)
         rounded = _rounded_product(part, s, room)  # [ABS-030]
         if clips:
             np.clip(rounded, lo, hi, out=rounded)  # [ABS-070]
@@ -130,13 +130,25 @@ def abs_max_quantize(
 
 def _largest(x: Array, axes: tuple[int, ...]) -> NDArray[np.float64]:
     """Return max|x| along axes that are kept with length 1; NaN and infinity go on."""
-    high = np.zeros([1 if k in axes else n for k, n in enumerate(x.shape)], x.dtype)
+    kept_shape = [1 if k in axes else n for k, n in enumerate(x.shape)]
+    high = np.zeros(kept_shape, np.promote_types(x.dtype, np.float32))
     low = high.copy()
+    room = Room()
     for tile in tiles(x.shape, most=4 * TILE):
-        part, kept = x[(*tile, ...)], _within(tile, high)
+        part, kept = _at_hand(x, tile, room), _within(tile, high)
         high[kept] = np.maximum(high[kept], part.max(axis=axes, keepdims=True))
         low[kept] = np.minimum(low[kept], part.min(axis=axes, keepdims=True))
     return np.maximum(high, -low).astype(np.float64)
+
+
+def _at_hand(x: Array, tile: tuple[slice, ...], room: Room) -> Array:
+    """Return a tile of x, or a copy of it where loops over it would be slow."""
+    part: Array = x[(*tile, ...)]
+    if part.flags.c_contiguous and part.dtype.itemsize >= 4:
+        return part
+    copy = room.of("copy", part.shape, np.promote_types(part.dtype, np.float32))
+    copy[...] = part
+    return copy
 
 
 def _rounded_product(x: Array, s: Array, room: Room) -> Array:
