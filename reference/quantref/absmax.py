@@ -1,7 +1,8 @@
 """AbsMax quantization: one multiplier per slice, codes half to even (SPEC.md, section 4).
 
-The text of the section, with one idea added: large arrays are taken in tiles that stay in the
-cache, so that memory is read twice, for the maximum and for the codes, not once per operation.
+The text of the section, with two ideas added: large arrays are taken in tiles that stay in the
+cache, so that memory is read twice, for the maximum and for the codes, not once per operation; and
+single precision gives all codes but a few, which it tells apart (`_rounded_product`).
 """
 
 from __future__ import annotations
@@ -138,12 +139,12 @@ def _largest(x: Array, axes: tuple[int, ...]) -> NDArray[np.float64]:
         part, kept = _at_hand(x, tile, room), _within(tile, high)
         high[kept] = np.maximum(high[kept], part.max(axis=axes, keepdims=True))
         low[kept] = np.minimum(low[kept], part.min(axis=axes, keepdims=True))
-    return np.maximum(high, -low).astype(np.float64)
+    return np.asarray(np.maximum(high, -low), np.float64)
 
 
 def _at_hand(x: Array, tile: tuple[slice, ...], room: Room) -> Array:
     """Return a tile of x, or a copy of it where loops over it would be slow."""
-    part: Array = x[(*tile, ...)]
+    part = np.asarray(x[tile])
     if part.flags.c_contiguous and part.dtype.itemsize >= 4:
         return part
     copy = room.of("copy", part.shape, np.promote_types(part.dtype, np.float32))

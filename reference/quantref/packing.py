@@ -77,11 +77,11 @@ def pack_codes(codes: ArrayLike, bits: int, axis: int = 0) -> NDArray[np.integer
     array, bits, axis = _checked(codes, bits, axis, "codes")
     lo, hi = code_bounds(bits, signed=array.dtype == np.int8)
     per_byte = CODES_PER_BYTE[bits]
-    packed = np.zeros(_lengthened(array, axis, -(-array.shape[axis] // per_byte)), array.dtype)
+    packed = np.empty(_lengthened(array, axis, -(-array.shape[axis] // per_byte)), array.dtype)
     room = Room()
     for tile in tiles(array.shape, per_byte, most=BYTES):
         part = array[tile]
-        outside = part.size and not (lo <= int(part.min()) and int(part.max()) <= hi)
+        outside = part.size and (int(part.max()) > hi or (lo < 0 and int(part.min()) < lo))
         if outside:
             index = tuple(int(i) for i in np.argwhere((array < lo) | (array > hi))[0])
             got = f"codes{list(index)}={int(array[index])}"
@@ -91,7 +91,7 @@ def pack_codes(codes: ArrayLike, bits: int, axis: int = 0) -> NDArray[np.integer
 
 
 def _pack(codes: Array, packed: Array, bits: int, axis: int, room: Room) -> None:
-    """Pack codes that are in range into bytes of zeros."""
+    """Pack codes that are in range into bytes, whatever these hold."""
     per_byte = CODES_PER_BYTE[bits]
     if per_byte == 1:
         packed[...] = codes  # [PACK-060]
@@ -105,13 +105,15 @@ def _pack(codes: Array, packed: Array, bits: int, axis: int, room: Room) -> None
         words = fields.view(f"<u{per_byte}")
         together = room.of("together", words.shape, words.dtype)
         moved = room.of("moved", words.shape, words.dtype)
-        together[...] = words
+        before = words
         for k in range(1, per_byte):
-            together |= np.right_shift(words, (8 - bits) * k, out=moved)  # bit 8k to bit bits·k
+            np.right_shift(words, (8 - bits) * k, out=moved)  # bit 8k to bit bits·k
+            before = np.bitwise_or(before, moved, out=together)
         packed.view(np.uint8)[...] = together
         return
 
     fields, bytes_ = np.moveaxis(fields, axis, 0), np.moveaxis(packed, axis, 0).view(np.uint8)
+    bytes_[...] = 0
     for k in range(per_byte):
         every = fields[k::per_byte]
         moved = np.multiply(every, np.uint8(1 << bits * k), out=room.of("moved", every.shape))
@@ -186,37 +188,38 @@ def _unpack(packed: Array, codes: Array, bits: int, axis: int, room: Room) -> No
     """Undo `_pack`, for codes that share bytes."""
     per_byte = CODES_PER_BYTE[bits]
     bytes_, fields = packed.view(np.uint8), codes.view(np.uint8)
-    mask, sign = np.uint8(2**bits - 1), np.uint8(2 ** (bits - 1))
+    mask, sign = 2**bits - 1, np.uint8(2 ** (bits - 1))
     if _in_words(fields, axis) and codes.shape[axis] % per_byte == 0:
         apart = fields.view(f"<u{per_byte}")
         words = room.of("words", apart.shape, apart.dtype)
         moved = room.of("moved", apart.shape, apart.dtype)
         words[...] = bytes_
-        apart[...] = words
-        for k in range(1, per_byte):
-            apart |= np.left_shift(words, (8 - bits) * k, out=moved)  # bit bits·k to bit 8k
-        fields &= mask
+        for k in range(per_byte // 2, 0, -1):  # of four codes two at a time, then one
+            words |= np.left_shift(words, (8 - bits) * k, out=moved)  # bit bits·k to bit 8k
+        np.bitwise_and(words, _in_every_byte(mask, apart.dtype), out=apart)
     else:
-        front = np.moveaxis(fields, axis, 0)
+        word = "<u8" if axis < codes.ndim - 1 and _in_eights(packed, codes) else "u1"
+        lines = np.moveaxis(bytes_.view(word), axis, 0)
+        front = np.moveaxis(fields.view(word), axis, 0)
+        every_mask = _in_every_byte(mask, front.dtype)
         for k in range(per_byte):
-            every = np.moveaxis(_field(bytes_, k, bits, room), axis, 0)
-            front[k::per_byte] = every[: len(front[k::per_byte])]
+            every = front[k::per_byte]
+            moved = room.of("moved", every.shape, every.dtype)
+            np.right_shift(lines[: len(every)], every.dtype.type(bits * k), out=moved)
+            np.bitwise_and(moved, every_mask, out=every)
     if packed.dtype == np.int8:
         np.bitwise_xor(fields, sign, out=fields)
         np.subtract(fields, sign, out=fields)  # [PACK-030]: sign extension
 
 
-def _field(packed: Array, k: int, bits: int, room: Room) -> Array:
-    """Return the k-th code of every byte, of eight bytes at a time where they lie side by side."""
-    mask = 2**bits - 1
-    if not packed.flags.c_contiguous or packed.size % 8:
-        return (packed >> (bits * k)) & np.uint8(mask)
-    words = packed.reshape(-1).view("<u8")
-    moved = np.right_shift(
-        words, np.uint64(bits * k), out=room.of("eight", words.shape, words.dtype)
-    )
-    moved &= np.uint64(mask * 0x0101010101010101)
-    return np.asarray(moved.view(np.uint8).reshape(packed.shape))
+def _in_every_byte(mask: int, dtype: np.dtype) -> Any:
+    """Return the number of an unsigned dtype that has `mask` in each of its bytes."""
+    return dtype.type(int.from_bytes(bytes([mask] * dtype.itemsize), "little"))
+
+
+def _in_eights(*arrays: Array) -> bool:
+    """Tell whether the bytes of the last axis can be taken eight at a time."""
+    return all(a.size and a.strides[-1] == 1 and a.shape[-1] % 8 == 0 for a in arrays)
 
 
 def pack_int32_words(codes: ArrayLike, bits: int) -> NDArray[np.int32]:

@@ -18,11 +18,15 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("pack-3bit-pairs", "packing", "CODES_PER_BYTE = {2: 4, 3: 1, 4: 2, 8: 1}",
            "CODES_PER_BYTE = {2: 4, 3: 2, 4: 2, 8: 1}",
            "Two 3-bit codes share a byte.", "pack", blames="PACK-060"),
-    mutant("pack-sign-nibble", "packing", "mask, sign = np.uint8(2**bits - 1), np.uint8(2 ** (bits - 1))",
-           "mask, sign = np.uint8(2**bits - 1), np.uint8(8)",
+    mutant("pack-sign-nibble", "packing", "mask, sign = 2**bits - 1, np.uint8(2 ** (bits - 1))",
+           "mask, sign = 2**bits - 1, np.uint8(8)",
            "The sign of a field is taken to be bit 3, whatever its width.", "pack", blames="PACK-030"),
-    mutant("pack-unpack-tail", "packing", "front[k::per_byte] = every[: len(front[k::per_byte])]",
-           "k = (k - len(every) * per_byte + len(front)) % per_byte; front[k::per_byte] = every[len(every) - len(front[k::per_byte]) :]",
+    mutant("pack-unpack-tail", "packing", "            every = front[k::per_byte]\n"
+           "            moved = room.of(\"moved\", every.shape, every.dtype)\n"
+           "            np.right_shift(lines[: len(every)]",
+           "            every = front[(k - len(lines) * per_byte + len(front)) % per_byte :: per_byte]\n"
+           "            moved = room.of(\"moved\", every.shape, every.dtype)\n"
+           "            np.right_shift(lines[len(lines) - len(every) :]",
            "Unpacking drops codes at the front where it should drop padding at the end.", "pack", blames="PACK-040"),
     mutant("pack-length-unchecked", "packing", "if length < 0 or -(-length // per_byte) != array.shape[axis]:",
            "length = min(length, array.shape[axis] * per_byte)\n    if length < 0:",
