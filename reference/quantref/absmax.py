@@ -161,7 +161,8 @@ def _rounded_product(x: Array, s: Array, room: Room) -> Array:
     right. Where t is an integer, once in about 2^18 elements, x s may be on either side of a tie or
     on it: there, and there alone, the product is taken in float64, exact for factors of 32 bits.
     """
-    above = np.multiply(x, s, out=room.of("above", x.shape, s.dtype))
+    with np.errstate(under="ignore"):  # of what rounds to 0
+        above = np.multiply(x, s, out=room.of("above", x.shape, s.dtype))
     above += above.dtype.type(0.5)
     floor = np.floor(above, out=room.of("floor", x.shape, s.dtype))
     unsure = np.equal(above, floor, out=room.of("unsure", x.shape, np.bool_))
