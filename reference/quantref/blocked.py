@@ -35,6 +35,7 @@ from quantref.errors import ConfigError
 from quantref.factor import unit_inverse
 from quantref.problem import GPTQProblem, GPTQResult, prepare_problem
 from quantref.profile import DEFAULT_PROFILE, CodeRule, FeedbackDtype, GroupSource, Profile
+from quantref.threads import blas_threads, each
 
 LEAF = 8
 WIDTH = 4096  # rows of the weights that are solved at a time
@@ -98,7 +99,7 @@ def gptq_quantize(
     count = require_integer(workers, "workers", "GPTQ-110")
     if count < 1:
         raise ConfigError("workers >= 1", f"{count}", "GPTQ-110")
-    problem = prepare_problem(weights, hessian, config, profile=profile, dtype=dtype)
+    problem = prepare_problem(weights, hessian, config, profile=profile, dtype=dtype, workers=count)
     _require_blockwise(profile)
     codes = np.empty(problem.shape, np.uint8)
     n_out, n_in = problem.shape
@@ -123,16 +124,12 @@ def _solved(
     workers: int,
 ) -> list[tuple[list[Array], list[Array]]]:
     """Return what solving each part gives; some at the same time, each with one thread of BLAS."""
-    if min(workers, len(parts)) == 1:
-        return [solve(rows) for rows in parts]
-    from concurrent.futures import ThreadPoolExecutor
-
-    from quantref.threads import blas_threads
-
+    if workers == 1:
+        return each(solve, parts, 1)
     with blas_threads(workers):
         _ = problem.unit  # before there are several of us
-    with blas_threads(1), ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(solve, parts))
+    with blas_threads(1):
+        return each(solve, parts, workers)
 
 
 def _joined(parts: Sequence[list[Array]]) -> list[Array]:

@@ -12,8 +12,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from quantref.arrays import Array
 from quantref.errors import NotPositiveDefiniteError
-from quantref.hessian import SIDE, PreparedHessian, reversed_both
+from quantref.hessian import SIDE, PreparedHessian, bands, reversed_both
 from quantref.profile import DEFAULT_PROFILE, NotPositiveDefinite, Profile
+from quantref.threads import each
 
 
 def reversed_cholesky(hessian: Array, *, damping: float = 0.0) -> NDArray[np.float64]:
@@ -137,20 +138,25 @@ def inverse_factor(
 
 
 def unit_factor(
-    prepared: PreparedHessian, *, fraction: float, profile: Profile, dtype: DTypeLike
+    prepared: PreparedHessian,
+    *,
+    fraction: float,
+    profile: Profile,
+    dtype: DTypeLike,
+    workers: int = 1,
 ) -> Array:
     """Return M = R / diag(R), unit upper triangular, H = M D Mᵀ, in a dtype.  [HES-070]
 
-    `unit_upper` of `factor_hessian`, with R nowhere: it is L backwards.
+    `unit_upper` of `factor_hessian`, with R nowhere: it is L backwards. `workers`: threads.
     """
     try:
-        lower = _lower_factor(prepared.permuted(backwards=True), fraction)
+        lower = _lower_factor(prepared.permuted(backwards=True, workers=workers), fraction)
     except NotPositiveDefiniteError as error:
         return unit_upper(_factor_instead(error, prepared, fraction, profile), dtype)
-    return unit_upper(lower[::-1, ::-1], dtype)
+    return unit_upper(lower[::-1, ::-1], dtype, workers)
 
 
-def unit_upper(factor: Array, dtype: DTypeLike = np.float64) -> Array:
+def unit_upper(factor: Array, dtype: DTypeLike = np.float64, workers: int = 1) -> Array:
     """Return the upper triangle, each column divided by its diagonal; in Fortran order.
 
     Examples
@@ -161,11 +167,12 @@ def unit_upper(factor: Array, dtype: DTypeLike = np.float64) -> Array:
     """
     unit = np.zeros(factor.shape, dtype, order="F")
     size = np.diagonal(factor)
-    for start in range(0, len(unit), SIDE):
-        stop = min(start + SIDE, len(unit))
-        unit[:stop, start:stop] = factor[:stop, start:stop] / size[start:stop]
-        corner = unit[start:stop, start:stop]
-        corner[...] = np.triu(corner)
+
+    def divide(band: slice) -> None:
+        unit[: band.stop, band] = factor[: band.stop, band] / size[band]
+        unit[band, band] = np.triu(unit[band, band])
+
+    each(divide, bands(len(unit)), workers)
     return unit
 
 

@@ -24,6 +24,7 @@ from quantref.errors import (
 )
 from quantref.profile import DEFAULT_PROFILE, OrderRule, Profile, TokenCount
 from quantref.rounding import require_float
+from quantref.threads import each
 
 ASYMMETRY = 2.0**-16
 BATCH = 2**22  # elements of a batch that are turned into float64 at a time
@@ -184,32 +185,42 @@ class PreparedHessian:
         """The Hessian with the mended and damped diagonal, in the original order."""
         return self._arranged(np.arange(len(self.order)))
 
-    def permuted(self, *, backwards: bool = False) -> NDArray[np.float64]:
+    def permuted(self, *, backwards: bool = False, workers: int = 1) -> NDArray[np.float64]:
         """Return the damped Hessian with rows and columns in processing order.  [GPTQ-020]
 
-        `backwards`: last column first.
+        `backwards`: last column first. `workers`: threads.
         """
-        return self._arranged(self.order[::-1] if backwards else self.order)
+        return self._arranged(self.order[::-1] if backwards else self.order, workers)
 
-    def _arranged(self, order: Array) -> NDArray[np.float64]:
+    def _arranged(self, order: Array, workers: int = 1) -> NDArray[np.float64]:
         """Return a new matrix with these rows and columns."""
         h, n = self.hessian, len(order)
-        if (order == np.arange(n)).all():
-            h = h.copy()
-        elif (order == np.arange(n)[::-1]).all():
-            h = reversed_both(h)
-        else:
-            h = h[order].take(order, axis=1)
-        np.fill_diagonal(h, self.diagonal[order])
-        return h
+        arranged = np.empty((n, n))
+        forwards = np.arange(n)
+        view = h if (order == forwards).all() else None
+        if (order == forwards[::-1]).all():
+            view = h[::-1, ::-1]
+
+        def arrange(rows: slice) -> None:
+            arranged[rows] = h[order[rows]].take(order, axis=1) if view is None else view[rows]
+
+        each(arrange, bands(n), workers)
+        np.fill_diagonal(arranged, self.diagonal[order])
+        return arranged
 
 
 def require_hessian(
-    hessian: ArrayLike, requirement: str, n_in: int | None = None, *, copy: bool = True
+    hessian: ArrayLike,
+    requirement: str,
+    n_in: int | None = None,
+    *,
+    copy: bool = True,
+    workers: int = 1,
 ) -> Array:
     """Return a square, finite, symmetric Hessian as float64, or raise.  [HES-090]
 
     Without `copy`, what is float64, contiguous and exactly symmetric is returned as it is.
+    `workers`: threads.
     """
     h = require_float(hessian, "hessian", requirement)
     if h.ndim != 2 or h.shape[0] != h.shape[1] or (n_in is not None and h.shape[0] != n_in):
@@ -222,7 +233,7 @@ def require_hessian(
         j = int(np.argmin(diagonal))
         got = f"H[{j}, {j}]={diagonal[j]:.6g}"
         raise NotPositiveDefiniteError("a diagonal >= 0", got, requirement)
-    exactly = _require_symmetric(h, np.sqrt(diagonal), requirement)
+    exactly = _require_symmetric(h, np.sqrt(diagonal), requirement, workers)
     dead = diagonal == 0
     if dead.any() and h[dead].any():
         i, j = (int(k) for k in np.argwhere(h * dead[:, None])[0])
@@ -235,24 +246,42 @@ def require_hessian(
     return rows.copy() if copy and np.may_share_memory(rows, h) else rows
 
 
-def _require_symmetric(h: Array, size: Array, requirement: str) -> bool:
+def _require_symmetric(h: Array, size: Array, requirement: str, workers: int) -> bool:
     """Return whether |h_ij − h_ji| is zero, or raise where it exceeds a share of the sizes."""
-    exactly = True
-    for rows, columns in _square_tiles(len(h)):
-        one, other = h[rows, columns], h[columns, rows].T
-        if (one == other).all():
-            continue
-        exactly = False
-        difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
-        if (difference > ASYMMETRY * size[rows, None] * size[columns]).any():
-            break
-    else:
-        return exactly
+
+    def compare(rows: slice) -> tuple[bool, bool]:
+        """Return whether a band equals its transpose, and whether it does within the share."""
+        exactly = True
+        for start in range(0, rows.stop, SIDE):
+            columns = slice(start, min(start + SIDE, rows.stop))
+            one, other = h[rows, columns], h[columns, rows].T
+            if (one == other).all():
+                continue
+            exactly = False
+            difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
+            if (difference > ASYMMETRY * size[rows, None] * size[columns]).any():
+                return False, False
+        return exactly, True
+
+    found = each(compare, bands(len(h)), workers)
+    if all(within for _, within in found):
+        return all(exactly for exactly, _ in found)
     full = h.astype(np.float64)
     wrong = np.abs(full - full.T) > ASYMMETRY * size[:, None] * size
     i, j = (int(k) for k in np.argwhere(wrong)[0])
     got = f"H[{i}, {j}]={full[i, j]:.6g}, H[{j}, {i}]={full[j, i]:.6g}"
     raise NotSymmetricError("a symmetric hessian", got, requirement)
+
+
+def bands(n: int) -> list[slice]:
+    """Return the indices 0 … n − 1 in slices of SIDE.
+
+    Examples
+    --------
+    >>> bands(130)
+    [slice(0, 128, None), slice(128, 130, None)]
+    """
+    return [slice(start, min(start + SIDE, n)) for start in range(0, n, SIDE)]
 
 
 def _square_tiles(n: int) -> Iterator[tuple[slice, slice]]:

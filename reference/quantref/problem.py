@@ -116,6 +116,8 @@ class GPTQProblem:
     profile : Profile
     dtype : float32 or float64
         Working precision.
+    workers : int
+        Threads that make `unit`.
     """
 
     given: Array
@@ -124,6 +126,7 @@ class GPTQProblem:
     config: GPTQConfig
     profile: Profile
     dtype: np.dtype
+    workers: int = 1
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -167,6 +170,7 @@ class GPTQProblem:
             fraction=self.config.hessian_damping,
             profile=self.profile,
             dtype=self.dtype,
+            workers=self.workers,
         )
 
     @cached_property
@@ -259,6 +263,7 @@ def prepare_problem(
     *,
     profile: Profile = DEFAULT_PROFILE,
     dtype: DTypeLike = np.float64,
+    workers: int = 1,
 ) -> GPTQProblem:
     """Check everything, then mend and order.  [GPTQ-110]
 
@@ -276,7 +281,7 @@ def prepare_problem(
     if working not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise DTypeError("dtype float32 or float64", working.name, "GPTQ-100")
     w = require_weights(weights, "GPTQ-110")
-    h = require_hessian(hessian, "GPTQ-110", n_in=w.shape[1], copy=False)
+    h = require_hessian(hessian, "GPTQ-110", w.shape[1], copy=False, workers=workers)
     groups = group_layout(w.shape[1], config.group_size, profile)
     prepared = prepared_hessian(
         h,
@@ -285,7 +290,7 @@ def prepare_problem(
         profile=profile,
     )
     _require_representable(w, working)
-    return GPTQProblem(w, groups, prepared, config, profile, working)
+    return GPTQProblem(w, groups, prepared, config, profile, working, workers)
 
 
 def _require_representable(w: Array, working: np.dtype) -> None:

@@ -1,11 +1,31 @@
-"""Threads of BLAS, where threads of our own share the work."""
+"""Threads of our own that share the work, and those of BLAS meanwhile."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 from quantref.errors import ConfigError
+
+Part = TypeVar("Part")
+Done = TypeVar("Done")
+
+
+def each(work: Callable[[Part], Done], parts: Iterable[Part], workers: int) -> list[Done]:
+    """Return work(part) for all parts, in their order, in so many threads.
+
+    Examples
+    --------
+    >>> each(abs, [3, -4], workers=2)
+    [3, 4]
+    """
+    if workers == 1:
+        return [work(part) for part in parts]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(work, parts))
 
 
 def blas_threads(count: int) -> AbstractContextManager[Any]:
