@@ -22,8 +22,11 @@ Rows are independent, so many of them go through all this `WIDTH` at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
+from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -39,6 +42,7 @@ from quantref.threads import blas_threads, each
 
 LEAF = 8
 WIDTH = 4096  # rows of the weights that are solved at a time
+FEWEST = 1024  # … and that are worth a thread of their own
 
 
 def gptq_quantize(
@@ -66,9 +70,10 @@ def gptq_quantize(
     dtype : float64 (default) or float32
         Working precision of the feedback. The factor is computed in float64 either way.
     workers : int, default 1
-        Threads among which the rows are divided, each with a copy of its rows; the result may
-        differ where a code is undecided in the working precision. More than one needs the extra
-        `threads`. Ignored where all rows share their ranges (per_channel is False).
+        Threads that share the work: the rows where there are enough of them, the large products
+        otherwise. The result may differ where a code is undecided in the working precision. More
+        than one needs the extra `threads`. Threads of BLAS itself are of less use, and in the way
+        in small products: it has `workers` of them for the factor, and one after that.
 
     Returns
     -------
@@ -103,33 +108,42 @@ def gptq_quantize(
     _require_blockwise(profile)
     codes = np.empty(problem.shape, np.uint8)
     n_out, n_in = problem.shape
-    # Rows that share their ranges stay together.
-    shares = count * -(-n_out // (count * WIDTH)) if config.per_channel else 1
-    edges = [n_out * k // shares for k in range(shares + 1)]
-    parts = [slice(a, b) for a, b in pairwise(edges) if a < b]
+    parts = _parts(n_out, count, together=not config.per_channel)
+    turn = Lock() if len(parts) > 1 and count > 1 else None
+    helpers = count if len(parts) == 1 else 1
 
     def solve(rows: slice) -> tuple[list[Array], list[Array]]:
-        solver = _Solver(problem, rows, codes[rows], alone=min(count, len(parts)) == 1)
+        solver = _Solver(problem, rows, codes[rows], turn=turn, helpers=helpers)
         solver.solve(0, n_in)
         return solver.scales, solver.zeros
 
-    scales, zeros = zip(*_solved(solve, parts, problem, count), strict=True)
+    if count == 1:
+        solved = each(solve, parts, 1)
+    else:
+        with blas_threads(count):
+            _ = problem.unit  # before there are several of us
+        with blas_threads(1):
+            solved = each(solve, parts, min(count, len(parts)))
+    scales, zeros = zip(*solved, strict=True)
     return problem.result(codes, _joined(scales), _joined(zeros))
 
 
-def _solved(
-    solve: Callable[[slice], tuple[list[Array], list[Array]]],
-    parts: list[slice],
-    problem: GPTQProblem,
-    workers: int,
-) -> list[tuple[list[Array], list[Array]]]:
-    """Return what solving each part gives; some at the same time, each with one thread of BLAS."""
-    if workers == 1:
-        return each(solve, parts, 1)
-    with blas_threads(workers):
-        _ = problem.unit  # before there are several of us
-    with blas_threads(1):
-        return each(solve, parts, workers)
+def _parts(n_out: int, workers: int, *, together: bool) -> list[slice]:
+    """Divide rows among threads, and into parts that stay in the cache.
+
+    `together`: they share their ranges, and stay in one part.
+
+    Examples
+    --------
+    >>> [part.stop for part in _parts(6000, 2, together=False)]
+    [3000, 6000]
+    >>> len(_parts(1500, 2, together=False)), len(_parts(50000, 1, together=False))
+    (1, 13)
+    """
+    shares = max(min(workers, n_out // FEWEST), 1)
+    count = 1 if together else shares * -(-n_out // (shares * WIDTH))
+    edges = [n_out * k // count for k in range(count + 1)]
+    return [slice(a, b) for a, b in pairwise(edges)]
 
 
 def _joined(parts: Sequence[list[Array]]) -> list[Array]:
@@ -162,18 +176,30 @@ class _Solver:
     rows : slice
     codes : (rows, n_in) uint8 array
         Where codes go, in original order.
-    alone : bool
-        No other thread solves other rows.
+    turn : context manager or None
+        What is held during the many short steps inside a block, where other threads solve other
+        rows: they would take the interpreter from each other at every step. Meanwhile the others
+        have their large products.
+    helpers : int
+        Threads among which large products are divided.
     """
 
     def __init__(
-        self, problem: GPTQProblem, rows: slice, codes: NDArray[np.uint8], *, alone: bool
+        self,
+        problem: GPTQProblem,
+        rows: slice,
+        codes: NDArray[np.uint8],
+        *,
+        turn: AbstractContextManager[Any] | None,
+        helpers: int,
     ) -> None:
         from scipy.linalg import blas
 
         profile = problem.profile
         self.problem, self.M, self.mine, self.codes = problem, problem.unit, rows, codes
-        self.alone, self.add_first = alone, profile.code_rule is CodeRule.ADD_THEN_ROUND
+        self.alone, self.helpers = turn is None and helpers == 1, helpers
+        self.turn = nullcontext() if turn is None else turn
+        self.add_first = profile.code_rule is CodeRule.ADD_THEN_ROUND
         self.A = np.empty(codes.shape[::-1], problem.dtype)  # (n_in, rows)
         self.static = profile.group_source is GroupSource.STATIC  # [GPTQ-030]
         looks_back = any(group.start < group.first for group in problem.groups)
@@ -181,6 +207,7 @@ class _Solver:
         self.size = min(profile.block_size, len(self.A))
         self.steps = np.empty((self.size, len(codes)), problem.dtype)  # q − z of a block
         self.value = np.empty(len(codes), problem.dtype)  # ŵ of a column
+        self.room = self.steps if self.alone else np.empty_like(self.steps)
         self.groups = problem.column_group.tolist()
         self.scales: list[Array] = []
         self.zeros: list[Array] = []
@@ -224,7 +251,8 @@ class _Solver:
             self.A[a:b] += self.w
         else:  # nothing was added yet
             self.A[a:b] = self.w
-        self.halves(a, b)
+        with self.turn:
+            self.halves(a, b)
         steps = self.steps[: b - a]
         for group, z in zip(self.problem.groups[self.first :], self.z, strict=False):
             steps[max(group.first - a, 0) : min(group.stop, b) - a] += z
@@ -291,8 +319,7 @@ class _Solver:
         """Add what columns lo … middle − 1 add to columns middle … hi − 1.
 
         In the memory of `A`; but where there are other threads, large products are NumPy's, which
-        lets them run meanwhile, as SciPy does not. One of both alone, because the threads of each
-        one's BLAS keep a processor busy while they wait.
+        lets them run meanwhile, as SciPy does not.
         """
         sums, done, M = self.A[middle:hi], self.A[lo:middle], self.M[lo:middle, middle:hi]
         inside = hi <= self.a + len(self.w)
@@ -300,10 +327,18 @@ class _Solver:
         if self.alone or inside:
             beta = 0.0 if first else 1.0
             self.gemm(1.0, done.T, M, beta=beta, c=sums.T, overwrite_c=1)  # [GPTQ-060]
-        elif first:
-            np.matmul(M.T, done, out=sums)
-        else:
-            sums += M.T @ done
+            return
+
+        def add(rows: slice) -> None:
+            for c in range(0, len(sums), self.size):
+                some, room = sums[c : c + self.size, rows], self.room[: len(sums) - c, rows]
+                if first:
+                    np.matmul(M[:, c : c + self.size].T, done[:, rows], out=some)
+                else:
+                    some += np.matmul(M[:, c : c + self.size].T, done[:, rows], out=room)
+
+        edges = [len(self.codes) * k // self.helpers for k in range(self.helpers + 1)]
+        each(add, [slice(a, b) for a, b in pairwise(edges)], self.helpers)
 
     def leaf(self, lo: int, hi: int) -> None:
         """Quantize a few columns one by one."""

@@ -16,6 +16,8 @@ from quantref.hessian import SIDE, PreparedHessian, bands, reversed_both
 from quantref.profile import DEFAULT_PROFILE, NotPositiveDefinite, Profile
 from quantref.threads import each
 
+TALL = 512  # rows of a matrix that are scaled at a time, within the cache
+
 
 def reversed_cholesky(hessian: Array, *, damping: float = 0.0) -> NDArray[np.float64]:
     """Return R, upper triangular with positive diagonal, H = R Rᵀ.  [HES-070]
@@ -169,7 +171,9 @@ def unit_upper(factor: Array, dtype: DTypeLike = np.float64, workers: int = 1) -
     size = np.diagonal(factor)
 
     def divide(band: slice) -> None:
-        unit[: band.stop, band] = factor[: band.stop, band] / size[band]
+        for top in range(0, band.stop, TALL):
+            rows = slice(top, min(top + TALL, band.stop))
+            unit[rows, band] = factor[rows, band] / size[band]
         unit[band, band] = np.triu(unit[band, band])
 
     each(divide, bands(len(unit)), workers)

@@ -128,20 +128,14 @@ def test_what_cannot_be_measured_says_why() -> None:
     assert crowd.reason.startswith("needs 10000 cores")
 
 
-def test_workers_are_timed_where_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_worker_and_two_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-
-    def without(weights: Any, hessian: Any, config: Any, *, dtype: Any) -> None:
-        raise AssertionError("not to be called")
 
     def with_workers(W: Any, H: Any, config: Any, *, dtype: Any, workers: int = 1) -> None:
         asked.append(workers)
 
     settings = Settings(quick=True, rounds=2)
     measuring = rows_gptq.workers(64)
-    monkeypatch.setattr(rows_gptq, "gptq_quantize", without)
-    with pytest.raises(NotAvailableError, match="no argument `workers`"):
-        measuring(settings)
     monkeypatch.setattr(rows_gptq, "gptq_quantize", with_workers)
     assert len(measuring(settings).figures) == 2
     assert asked == [1, 2] * 3

@@ -46,6 +46,13 @@ def test_equals_the_textbook(block_size: int, group_size: int) -> None:
     )
 
 
+@pytest.mark.parametrize("workers", [2, 3])
+def test_rows_are_divided_where_there_are_many(workers: int) -> None:
+    weights, hessian = problem(3 * 1024 + 5, 160)
+    alone = gptq_quantize(weights, hessian, config())
+    assert same(alone, gptq_quantize(weights, hessian, config(), workers=workers))
+
+
 @pytest.mark.parametrize("workers", [2, 3, 50])
 @pytest.mark.parametrize("settings", [{}, {"activation_order": True}, {"per_channel": False}])
 def test_threads_change_nothing(workers: int, settings: dict[str, Any]) -> None:
@@ -55,7 +62,7 @@ def test_threads_change_nothing(workers: int, settings: dict[str, Any]) -> None:
 
 
 def test_threads_in_single_precision_are_certified() -> None:
-    weights, hessian = problem(64, 512)
+    weights, hessian = problem(2100, 300)
     result = gptq_quantize(weights, hessian, config(), dtype=np.float32, workers=2)
     assert certify(weights, hessian, result, config()).passed
 

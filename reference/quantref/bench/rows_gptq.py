@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from quantref import certify, gptq_quantize
 from quantref.arrays import Array
 from quantref.bench import problems
-from quantref.bench.row import Limit, Measured, NotAvailableError, Row, Settings, Work
+from quantref.bench.row import Limit, Measured, Row, Settings, Work
 from quantref.bench.timing import Contestant, contestant, interleave, medians, per_round
 from quantref.config import GPTQConfig
 
@@ -62,13 +61,14 @@ def unavoidable(H: Array, n_out: int) -> list[Contestant]:
     ]
 
 
-def own_arithmetic(n_out: int, n_in: int) -> Callable[[Settings], Measured]:
-    """Return the measurement of GPTQ against its unavoidable arithmetic."""
+def own_arithmetic(n_out: int, n_in: int, threads: int = 1) -> Callable[[Settings], Measured]:
+    """Return the measurement of GPTQ against its unavoidable arithmetic, on so many threads."""
 
     def measure(settings: Settings) -> Measured:
         rows, columns = settings.size(n_out), settings.size(n_in)
         H = problems.hessian(columns)
-        ours = gptq(problems.weights(rows, columns), H, problems.DEFAULT)
+        W = problems.weights(rows, columns)
+        ours = Contestant("gptq", gptq(W, H, problems.DEFAULT, workers=threads).run)
         times = interleave([ours, *unavoidable(H, rows)], settings.plan)
         ratios = per_round(times, lambda s: s["gptq"] / (s["potrf"] + s["trtri"] + s["sgemm"] / 2))
         seconds = medians(times)
@@ -99,8 +99,6 @@ def workers(n: int) -> Callable[[Settings], Measured]:
     """Return the measurement of two workers against one."""
 
     def measure(settings: Settings) -> Measured:
-        if "workers" not in inspect.signature(gptq_quantize).parameters:
-            raise NotAvailableError("gptq_quantize has no argument `workers` yet")
         size = settings.size(n)
         W, H = problems.weights(size, size), problems.hessian(size)
         both = [gptq(W, H, problems.DEFAULT, workers=k) for k in (1, 2)]
@@ -132,8 +130,8 @@ def rows() -> Iterator[Row]:
     for threads in (1, 2):
         for n in SIZES:
             name = f"gptq-{n}" + (f"-{threads}-threads" if threads > 1 else "")
-            what = f"GPTQ {n} × {n} against {own}"
-            limit, measure = Limit(high=OWN_ARITHMETIC), own_arithmetic(n, n)
+            what = f"GPTQ {n} × {n}, workers={threads}, against {own}"
+            limit, measure = Limit(high=OWN_ARITHMETIC), own_arithmetic(n, n, threads)
             yield Row(name, what, limit, measure, threads, threads)
     for n_out, n_in in WIDE_AND_TALL:
         what = f"GPTQ {n_out} × {n_in} (n_out × n_in) against {own}"

@@ -12,6 +12,9 @@ from typing import Any
 LEAST_ROUNDS, MOST_ROUNDS = 3, 25
 # A row takes about so long, where its least number of rounds allows.
 ROW_SECONDS, QUICK_SECONDS = 20.0, 0.5
+# Threads of BLAS keep their cores for a while after a call, to be at hand for the next one: those
+# of the contestant before would be in the way.
+PAUSE = 0.06
 
 Seconds = dict[str, list[float]]
 
@@ -38,6 +41,7 @@ def contestant(
 
     def run() -> float:
         arguments = () if prepare is None else prepare()
+        time.sleep(PAUSE)
         start = time.perf_counter()
         result = call(*arguments)
         seconds = time.perf_counter() - start
