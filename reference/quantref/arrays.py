@@ -84,16 +84,20 @@ def transpose(source: Array, out: Array, columns: Array | slice = slice(None)) -
         return
     part = spaced((256, 128), out.dtype)
     for first in range(0, len(out), 128):
+        target = out[first : first + 128]
+        chosen: Array | slice
         if isinstance(columns, slice):
             begin = (columns.start or 0) + first
-            chosen: Array | slice = slice(begin, begin + len(out[first : first + 128]))
+            chosen = slice(begin, begin + len(target))
         else:
             chosen = columns[first : first + 128]
         for top in range(0, len(source), 256):
             rows = source[top : top + 256]
-            square = part[: len(rows), : len(out[first : first + 128])]
-            square[...] = rows[:, chosen]
-            out[first : first + 128, top : top + 256] = square.T
+            square = part[: len(rows), : len(target)]
+            square[...] = (
+                rows[:, chosen] if isinstance(chosen, slice) else rows.take(chosen, axis=1)
+            )
+            target[:, top : top + 256] = square.T
 
 
 class Room:

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from quantref.affine import Group
-from quantref.arrays import Array, spaced
+from quantref.arrays import Array, spaced, tiles
 from quantref.config import GPTQConfig, require_integer
 from quantref.errors import ConfigError
 from quantref.factor import unit_inverse
@@ -115,6 +115,7 @@ def gptq_quantize(
     def solve(rows: slice) -> tuple[list[Array], list[Array]]:
         solver = _Solver(problem, rows, codes[rows], turn=turn, helpers=helpers)
         solver.solve(0, n_in)
+        solver.undo_order()
         return solver.scales, solver.zeros
 
     if count == 1:
@@ -175,7 +176,7 @@ class _Solver:
     problem : GPTQProblem
     rows : slice
     codes : (rows, n_in) uint8 array
-        Where codes go, in original order.
+        Where codes go: block by block, then in the original order.
     turn : context manager or None
         What is held during the many short steps inside a block, where other threads solve other
         rows: they would take the interpreter from each other at every step. Meanwhile the others
@@ -232,6 +233,14 @@ class _Solver:
             lo = middle
         self.block(lo, hi)
 
+    def undo_order(self) -> None:
+        """Put the codes into the original order of columns."""
+        if not self.problem.config.activation_order:
+            return
+        place = np.argsort(self.problem.prepared.order)
+        for rows in tiles(self.codes.shape):
+            self.codes[rows] = self.codes[rows].take(place, axis=1)  # [GPTQ-080]
+
     def block(self, a: int, b: int) -> None:
         """Quantize a block of columns."""
         self.a, self.w = a, self.problem.columns(a, b, self.mine)
@@ -256,11 +265,9 @@ class _Solver:
         steps = self.steps[: b - a]
         for group, z in zip(self.problem.groups[self.first :], self.z, strict=False):
             steps[max(group.first - a, 0) : min(group.stop, b) - a] += z
-        order = self.problem.prepared.order[a:b]
-        columns = order if self.problem.config.activation_order else slice(a, b)
         found = spaced(steps.shape, np.uint8)
         found[...] = steps
-        self.codes[:, columns] = found.T  # [GPTQ-080]: undo the permutation
+        self.codes[:, a:b] = found.T
 
     def ranges(self, groups: list[Group]) -> Iterator[tuple[Group, Array]]:
         """Yield groups that start in this block with their smallest and largest base weights.

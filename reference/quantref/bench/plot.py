@@ -74,7 +74,7 @@ def _roofline(axes: Any, run: Run) -> None:
             color=colour,
             arrowprops={"arrowstyle": "-", "linewidth": 0.4, "color": colour, "relpos": (0, 0.5)},
         )
-    _legend_or_word(axes, bool(run.rates), "nothing was measured", "lower right")
+    _legend_or_word(axes, bool(run.rates), "nothing was measured", "upper left")
 
 
 def _legend_or_word(axes: Any, something: bool, word: str, place: str) -> None:
