@@ -295,8 +295,8 @@ class _Solver:
         a, fed = self.a, self.a > 0 and not self.static
         inverse = unit_inverse(self.M[a:end, a:end]) if fed else None
         if start < a and self.rounded is not None:
-            done = self.problem.columns(start, a, self.mine) if self.static else self.rounded
-            yield (start, done) if self.static else (0, done[:a])
+            done = self.rounded[start:a]
+            yield start, self.problem.columns(start, a, self.mine) if self.static else done
         for c in range(a, end, self.size):
             stop = min(c + self.size, end)
             weights = self.w[: stop - c] if c == a else self.problem.columns(c, stop, self.mine)

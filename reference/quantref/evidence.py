@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.affine import Group, codes_of
-from quantref.arrays import Array
+from quantref.arrays import Array, transpose
 from quantref.bounds import FactorTerms, amplified, for_answer, least_target
 from quantref.errors import AnswerError
 from quantref.factor import upper_inverse
@@ -25,7 +25,6 @@ from quantref.profile import GroupSource, NotPositiveDefinite
 
 U32, U64 = 2.0**-24, 2.0**-53
 ELEMENTS, COLUMNS, FEWEST = 2**16, 128, 64  # of a tile: at most, at most; its rows at least
-ROWS = 16  # of an answer that are transposed at a time
 SUMS = 8  # of rows, at most, for which the loss is computed twice
 
 
@@ -361,10 +360,8 @@ def _require_answer(problem: GPTQProblem, answer: Answer) -> tuple[Array, Array,
     if not (np.isfinite(scale) & (scale > 0)).all():
         raise AnswerError("scales finite and positive", f"min={float(scale.min())!r}", "GPTQ-080")
     codes, order = np.empty((n_in, n_out), np.uint8), problem.prepared.order
-    plain = (order == np.arange(n_in)).all()
-    for start in range(0, n_out, ROWS):
-        rows = arrays["codes"][start : start + ROWS]
-        codes[:, start : start + ROWS] = (rows if plain else rows[:, order]).T
+    ordered = problem.config.activation_order
+    transpose(arrays["codes"], codes, order if ordered else slice(0, n_in))
     return codes.T, scale, arrays["zero_point"].astype(np.float64, order="F")
 
 

@@ -12,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from quantref.arrays import Array
 from quantref.errors import NotPositiveDefiniteError
-from quantref.hessian import SIDE, PreparedHessian, bands, reversed_both
+from quantref.hessian import PreparedHessian, bands, reversed_both
 from quantref.profile import DEFAULT_PROFILE, NotPositiveDefinite, Profile
 from quantref.threads import each
 
@@ -206,9 +206,7 @@ def _reversed_lower(lower: Array, dtype: DTypeLike = np.float64) -> Array:
     """
     backwards = lower[::-1, ::-1]
     upper = np.zeros(lower.shape, dtype, order="F")
-    for start in range(0, len(upper), SIDE):
-        stop = min(start + SIDE, len(upper))
-        upper[:stop, start:stop] = backwards[:stop, start:stop]
-        corner = upper[start:stop, start:stop]
-        corner[...] = np.triu(corner)
+    for band in bands(len(upper)):
+        upper[: band.stop, band] = backwards[: band.stop, band]
+        upper[band, band] = np.triu(upper[band, band])
     return upper

@@ -41,7 +41,6 @@ def contestant(
 
     def run() -> float:
         arguments = () if prepare is None else prepare()
-        time.sleep(PAUSE)
         start = time.perf_counter()
         result = call(*arguments)
         seconds = time.perf_counter() - start
@@ -95,7 +94,7 @@ def interleave(contestants: Sequence[Contestant], plan: Plan) -> Seconds:
     gc.disable()
     try:
         plan.tell("warming up")
-        warm = {c.name: c.run() for c in contestants}
+        warm = {c.name: _alone(c) for c in contestants}
         cost = sum(warm.values())
         rounds = plan.count(cost)
         kept = cost > plan.seconds
@@ -103,11 +102,17 @@ def interleave(contestants: Sequence[Contestant], plan: Plan) -> Seconds:
         for k in range(int(kept), rounds):
             plan.tell(f"round {k + 1} of {rounds}")
             for c in contestants:
-                times[c.name].append(c.run())
+                times[c.name].append(_alone(c))
     finally:
         if collecting:
             gc.enable()
     return times
+
+
+def _alone(c: Contestant) -> float:
+    """Time a contestant when the threads of the one before have gone to sleep."""
+    time.sleep(PAUSE)
+    return c.run()
 
 
 def per_round(times: Seconds, ratio: Callable[[Mapping[str, float]], float]) -> list[float]:
