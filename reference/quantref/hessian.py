@@ -27,7 +27,8 @@ from quantref.rounding import require_float
 from quantref.threads import each
 
 ASYMMETRY = 2.0**-16
-BATCH = 2**22  # elements of a batch that are turned into float64 at a time
+BATCH = 2**22  # elements of a batch whose products are taken at a time, at most …
+TOKENS = 2048  # … or so many tokens, where they need no copy
 SIDE = 128  # of the square tiles in which a matrix meets its transpose
 
 
@@ -66,6 +67,7 @@ class HessianAccumulator:
             raise DTypeError("dtype float32 or float64", self._dtype.name, "HES-090")
         self._count = 0
         self._sum = np.zeros((n_in, n_in), order="F")  # its lower triangle
+        self._products: Array | None = None  # those in float32 of one batch, lower triangle
 
     def update(self, batch: ArrayLike) -> None:
         """Add the tokens of a batch.
@@ -81,7 +83,7 @@ class HessianAccumulator:
         if x.size == 0:
             raise EmptyArrayError("a batch with tokens", f"shape={x.shape}", "HES-090")
         tokens = x.reshape(-1, self.n_in)
-        rows = max(BATCH // self.n_in, 1)
+        rows = max(BATCH // self.n_in, TOKENS if tokens.dtype == self._dtype else 1)
         for start in range(0, len(tokens), rows):
             part = tokens[start : start + rows].astype(self._dtype, copy=False)  # [HES-020]
             self._add_products(part.T)
@@ -95,8 +97,12 @@ class HessianAccumulator:
 
         if self._dtype == np.float64:
             self._sum = dsyrk(1.0, columns, beta=1.0, c=self._sum, lower=1, overwrite_c=1)
-        else:
-            self._sum += ssyrk(1.0, columns, lower=1)
+            return
+        c = self._products
+        c = np.zeros(self._sum.shape, np.float32, order="F") if c is None else c
+        self._products = c = ssyrk(1.0, columns, c=c, lower=1, overwrite_c=1)  # beta=0: replaced
+        for band in bands(self.n_in):
+            self._sum[band.start :, band] += c[band.start :, band]
 
     def merge(self, other: HessianAccumulator) -> None:
         """Add what another accumulator has seen.  [HES-030]"""
@@ -108,10 +114,21 @@ class HessianAccumulator:
 
     def hessian(self) -> NDArray[np.float64]:
         """Return (2 / N) · sum, (n_in, n_in), exactly symmetric.  [HES-010]"""
+        return self._mean(np.empty_like(self._sum))
+
+    def finish(self) -> NDArray[np.float64]:
+        """Return the Hessian in the memory of the sum, and begin anew, with no tokens."""
+        mean = self._mean(self._sum)
+        self._sum = np.zeros_like(mean, order="F")
+        self.tokens = self._count = 0
+        return mean
+
+    def _mean(self, out: Array) -> NDArray[np.float64]:
+        """Return (2 / N) · sum in `out`, which may be the sum itself."""
         if self.tokens == 0:
             raise EmptyArrayError("at least one token", "none", "HES-090")
-        mean = self._sum * (2.0 / self._count)  # [HES-010]
-        return mirrored(mean)  # [HES-100]
+        np.multiply(self._sum, 2.0 / self._count, out=out)  # [HES-010]
+        return mirrored(out)  # [HES-100]
 
 
 def accumulate_hessian(
@@ -154,7 +171,7 @@ def accumulate_hessian(
         total.update(batch)
     if total is None:
         raise EmptyArrayError("at least one batch", "none", "HES-090")
-    return total.hessian()
+    return total.finish()
 
 
 @dataclass(frozen=True)

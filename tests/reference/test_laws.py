@@ -224,3 +224,21 @@ def test_a_refused_batch_changes_nothing() -> None:
         total.update(np.array([[1.0, 2.0], [np.nan, 1.0]]))
     np.testing.assert_array_equal(total.hessian(), before)
     assert total.tokens == 3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n_in", [3, 130])  # within a band, and in more than one
+def test_a_finished_hessian_stays_as_it_is_and_the_next_begins_anew(dtype: str, n_in: int) -> None:
+    x = np.random.default_rng(n_in).integers(-8, 9, (4, 40, n_in)).astype(np.float32)
+    total = HessianAccumulator(n_in, dtype=dtype)
+    for batch in x[:3]:
+        total.update(batch)
+    first = total.hessian()
+    expected = 2 * np.einsum("bti,btj->ij", x[:3], x[:3], dtype=np.float64) / 120
+    np.testing.assert_allclose(first, expected, rtol=2**-52)  # sums of integers: exact
+    finished = total.finish()
+    np.testing.assert_array_equal(finished, first)
+    assert total.tokens == 0
+    total.update(x[3])
+    np.testing.assert_array_equal(total.hessian(), accumulate_hessian([x[3]]))
+    np.testing.assert_array_equal(finished, first)

@@ -3,8 +3,8 @@
 from quantref.mutants.mutant import Mutant, mutant
 
 MUTANTS: tuple[Mutant, ...] = (
-    mutant("hes-mean-not-doubled", "hessian", "self._sum * (2.0 / self._count)",
-       "self._sum * (1.0 / self._count)",
+    mutant("hes-mean-not-doubled", "hessian", "self._sum, 2.0 / self._count,",
+       "self._sum, 1.0 / self._count,",
        "The factor 2 is left out.", "hes", blames="HES-010"),
     mutant("hes-sequences", "hessian", "if by_sequence and x.ndim > 1 else len(tokens)",
        "if x.ndim > 1 else len(tokens)",
