@@ -105,10 +105,22 @@ def gptq_quantize(
     if count < 1:
         raise ConfigError("workers >= 1", f"{count}", "GPTQ-110")
     problem = prepare_problem(weights, hessian, config, profile=profile, dtype=dtype, workers=count)
-    _require_blockwise(profile)
+    return quantize_problem(problem)
+
+
+def quantize_problem(problem: GPTQProblem) -> GPTQResult:
+    """Quantize the weights of a checked problem, in its number of threads.
+
+    Examples
+    --------
+    >>> config = GPTQConfig(None, None, weight_bits=2, group_size=-1)
+    >>> quantize_problem(prepare_problem(np.float32([[0.0, 3.0]]), np.eye(2), config)).codes
+    array([[0, 3]], dtype=uint8)
+    """
+    _require_blockwise(problem.profile)
     codes = np.empty(problem.shape, np.uint8)
-    n_out, n_in = problem.shape
-    parts = _parts(n_out, count, together=not config.per_channel)
+    (n_out, n_in), count = problem.shape, problem.workers
+    parts = _parts(n_out, count, together=not problem.config.per_channel)
     turn = Lock() if len(parts) > 1 and count > 1 else None
     helpers = count if len(parts) == 1 else 1
 

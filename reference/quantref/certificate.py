@@ -24,7 +24,7 @@ from quantref.checks import (
 from quantref.config import GPTQConfig, require_number
 from quantref.errors import ConfigError
 from quantref.evidence import U32, U64, Answer, Evidence, gather
-from quantref.problem import prepare_problem
+from quantref.problem import GPTQProblem, prepare_problem
 from quantref.profile import DEFAULT_PROFILE, Profile, Propagation
 
 __all__ = ["U32", "U64", "Answer", "Certificate", "Check", "certify"]
@@ -191,11 +191,29 @@ def certify(
     error = require_number(hessian_error, "hessian_error", "CERT-070")
     if error < 0:
         raise ConfigError("hessian_error >= 0", f"{error}", "CERT-070")
-    evidence = gather(problem, answer, unit_roundoff, error)
+    return certify_problem(problem, answer, unit_roundoff, error)
+
+
+def certify_problem(
+    problem: GPTQProblem,
+    answer: Answer,
+    unit_roundoff: float = U32,
+    hessian_error: float = 0.0,
+) -> Certificate:
+    """Check an answer to a problem that is checked itself; see `certify`.
+
+    Examples
+    --------
+    >>> from quantref.blocked import quantize_problem
+    >>> problem = prepare_problem(np.float32([[0.0, 3.0]]), np.eye(2), GPTQConfig(None, None))
+    >>> certify_problem(problem, quantize_problem(problem)).passed
+    True
+    """
+    evidence = gather(problem, answer, unit_roundoff, hessian_error)
     # Codes and parameters are judged by the groups of SPEC.md, so that a wrong g_idx hides nothing.
     checks = [check_g_idx(problem, answer)]
     checks += check_residuals(evidence)
     checks += check_parameters(evidence)
-    if profile.propagation is Propagation.CHOLESKY:
+    if problem.profile.propagation is Propagation.CHOLESKY:
         checks += check_loss(evidence)
     return Certificate(tuple(checks), evidence)

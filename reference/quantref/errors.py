@@ -102,3 +102,23 @@ class DamagedVectorError(QuantrefError):
 
 class AnswerError(QuantrefError):
     """An answer of a target that has not the outputs, shapes or kinds of dtype asked for."""
+
+
+class CalibrationError(QuantrefError):
+    """Data with which a layer cannot be calibrated; the message names layer and window."""
+
+
+class ModelError(QuantrefError):
+    """A model, or a layer of it, that cannot be quantized as asked; the message names it."""
+
+
+class CheckpointError(QuantrefError):
+    """A checkpoint that is damaged, or of another run; the message names file and difference."""
+
+
+class ReportError(QuantrefError):
+    """A report that is not what it claims to be."""
+
+
+class OutputError(QuantrefError):
+    """A file that cannot be written as asked: it exists, or would read back wrong."""

@@ -23,7 +23,7 @@ from quantref.compare import judge
 from quantref.errors import AnswerError, DamagedVectorError, QuantrefError
 from quantref.mutants import MUTANTS, load
 from quantref.operations import answer
-from quantref.vectors import SECTIONS, Case, decode, dump
+from quantref.vectors import SECTIONS, Case, decode, dump, load_all
 
 Progress = Callable[[str], None]
 Texts = dict[str, str]
@@ -138,8 +138,10 @@ def check(folder: Path, progress: Progress = _silent) -> int:
     Raises
     ------
     DamagedVectorError
-        Names the first file that is missing, superfluous or different.
+        Names the first file that is missing, superfluous or different; one that is not what the
+        folder's own manifest says is found before anything is regenerated.
     """
+    load_all(folder)
     texts = build_all(progress)
     present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     present -= set(PROSE)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from quantref.affine import Group, group_layout, group_parameters, require_weights
 from quantref.arrays import Array, spaced, tiles, transpose
 from quantref.config import GPTQConfig
-from quantref.errors import ConfigError, DTypeError, OverflowRangeError
+from quantref.errors import ConfigError, DTypeError, OverflowRangeError, ShapeError
 from quantref.factor import (
     factor_hessian,
     inverse_factor,
@@ -31,6 +31,8 @@ from quantref.profile import (
     Profile,
     Propagation,
 )
+
+OF_HESSIAN = ("rows", "unit", "factor")  # of a problem, whatever its weights are
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,20 @@ class GPTQProblem:
     profile: Profile
     dtype: np.dtype
     workers: int = 1
+
+    def of(self, weights: ArrayLike) -> GPTQProblem:
+        """Return the problem of other weights (n_out, n_in) with this Hessian, checked.
+
+        What was made of the Hessian alone, its factors, is not made again.
+        """
+        w = require_weights(weights, "GPTQ-110")
+        if w.shape[1] != self.shape[1]:
+            raise ShapeError(f"weights of {self.shape[1]} columns", f"{w.shape}", "GPTQ-110")
+        _require_representable(w, self.dtype)
+        other = replace(self, given=w)
+        made = {name: self.__dict__[name] for name in OF_HESSIAN if name in self.__dict__}
+        other.__dict__.update(made)
+        return other
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -123,11 +123,12 @@ def test_a_damaged_folder_is_noticed(
     assert main(["vectors", "--list", "--dir", str(copy)]) == 0
     capsys.readouterr()
     name = damage(copy)
-    assert main(["vectors", "--list", "--dir", str(copy)]) == 1
-    captured = capsys.readouterr()
-    assert captured.err.startswith("quantref: DamagedVectorError: expected ")
-    assert name in captured.err
-    assert not captured.out
+    for command in ("--list", "--check"):
+        assert main(["vectors", command, "--dir", str(copy)]) == 1
+        captured = capsys.readouterr()
+        assert captured.err.startswith("quantref: DamagedVectorError: expected ")
+        assert name in captured.err
+        assert not captured.out
 
 
 INTERRUPTIBLE = (
@@ -153,45 +154,44 @@ def test_interrupted_writing_changes_nothing(copy: Path) -> None:
     assert [path.name for path in copy.parent.iterdir()] == [copy.name]
 
 
-def start(*arguments: str | Path) -> subprocess.Popen[str]:
-    """Start `quantref vectors …` on one thread."""
-    command = [sys.executable, "-P", "-m", "quantref.cli", "vectors", *map(str, arguments)]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-    )
-
-
 @pytest.mark.slow
-def test_regeneration(copy: Path, tmp_path: Path) -> None:
-    """Everything anew, thrice at once: as it is, damaged, and into an empty folder."""
-    lose_a_section(copy)
+def test_regeneration(tmp_path: Path) -> None:
+    """Everything anew, into an empty folder; `--check` is among the commands of the README."""
     fresh = tmp_path / "new" / "vectors"
-    running = [start("--check"), start("--check", "--dir", copy), start("--write", fresh)]
-    try:
-        done = [process.communicate(timeout=900) for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    whole, damaged, written = (
-        (process.returncode, *texts) for process, texts in zip(running, done, strict=True)
+    command = [sys.executable, "-P", "-m", "quantref.cli", "vectors", "--write", str(fresh)]
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=900, check=False, env=os.environ | threads
     )
-    assert whole[0] == 0, whole[2]
-    assert f"{len(cases())} cases" in whole[1]
-    assert "all as regenerated" in whole[1]
-    assert damaged[0] == 1
-    assert "DamagedVectorError" in damaged[2]
-    assert "gptq/" in damaged[2]
-    assert written[0] == 0, written[2]
-    assert f"{len(cases())} cases written to {fresh}" in written[1]
+    assert done.returncode == 0, done.stderr
+    assert f"{len(cases())} cases written to {fresh}" in done.stdout
     names = {f"{case.section}/{case.id}.json" for case in cases()} | {"MANIFEST.json"}
     assert {p.relative_to(fresh).as_posix() for p in fresh.rglob("*.json")} == names
     for name in names:
         assert (fresh / name).read_bytes() == (vectors.directory() / name).read_bytes(), name
     assert [path.name for path in fresh.parent.iterdir()] == ["vectors"]
+
+
+@pytest.mark.parametrize("change", ["other bytes", "one less", "one more"])
+def test_a_folder_that_is_not_as_regenerated(
+    change: str, copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """What agrees with its manifest, but not with what is made today."""
+    names = [p.relative_to(copy).as_posix() for p in copy.rglob("*.json") if p.parent != copy]
+    texts = {name: (copy / name).read_text(encoding="utf-8") for name in [*names, "MANIFEST.json"]}
+    monkeypatch.setattr(generate, "build_all", lambda _progress: dict(texts))
+    assert main(["vectors", "--check", "--dir", str(copy)]) == 0
+    assert "all as regenerated" in capsys.readouterr().out
+    if change == "other bytes":
+        texts[names[3]] += " "
+    elif change == "one less":
+        texts["abs/new.json"] = "{}"
+    else:
+        del texts[names[3]]
+    assert main(["vectors", "--check", "--dir", str(copy)]) == 1
+    captured = capsys.readouterr()
+    assert "DamagedVectorError" in captured.err
+    assert ("abs/new.json" if change == "one less" else names[3]) in captured.err
 
 
 def test_progress_is_told_section_by_section(monkeypatch: pytest.MonkeyPatch) -> None:
