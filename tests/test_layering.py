@@ -20,6 +20,12 @@ CORE = {"numpy", "scipy"}
 OPTIONAL = {"ml_dtypes", "threadpoolctl"}
 # Imported by `quantref bench`, in functions alone: what it shows with, and what it times.
 BENCH = "quantref.bench"
+# What touches models of Keras, and its backends where they have a switch of their own.
+BRIDGE = "quantref.keras"
+OF_BRIDGE = {"keras", "torch", "safetensors"}
+# Imported by commands and executors, in functions alone.
+SHOWING = {"rich", "jinja2", "matplotlib", "keras"}
+OF_PARTS = {"quantref.commands": SHOWING, "quantref.pipeline.executors": {"distributed"}}
 OF_BENCH = {"rich", "matplotlib", "threadpoolctl", "keras", "torch"}
 
 
@@ -99,19 +105,29 @@ def test_the_reference_imports_neither_frameworks_nor_the_suite(
     reference: dict[str, Path],
 ) -> None:
     allowed = CORE | set(sys.stdlib_module_names) | {"quantref"}
-    wrong, with_keras = [], set()
+    wrong = []
+    parts = {BENCH: OF_BENCH, BRIDGE: OF_BRIDGE, **OF_PARTS}
     for name, path in reference.items():
         for found in imports_of(path, package_of(name, path)):
             if found.top in allowed or (found.top in OPTIONAL and not found.eager):
                 continue
-            if name.startswith(f"{BENCH}.") and found.top in OF_BENCH and not found.eager:
-                continue
-            if found.top == "keras" and not found.eager:
-                with_keras.add(name)  # reads and writes models, when called
+            of_part = [tops for part, tops in parts.items() if f"{name}.".startswith(f"{part}.")]
+            if any(found.top in tops for tops in of_part) and not found.eager:
                 continue
             wrong.append(f"{path.name}:{found.line} imports {found.module}")
     assert not wrong
-    assert len(with_keras) <= 1, f"one module may touch Keras, not {sorted(with_keras)}"
+
+
+def test_the_bridge_is_imported_by_commands_alone(reference: dict[str, Path]) -> None:
+    users = set()
+    for name, path in reference.items():
+        if not f"{name}.".startswith(f"{BRIDGE}."):
+            found = imports_of(path, package_of(name, path))
+            users |= {
+                name for i in found if any(f"{t}.".startswith(f"{BRIDGE}.") for t in i.targets)
+            }
+    assert users
+    assert all(user.startswith("quantref.commands.") for user in users)
 
 
 def test_the_command_line_alone_imports_the_benchmark(reference: dict[str, Path]) -> None:
@@ -170,8 +186,9 @@ def test_the_suite_imports_frameworks_only_when_a_target_asks(
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
-        ("quantref", FRAMEWORKS | TEST_TOOLS | OPTIONAL | OF_BENCH | {"quantcheck"}),
-        ("quantref.cli", FRAMEWORKS | TEST_TOOLS | OF_BENCH | {"quantcheck"}),
+        ("quantref", FRAMEWORKS | TEST_TOOLS | OPTIONAL | OF_BENCH | SHOWING | {"quantcheck"}),
+        ("quantref.cli", FRAMEWORKS | TEST_TOOLS | OF_BENCH | SHOWING | {"quantcheck"}),
+        ("quantref.pipeline", FRAMEWORKS | TEST_TOOLS | OPTIONAL | SHOWING | {"quantcheck"}),
         ("quantcheck", FRAMEWORKS | TEST_TOOLS),
         ("quantcheck.cli", FRAMEWORKS),
     ],

@@ -1,4 +1,4 @@
-"""Command line of the reference: `quantref vectors --write DIR | --check | show ID`, `bench`."""
+"""Command line of the reference: `quantref vectors`, `bench`, `quantize`, `certify`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from quantref import __version__, vectors
 from quantref.bench import command as bench
+from quantref.commands import certify, quantize
 from quantref.errors import QuantrefError
 
 OK, FAILED, USAGE = 0, 1, 2
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        return bench.run(options) if options.command == "bench" else _vectors(options)
+        return COMMANDS[options.command](options)
     except QuantrefError as error:
         print(f"quantref: {type(error).__name__}: {error}", file=sys.stderr)
         return FAILED
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="quantref",
-        description="Reference of AbsMax and GPTQ quantization, and its golden vectors.",
+        description="Reference of AbsMax and GPTQ quantization: golden vectors, models, speed.",
         epilog="exit codes: 0 done, 1 refused or different, 2 usage, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"quantref {__version__}")
@@ -46,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     golden.add_argument("--list", action="store_true", help="one line per case")
     golden.add_argument("--dir", type=Path, help="the folder to check or show (default: our own)")
     bench.add_parser(commands)
+    quantize.add_parser(commands)
+    certify.add_parser(commands)
     return parser
 
 
@@ -122,6 +125,13 @@ def _print_margins(case: vectors.Case) -> None:
             print(f"  {name}: {int(mask.sum())} of {mask.size} codes, smallest margin "
                   f"{float(margins.min()):.3g}")  # fmt: skip
 
+
+COMMANDS = {
+    "vectors": _vectors,
+    "bench": bench.run,
+    "quantize": quantize.run,
+    "certify": certify.run,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

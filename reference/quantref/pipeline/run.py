@@ -16,7 +16,7 @@ documentation (CAL-130).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -30,7 +30,7 @@ from quantref.errors import CalibrationError, ModelError, NotPositiveDefiniteErr
 from quantref.pipeline.capture import Enough, Hessians, Scout, Watcher
 from quantref.pipeline.checkpoint import Checkpoint
 from quantref.pipeline.record import LayerRecord, record_of
-from quantref.pipeline.task import Answer, Task, joined, parts_of, run_task
+from quantref.pipeline.task import Answer, Task, joined, parts_of, rows_of, run_task
 
 Watch = Callable[[str, Array], None]
 
@@ -123,12 +123,16 @@ class Settings:
     true_sequential : bool
         False: all layers of a block are calibrated with the float block (CAL-130).
     certify : bool
+    given : callable, optional
+        Returns, for a layer's name, what somebody else made of it (see `Task`): it is judged, and
+        nothing is quantized.
     """
 
     config: GPTQConfig
     dtype: str = "float32"
     true_sequential: bool = True
     certify: bool = True
+    given: Callable[[str], Answer | Array] | None = None
 
 
 @dataclass
@@ -280,7 +284,14 @@ class _Run:
             found = self._calibrate(block, watched, batches)
             self._quantize(block, layers, found)
         for name in names:
-            layers[name].assign(self.outcome.answers[name].dequantized())
+            layers[name].assign(self._values(name))
+
+    def _values(self, name: str) -> NDArray[np.float32]:
+        """Return the weights with which a layer computes from here on."""
+        given = None if self.settings.given is None else self.settings.given(name)
+        if given is None or isinstance(given, Answer):
+            return self.outcome.answers[name].dequantized()
+        return given.astype(np.float32)
 
     def _calibrate(
         self, block: Block, calls: dict[str, int], batches: Sequence[Batch]
@@ -310,19 +321,19 @@ class _Run:
         config = _without_data(settings.config)
         jobs, shares = [], -(-self.mapper.workers // len(found))
         for names, hessian, tokens in found:
-            pieces = [
-                (name, weights[rows])
-                for name in names
-                for weights in [layers[name].weights()]
-                for rows in parts_of(len(weights), config)
-            ]
-            _require_width(pieces, hessian)
+            pieces = [piece for name in names for piece in self._pieces(layers[name], hessian)]
             count = min(shares, len(pieces))
             for k in range(count):
                 mine = pieces[len(pieces) * k // count : len(pieces) * (k + 1) // count]
-                parts = tuple(weights for _, weights in mine)
-                task = Task(hessian, parts, config, settings.dtype, settings.certify)
-                jobs.append((task, [name for name, _ in mine], names, tokens))
+                task = Task(
+                    hessian,
+                    tuple(weights for _, weights, _ in mine),
+                    config,
+                    settings.dtype,
+                    settings.certify,
+                    () if settings.given is None else tuple(given for _, _, given in mine),
+                )
+                jobs.append((task, [name for name, _, _ in mine], names, tokens))
         answers: dict[str, list[Answer]] = {}
         results = self.mapper.map([job[0] for job in jobs])
         for j, (_, mine_of, names, tokens) in enumerate(jobs):
@@ -344,6 +355,17 @@ class _Run:
                     self.checkpoint.save(record, whole)
                 self._done(record, whole)
 
+    def _pieces(self, layer: Layer, hessian: Array) -> Iterator[tuple[str, Array, Any]]:
+        """Yield name, weights and what is given of them, part by part."""
+        weights, given = layer.weights(), self.settings.given
+        if weights.shape[1] != len(hessian):
+            expected = f"inputs of {weights.shape[1]} features for layer {layer.name}"
+            raise CalibrationError(expected, f"{len(hessian)}", "CAL-160")
+        theirs = None if given is None else given(layer.name)
+        for rows in parts_of(len(weights), self.settings.config):
+            part = rows_of(theirs, rows) if isinstance(theirs, Answer) else theirs
+            yield layer.name, weights[rows], part[rows] if isinstance(part, np.ndarray) else part
+
     def _done(self, record: LayerRecord, answer: Answer) -> None:
         self.outcome.answers[record.name] = answer
         self.outcome.records.append(record)
@@ -359,13 +381,6 @@ class _Run:
                 batch.state = block.run(batch.state, None)  # [CAL-120]
             done += batch.count
             self.listener.windows("running on", done, total)
-
-
-def _require_width(pieces: Iterable[tuple[str, Array]], hessian: Array) -> None:
-    for name, weights in pieces:
-        if weights.shape[1] != len(hessian):
-            expected = f"inputs of {weights.shape[1]} features for layer {name}"
-            raise CalibrationError(expected, f"{len(hessian)}", "")
 
 
 @contextmanager

@@ -8,8 +8,8 @@ the same bits, and so do any number of workers.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,12 @@ from quantref.blocked import quantize_problem
 from quantref.certificate import Certificate, certify_problem
 from quantref.checks import box_terms
 from quantref.config import GPTQConfig
-from quantref.problem import GPTQProblem, GPTQResult, prepare_problem
+from quantref.factor import upper_inverse
+from quantref.problem import GPTQProblem, prepare_problem
 
 PART = 2048  # rows of a part
 EDGES = np.linspace(-1.0, 1.0, 41)  # of the histogram of residuals, in steps
+GRID = 1e-4  # of a step: how far from the grid a dequantized weight may lie
 SHOWN = 256  # pivots that are kept, evenly spaced in processing order
 
 
@@ -41,6 +43,9 @@ class Task:
     dtype : str
         Working precision of the feedback.
     certify : bool
+    given : tuple of Answer or (rows, n_in) float arrays
+        What somebody else made of each part, to be judged: codes with their scales, or the
+        dequantized weights alone. Empty: the parts are quantized here.
     """
 
     hessian: NDArray[np.float64]
@@ -48,6 +53,7 @@ class Task:
     config: GPTQConfig
     dtype: str = "float32"
     certify: bool = True
+    given: tuple[Answer | Array, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,19 @@ def parts_of(n_out: int, config: GPTQConfig) -> list[slice]:
     return [slice(start, min(start + PART, n_out)) for start in range(0, n_out, PART)]
 
 
+def rows_of(answer: Answer, rows: slice) -> Answer:
+    """Return the answer for some rows; its figures are left out.
+
+    Examples
+    --------
+    >>> ones, none = np.float32([[1], [1]]), np.uint8([[0], [0]])
+    >>> both = Answer(np.uint8([[1], [2]]), ones, none, np.int32([0]))
+    >>> rows_of(both, slice(1, 2)).codes
+    array([[2]], dtype=uint8)
+    """
+    return Answer(answer.codes[rows], answer.scale[rows], answer.zero_point[rows], answer.g_idx)
+
+
 def joined(answers: Sequence[Answer]) -> Answer:
     """Return the answer of a layer from those of its parts.
 
@@ -205,24 +224,95 @@ def run_task(task: Task) -> list[Answer]:
     >>> answer.codes, answer.figures.failures
     (array([[0, 3]], dtype=uint8), ())
     """
-    first = task.weights[0]
-    problem = prepare_problem(first, task.hessian, task.config, dtype=task.dtype)
-    results = []
-    for weights in task.weights:
-        start = time.perf_counter()
-        problem = problem.of(weights)
-        results.append((quantize_problem(problem), time.perf_counter() - start))
+    results = [] if task.given else [*_quantized(task)]
     # The certificate trusts nothing that was made on the way: its factor is its own.
-    judged = prepare_problem(first, task.hessian, task.config, dtype=np.float32)
+    judged = prepare_problem(task.weights[0], task.hessian, task.config, dtype=np.float32)
     known = _of_hessian(judged)
     answers = []
-    for weights, (result, seconds) in zip(task.weights, results, strict=True):
+    for k, weights in enumerate(task.weights):
         judged = judged.of(weights)
-        figures = _figures(judged, result, seconds, certify=task.certify)
-        answers.append(
-            Answer(result.codes, result.scale, result.zero_point, result.g_idx, figures, known)
-        )
+        if task.given:
+            theirs = task.given[k]
+            result = theirs if isinstance(theirs, Answer) else recovered(judged, theirs)
+        else:
+            result = results[k]
+        figures = _figures(judged, result, certify=task.certify)
+        before = result.figures
+        failures = (*before.failures, *figures.failures)
+        figures = replace(figures, seconds=before.seconds, failures=failures)
+        answers.append(replace(result, figures=figures, hessian=known))
     return answers
+
+
+def _quantized(task: Task) -> Iterator[Answer]:
+    """Yield the answer of each part, with the time that it took."""
+    start = time.perf_counter()
+    problem = prepare_problem(task.weights[0], task.hessian, task.config, dtype=task.dtype)
+    for weights in task.weights:
+        problem = problem.of(weights)
+        found = quantize_problem(problem)
+        took, start = time.perf_counter() - start, time.perf_counter()
+        yield Answer(found.codes, found.scale, found.zero_point, found.g_idx, Figures(seconds=took))
+
+
+def recovered(problem: GPTQProblem, values: Array) -> Answer:
+    """Return the answer whose dequantized weights are `values`, as far as there is one.
+
+    The errors of all columns follow from the values alone, E = (W − Ŵ) R, and with them the
+    weights that every group's range was taken from. So scale and zero-point need not be guessed
+    from the grid on which the values lie: the certificate compares the codes that they give.
+
+    Parameters
+    ----------
+    problem : GPTQProblem
+    values : (rows, n_in) float array, original order
+
+    Returns
+    -------
+    answer : Answer
+        Where the values are not on the grid of these parameters, to an accuracy of float32, it has
+        the nearest codes, and a failure that names the first such weight.
+
+    Examples
+    --------
+    >>> from quantref import gptq_quantize
+    >>> rng = np.random.default_rng(0)
+    >>> W, X = rng.normal(size=(3, 8)).astype(np.float32), rng.normal(size=(40, 8))
+    >>> config = GPTQConfig(None, None, weight_bits=3, group_size=4)
+    >>> made = gptq_quantize(W, X.T @ X, config)
+    >>> found = recovered(prepare_problem(W, X.T @ X, config), made.dequantized())
+    >>> bool((found.codes == made.codes).all() and (found.scale == made.scale).all())
+    True
+    """
+    order, profile = problem.prepared.order, problem.profile
+    ours = np.asarray(values, np.float64)[:, order]
+    W = problem.weights.astype(np.float64)
+    E, U = (W - ours) @ problem.factor, upper_inverse(problem.factor)
+    scales, zeros, codes = [], [], np.empty(W.shape)
+    off = np.zeros(W.shape, np.bool_)
+    for group in problem.groups:
+        columns = slice(group.start, group.end)
+        a = group.first - group.first % profile.block_size
+        base = W[:, columns] - E[:, :a] @ U[:a, columns]
+        scale, zero_point = problem.parameters(base, group)
+        scales.append(scale)
+        zeros.append(zero_point)
+        steps = ours[:, columns] / scale.astype(np.float64)[:, None]
+        nearest = np.rint(steps)
+        code = nearest + zero_point[:, None]
+        codes[:, columns] = np.clip(code, 0, problem.maxq)
+        off[:, columns] = np.abs(steps - nearest) > GRID * (1 + np.abs(steps))
+        off[:, columns] |= codes[:, columns] != code
+    place = np.argsort(order)
+    found = problem.result(codes[:, place].astype(np.uint8), scales, zeros)
+    failures: tuple[str, ...] = ()
+    if off.any():
+        i, j = (int(k) for k in np.argwhere(off[:, place])[0])
+        bits, size = problem.config.weight_bits, problem.config.group_size
+        beside = f"grid: {int(off.sum())} of {off.size} weights are not on that of {bits} bits"
+        failures = (f"{beside} in groups of {size}, first [{i}, {j}] [CERT-030]",)
+    figures = Figures(failures=failures)
+    return Answer(found.codes, found.scale, found.zero_point, found.g_idx, figures)
 
 
 def _of_hessian(problem: GPTQProblem) -> HessianFigures:
@@ -242,7 +332,7 @@ def _of_hessian(problem: GPTQProblem) -> HessianFigures:
     )
 
 
-def _figures(problem: GPTQProblem, result: GPTQResult, seconds: float, *, certify: bool) -> Figures:
+def _figures(problem: GPTQProblem, result: Answer, *, certify: bool) -> Figures:
     start = time.perf_counter()
     certificate = certify_problem(problem, result)
     evidence = certificate.evidence
@@ -262,7 +352,6 @@ def _figures(problem: GPTQProblem, result: GPTQResult, seconds: float, *, certif
         failures=tuple(f"{c.name}: {c.message} [{c.requirement}]" for c in checks if not c.passed),
         nearest=_nearest(certificate) if certify else 0.0,
         certified=certify,
-        seconds=seconds,
         certificate_seconds=took,
     )
 

@@ -1,0 +1,123 @@
+"""The report of a quantized model as a page: one file, no network, no scripts."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantref.commands.table import HEADS, STYLES, cells, closing
+from quantref.files import write_whole
+from quantref.pipeline import LayerRecord, Report
+from quantref.pipeline.task import EDGES
+
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+COLOURS = {"good": "#2f7d4f", "bad": "#b3261e", "plain": "#888888", "bound": "#c98a1b"}
+
+
+def write_page(report: Report, path: Path) -> None:
+    """Write the page, whole or not at all.
+
+    Parameters
+    ----------
+    report : Report
+    path : Path
+        Ends with ".html".
+    """
+    text = page(report)
+    write_whole(path, lambda part: _fill(part, text))
+
+
+def _fill(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def page(report: Report) -> str:
+    """Return the page."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    calibrated = [layer for layer in report.layers if layer.hessian is not None]
+    return template.render(
+        report=report,
+        closing=closing(report),
+        heads=HEADS,
+        rows=[(layer, cells(layer), _place(k)) for k, layer in enumerate(report.layers)],
+        styles={verdict: style.split()[-1] for verdict, style in STYLES.items()},
+        losses=svg(lambda figure: draw_losses(figure, calibrated), 9, _height(calibrated))
+        if calibrated
+        else None,
+        details=[
+            (_place(k), layer, None if layer.hessian is None else _picture(layer))
+            for k, layer in enumerate(report.layers)
+        ],
+    )
+
+
+def _picture(layer: LayerRecord) -> str:
+    return svg(lambda figure: draw_layer(figure, layer), 9, 2.6)
+
+
+def _place(k: int) -> str:
+    return f"layer-{k}"
+
+
+def _height(layers: Sequence[LayerRecord]) -> float:
+    return 1.2 + 0.22 * len(layers)
+
+
+def svg(draw: Callable[[Any], None], width: float, height: float) -> str:
+    """Return a figure as an SVG element, the same for the same figures."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "quantref", "svg.fonttype": "none", "font.size": 8}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        draw(figure)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return text.getvalue()[text.getvalue().index("<svg") :]
+
+
+def draw_losses(figure: Any, layers: Sequence[LayerRecord]) -> None:
+    """Draw the loss of each layer, as shares of plain rounding's, beside that of the bound."""
+    axes = figure.subplots()
+    places = np.arange(len(layers))[::-1]
+    plain = np.array([max(layer.figures.plain_loss, 1e-300) for layer in layers])
+    loss = np.array([layer.figures.loss for layer in layers]) / plain
+    bound = np.array([layer.figures.bound for layer in layers]) / plain
+    good = [layer.verdict == "certified" for layer in layers]
+    colours = [COLOURS["good" if fine else "bad"] for fine in good]
+    axes.barh(places, loss, color=colours, height=0.7, label="loss")
+    axes.plot(bound, places, "|", color=COLOURS["bound"], markersize=9, mew=2, label="bound")
+    axes.axvline(1, color=COLOURS["plain"], linestyle="--", linewidth=1, label="plain rounding")
+    axes.set_yticks(places, [layer.name for layer in layers])
+    axes.set_ylim(-0.6, len(layers) - 0.4)
+    axes.set_xscale("log")
+    axes.set_xlabel("tr((W − Ŵ) H (W − Ŵ)ᵀ), as a share of plain rounding's")
+    figure.legend(loc="outside upper right", ncols=3, frameon=False)
+
+
+def draw_layer(figure: Any, layer: LayerRecord) -> None:
+    """Draw residuals beside the box of half a step, and pivots."""
+    left, right = figure.subplots(1, 2)
+    counts = np.array(layer.figures.residuals[1:-1], float)
+    beyond = layer.figures.residuals[0] + layer.figures.residuals[-1]
+    total = max(sum(layer.figures.residuals), 1)
+    left.stairs(counts / total, EDGES, fill=True, color=COLOURS["good"], alpha=0.7)
+    left.axvspan(-0.5, 0.5, color=COLOURS["plain"], alpha=0.15, linewidth=0)
+    left.set_xlim(-1, 1)
+    left.set_xlabel("(w′ − ŵ) / s: within ±½ unless the code is clipped")
+    left.set_ylabel("share of codes")
+    if beyond:
+        left.set_title(f"{beyond:,} beyond ±1 (clipped)", fontsize=8)
+    pivots = np.array(() if layer.hessian is None else layer.hessian.pivots)
+    right.semilogy(np.linspace(0, layer.n_in - 1, len(pivots)), pivots, color=COLOURS["bound"])
+    right.set_xlabel("column, in processing order")
+    right.set_ylabel("pivot 1 / U²")

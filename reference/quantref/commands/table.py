@@ -1,0 +1,102 @@
+"""The report of a quantized model on the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quantref.pipeline import LayerRecord, Report
+
+STYLES = {
+    "certified": "green",
+    "failed": "bold red",
+    "plain rounding": "bold red",
+    "not judged": "yellow",
+}
+
+
+def ratio(one: float, other: float) -> str:
+    """Return one / other for a table; a dash where there is none.
+
+    Examples
+    --------
+    >>> ratio(1.0, 3.0), ratio(0.0, 0.0)
+    ('0.333', '–')
+    """
+    return f"{one / other:.3f}" if other > 0 else "–"
+
+
+def cells(record: LayerRecord) -> list[str]:
+    """Return the cells of a layer's row: what the table and the page show."""
+    f, h = record.figures, record.hessian
+    return [
+        record.name,
+        f"{record.n_out} × {record.n_in}",
+        f"{record.tokens:,}" if record.tokens else "–",
+        ratio(f.loss, f.plain_loss) if h is not None else "–",
+        ratio(f.loss, f.bound),
+        f"{f.clipped / f.codes:.1%}" if f.codes else "–",
+        f"{h.condition:.2g}" if h is not None else "–",
+        f"{h.damping:.2g}" if h is not None else "–",
+        f"{f.seconds:.2f}",
+        record.verdict,
+    ]
+
+
+HEADS = (
+    "layer",
+    "n_out × n_in",
+    "tokens",
+    "loss / plain",
+    "loss / bound",
+    "clipped",
+    "condition",
+    "λ·mean",
+    "s",
+    "verdict",
+)
+
+
+def show(console: Any, report: Report) -> None:
+    """Print a table of all layers, what failed, and a closing line."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*HEADS[:1], box=None, pad_edge=False)
+    for head in HEADS[1:-1]:
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column(HEADS[-1], no_wrap=True)
+    for record in report.layers:
+        *values, verdict = cells(record)
+        style = STYLES[verdict]
+        table.add_row(*map(escape, values), f"[{style}]{verdict}[/]")
+    console.print(table)
+    for record in report.layers:
+        for failure in record.figures.failures[:2]:
+            console.print(f"{record.name}: {failure}", style="red", markup=False)
+    for name, why in report.skipped:
+        console.print(f"{name} stays as it is: {why}", style="dim", markup=False)
+    console.print(closing(report), style="green" if report.passed else "bold red", markup=False)
+
+
+def closing(report: Report) -> str:
+    """Return the last line: how many layers, and what became of them.
+
+    Examples
+    --------
+    >>> closing(Report(()))
+    'no layer was quantized'
+    """
+    if not report.layers:
+        return "no layer was quantized"
+    count, total = len(report.layers), report.total
+    good = sum(layer.verdict == "certified" for layer in report.layers)
+    plain = sum(layer.verdict == "plain rounding" for layer in report.layers)
+    text = f"{good} of {count} layers certified"
+    if plain:
+        text += f"; {plain} are only plain rounding: no error was fed back"
+    if total.plain_loss > 0 and report.settings.get("mode") == "gptq":
+        text += f"; loss {total.loss / total.plain_loss:.3f} of plain rounding's"
+    if total.bound > 0:
+        text += f", {total.loss / total.bound:.3f} of the bound"
+    seconds = report.seconds.get("total")
+    return text + (f"; {seconds:.1f} s" if seconds is not None else "")

@@ -1,0 +1,146 @@
+"""Judge a model that somebody else quantized, layer by layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from quantref.arrays import Array
+from quantref.config import GPTQConfig
+from quantref.errors import ModelError
+from quantref.geometry import Geometry
+from quantref.keras.filters import Filters
+from quantref.keras.layers import is_linear, leaves, names_of, to_numpy
+from quantref.keras.quantize import BATCH, config_of, restored_on_failure, run_blocks
+from quantref.layers import DENSE
+from quantref.packing import unpack_codes
+from quantref.pipeline import Listener, Mapper, Report, Settings
+from quantref.pipeline.task import Answer
+
+
+def certify(
+    original: Any,
+    quantized: Any,
+    config: Any,
+    *,
+    filters: Filters = None,
+    batch_size: int = BATCH,
+    true_sequential: bool = True,
+    mapper: Mapper | None = None,
+    listener: Listener | None = None,
+) -> Report:
+    """Certify each layer of a quantized model against the float one.
+
+    Each layer is judged given what the quantized layers before it really compute, as it was
+    calibrated if it was calibrated rightly (teacher forcing).
+
+    Parameters
+    ----------
+    original : keras.Model
+        With float weights; it has them again afterwards.
+    quantized : keras.Model, or dict of str to Answer
+        A model with the same layers: Keras's own GPTQ layers, or dequantized floats; or codes by
+        the names of layers, as `quantref.keras.forms.read_codes` gives them.
+    config : GPTQConfig
+        That the model was quantized with, ours or that of Keras, with the dataset.
+    filters : str, sequence of str, callable or None
+    batch_size : int, default 8
+    true_sequential : bool, default True
+        As in `quantize`: how the model was calibrated. Keras's documentation has False.
+    mapper : Mapper, optional
+    listener : Listener, optional
+
+    Returns
+    -------
+    Report
+        A layer that only rounds its weights has the verdict "plain rounding".
+
+    Raises
+    ------
+    ModelError
+        The models have not the same layers, or nothing in the second is quantized.
+    QuantrefError
+        As `quantize`.
+    """
+    ours = config_of(config)
+    if not isinstance(ours, GPTQConfig):
+        raise ModelError("a GPTQConfig", ours.mode, "")
+    theirs, same = _answers(original, quantized, ours)
+    if not theirs:
+        raise ModelError("a model with quantized layers", "the original's weights in all", "")
+
+    def chosen(layer: Any) -> bool:
+        from quantref.keras.filters import selected
+
+        return names[id(layer)] in theirs and selected(filters, layer, names[id(layer)])
+
+    names = names_of(original)
+    with restored_on_failure(original, always=True):
+        _, report = run_blocks(
+            original,
+            Settings(ours, true_sequential=true_sequential, given=theirs.__getitem__),
+            filters=chosen,
+            batch_size=batch_size,
+            mapper=mapper,
+            listener=listener,
+        )
+    skipped = tuple(
+        (name, "float weights, as in the original" if name in same else why)
+        for name, why in report.skipped
+    )
+    return Report(report.layers, report.settings, report.seconds, skipped, report.about)
+
+
+def _answers(
+    original: Any, quantized: Any, config: GPTQConfig
+) -> tuple[dict[str, Answer | Array], set[str]]:
+    """Return what was made of each layer, and the names of those with which nothing was done."""
+    names = names_of(original)
+    floats = {names[id(x)]: x for x in leaves(original) if is_linear(x)}
+    if isinstance(quantized, dict):
+        unknown = sorted(quantized.keys() - floats.keys())
+        if unknown:
+            got = f"{', '.join(unknown[:5])} beside {', '.join(floats)}"
+            raise ModelError("codes of layers of the original", got, "")
+        return dict(quantized), floats.keys() - quantized.keys()
+    other = names_of(quantized)
+    layers = {other[id(x)]: x for x in leaves(quantized) if is_linear(x)}
+    if layers.keys() != floats.keys():
+        got = ", ".join(sorted(layers.keys() ^ floats.keys())[:5])
+        raise ModelError("two models with the same layers", f"in one of them alone: {got}", "")
+    found: dict[str, Answer | Array] = {}
+    same = set()
+    for name, layer in layers.items():
+        shape = tuple(floats[name].kernel.shape)
+        geometry = Geometry(getattr(floats[name], "equation", DENSE), shape)
+        if getattr(layer, "quantization_mode", None) == "gptq":
+            found[name] = _of_gptq_layer(layer, name, geometry, config)
+            continue
+        if getattr(layer, "quantization_mode", None) is not None:
+            got = f"{name} in mode {layer.quantization_mode}"
+            raise ModelError("layers of GPTQ or with float weights", got, "")
+        kernel = to_numpy(layer.kernel)
+        if np.array_equal(kernel, to_numpy(floats[name].kernel)):
+            same.add(name)
+        else:
+            found[name] = np.ascontiguousarray(geometry.matrix(kernel))
+    return found, same
+
+
+def _of_gptq_layer(layer: Any, name: str, geometry: Geometry, config: GPTQConfig) -> Answer:
+    """Return the answer that a GPTQ layer of Keras holds."""
+    if not getattr(layer, "is_gptq_calibrated", False):
+        raise ModelError(f"layer {name} to hold codes", "its float kernel: GPTQ never ran", "")
+    stored, bits = to_numpy(layer.quantized_kernel), config.weight_bits
+    packed = stored.shape[0] != geometry.n_out or bits == 4
+    codes = unpack_codes(stored, bits, geometry.n_out, axis=0) if packed else stored
+    if codes.shape != (geometry.n_out, geometry.n_in):
+        expected = f"codes {(geometry.n_out, geometry.n_in)} in layer {name}, by its equation"
+        raise ModelError(expected, f"{codes.shape}", "LAY-110")
+    return Answer(
+        codes.astype(np.uint8),
+        to_numpy(layer.kernel_scale).astype(np.float32),
+        to_numpy(layer.kernel_zero).astype(np.uint8),
+        to_numpy(layer.g_idx).astype(np.int32),  # readers of Keras cut its fractions off
+    )

@@ -1,0 +1,335 @@
+"""What a quantized model is written as, and that it reads back as what it was.
+
+dequantized  the model with dequantized float weights (.keras): loads anywhere Keras does
+keras        the quantized layers of Keras itself (.keras), where the installed release saves
+             and loads them faithfully: `require_form` tries it on a small layer first
+codes        codes, scales, zero-points and g_idx (.safetensors), with the configuration
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantref.arrays import Array
+from quantref.config import GPTQConfig, Int8QuantizationConfig
+from quantref.equations import parse_equation
+from quantref.errors import OutputError, ReportError
+from quantref.files import write_whole
+from quantref.keras.int8 import Int8Answer, places_of
+from quantref.keras.layers import is_embedding, is_linear, leaves, names_of, to_numpy
+from quantref.keras.quantize import Quantized
+from quantref.layers import DENSE
+from quantref.packing import pack_codes, unpack_codes
+from quantref.pipeline.task import Answer
+
+FORMS = ("dequantized", "keras", "codes")
+SUFFIX = {"dequantized": ".keras", "keras": ".keras", "codes": ".safetensors"}
+FORMAT = "quantref codes 1"
+
+
+def require_form(form: str, mode: str) -> None:
+    """Raise unless the installed release can write a form and read it back.
+
+    The layers of Keras are tried on a small model: quantized, filled, saved, loaded.
+
+    Parameters
+    ----------
+    form : {"dequantized", "keras", "codes"}
+    mode : {"gptq", "int8"}
+
+    Raises
+    ------
+    OutputError
+        With what the release makes of it.
+    """
+    if form not in FORMS:
+        raise OutputError(f"form in {FORMS}", f"{form!r}", "")
+    if form == "codes":
+        _safetensors()
+    if form != "keras":
+        return
+    import keras
+
+    layer = keras.layers.Dense(4)
+    model = keras.Sequential([keras.Input((8,)), layer])
+    version = f"Keras {keras.__version__}"
+    expected = f"a release that saves and loads its {mode} layers; form dequantized loads anywhere"
+    try:
+        if mode == "int8":
+            layer.quantize("int8")
+        else:
+            _fill_gptq(layer)
+        before = [to_numpy(v) for v in _stored(layer)]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "probe.keras")
+            model.save(path)
+            again = keras.saving.load_model(path)
+        after = [to_numpy(v) for v in _stored(again.layers[-1])]
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is what the release does
+        raise OutputError(
+            expected, f"{version}: {type(error).__name__}: {error!s:.200}", ""
+        ) from None
+    if not all(np.array_equal(a, b) for a, b in zip(before, after, strict=True)):
+        raise OutputError(expected, f"{version}, which reads other values back", "")
+
+
+def _fill_gptq(layer: Any) -> None:
+    """Make a layer of Keras what its GPTQ leaves, with values that are all different."""
+    import keras
+
+    config = keras.quantizers.GPTQConfig(dataset=None, tokenizer=None, group_size=4)
+    layer.quantize("gptq", config=config)
+    del layer._kernel  # noqa: SLF001 - as Keras does
+    for variable in _stored(layer):
+        values = 1 + np.arange(np.prod(variable.shape)).reshape(variable.shape) % 7
+        variable.assign(values.astype(str(variable.dtype)))
+    layer.is_gptq_calibrated = True
+
+
+def _stored(layer: Any) -> list[Any]:
+    names = ("_kernel", "quantized_kernel", "kernel_scale", "kernel_zero", "g_idx")
+    return [getattr(layer, name) for name in names if getattr(layer, name, None) is not None]
+
+
+def save(
+    quantized: Quantized,
+    path: Path,
+    form: str = "dequantized",
+    *,
+    verify: bool = True,
+    modules: Sequence[str] = (),
+) -> None:
+    """Write a quantized model, whole or not at all.
+
+    Parameters
+    ----------
+    quantized : Quantized
+    path : Path
+        Ends with ".keras", or ".safetensors" for form "codes".
+    form : {"dequantized", "keras", "codes"}
+        With "keras" the model in memory gets Keras's layers, too.
+    verify : bool, default True
+        Load the file in a process of its own and compare all weights before it gets its name.
+    modules : sequence of str
+        Modules that register the model's own classes; the process imports them.
+
+    Raises
+    ------
+    OutputError
+        Another suffix, a release that cannot write the form, a file that reads back otherwise.
+    OSError
+        As the file system raises it.
+    """
+    mode = quantized.config.mode
+    if path.suffix != SUFFIX.get(form):
+        raise OutputError(f"a file {SUFFIX.get(form)} for form {form}", f"{path.name}", "")
+    if form == "codes":
+        write_whole(path, lambda part: write_codes(quantized, part))
+        return
+    if form == "keras":
+        require_form(form, mode)
+        to_keras_layers(quantized)
+
+    def write(part: Path) -> None:
+        quantized.model.save(part)
+        if verify:
+            require_same(part, digest_of(quantized.model), modules)
+
+    write_whole(path, write)
+
+
+def to_keras_layers(quantized: Quantized) -> None:
+    """Replace the float layers of an int8 model by Keras's own, with our codes and scales."""
+    import keras
+
+    config = quantized.config
+    if not isinstance(config, Int8QuantizationConfig):
+        raise OutputError("an int8 model for Keras's own layers", config.mode, "")
+    theirs = keras.quantizers.Int8QuantizationConfig(
+        *(
+            None if q is None else keras.quantizers.AbsMaxQuantizer(**_documented(q))
+            for q in (config.weight_quantizer, config.activation_quantizer)
+        )
+    )
+    names = names_of(quantized.model)
+    for layer in leaves(quantized.model):
+        name = names[id(layer)]
+        if name not in quantized.answers:
+            continue
+        places = places_of(layer, name)
+        found = [quantized.answers[place.name] for place in places]
+        layer.quantize("int8", config=theirs)
+        if is_linear(layer):
+            layer._kernel.assign(places[0].geometry.kernel(found[0].codes))  # noqa: SLF001
+            layer.kernel_scale.assign(_as_stored(layer, found[0].scale))
+            continue
+        layer._embeddings.assign(found[0].codes)  # noqa: SLF001
+        layer.embeddings_scale.assign(found[0].scale)
+        if len(found) > 1:
+            layer.reverse_embeddings.assign(found[1].codes.T)
+            layer.reverse_embeddings_scale.assign(found[1].scale)
+
+
+def _documented(quantizer: Any) -> dict[str, Any]:
+    fields = quantizer.get_config()
+    axis = fields.get("axis")
+    return {**fields, "axis": tuple(axis) if isinstance(axis, list) else axis}
+
+
+def _as_stored(layer: Any, scale: Array) -> Array:
+    """Return scales of the kept axes in kernel order as a layer stores them: in output order."""
+    equation = parse_equation(getattr(layer, "equation", DENSE))
+    kept = [c for c in equation.kernel if c in equation.outputs]
+    shape = [layer.kernel.shape[equation.kernel.index(c)] for c in kept]
+    stored = [c for c in equation.outputs if c in kept]
+    laid = scale.reshape(shape).transpose([kept.index(c) for c in stored])
+    return np.ascontiguousarray(laid).reshape(tuple(layer.kernel_scale.shape))
+
+
+# Reading back
+
+
+def digest_of(model: Any) -> str:
+    """Return a hash of all weights of a model, in their order."""
+    found = hashlib.sha256()
+    for variable in model.weights:
+        array = np.ascontiguousarray(to_numpy(variable))
+        found.update(f"{array.shape} {array.dtype.name}".encode())
+        found.update(array.view(np.uint8).reshape(-1).data)
+    return found.hexdigest()
+
+
+def require_same(path: Path, digest: str, modules: Sequence[str] = ()) -> None:
+    """Raise unless a process of its own loads the file, and finds these weights."""
+    import keras
+
+    command = [sys.executable, "-P", "-m", "quantref.keras.reload", str(path), *modules]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+    )
+    lines = done.stdout.split()
+    if done.returncode == 0 and lines and lines[-1] == digest:
+        return
+    why = (done.stderr.strip().splitlines() or ["other weights"])[-1]
+    got = "other weights" if done.returncode == 0 else why
+    expected = "a file that a new process loads with the same weights"
+    raise OutputError(expected, got, "")
+
+
+# Codes
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.numpy
+    except ImportError:
+        expected = "safetensors for form codes (pip install 'quantref[quantize]')"
+        raise OutputError(expected, "no such module", "") from None
+    return safetensors
+
+
+def write_codes(quantized: Quantized, path: Path) -> None:
+    """Write codes, scales, zero-points and g_idx of every layer.
+
+    Of layer L: "L.codes", packed along n_out (SPEC.md, section 5) for GPTQ and (n_out, n_in) for
+    int8; "L.scale"; for GPTQ "L.zero_point", "L.g_idx". The metadata have the format's name, the
+    configuration, and the layers' shapes, bits, equations.
+    """
+    module = _safetensors()
+    tensors: dict[str, Array] = {}
+    layers: dict[str, Any] = {}
+    config = quantized.config
+    geometries = {
+        place.name: place.geometry
+        for layer, name in _named(quantized.model)
+        for place in places_of(layer, name)
+    }
+    for name, answer in quantized.answers.items():
+        geometry = geometries[name]
+        layers[name] = {
+            "equation": geometry.equation,
+            "kernel_shape": list(geometry.kernel_shape),
+            "n_out": geometry.n_out,
+            "n_in": geometry.n_in,
+        }
+        tensors[f"{name}.scale"] = answer.scale
+        if isinstance(answer, Answer):
+            bits = config.weight_bits if isinstance(config, GPTQConfig) else 8
+            tensors[f"{name}.codes"] = pack_codes(answer.codes, bits, axis=0)
+            tensors[f"{name}.zero_point"] = answer.zero_point
+            tensors[f"{name}.g_idx"] = answer.g_idx
+        else:
+            tensors[f"{name}.codes"] = answer.codes
+    settings = config.get_config()
+    settings.pop("quantization_layer_structure", None)
+    metadata = {
+        "format": FORMAT,
+        "mode": config.mode,
+        "config": json.dumps(settings),
+        "layers": json.dumps(layers),
+    }
+    whole = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
+    module.numpy.save_file(whole, path, metadata)
+
+
+def _named(model: Any) -> list[tuple[Any, str]]:
+    names = names_of(model)
+    return [
+        (layer, names[id(layer)])
+        for layer in leaves(model)
+        if is_linear(layer) or is_embedding(layer)
+    ]
+
+
+def read_codes(path: Path) -> tuple[GPTQConfig | Int8QuantizationConfig, dict[str, Any]]:
+    """Return the configuration and the answers of a file that `write_codes` wrote.
+
+    Raises
+    ------
+    ReportError
+        The file is not what it claims to be.
+    """
+    module = _safetensors()
+    try:
+        with module.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise ReportError(f"format {FORMAT!r} in {path}", f"{metadata.get('format')!r}", "")
+            settings, layers = json.loads(metadata["config"]), json.loads(metadata["layers"])
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no dict
+        if metadata["mode"] == "int8":
+            return Int8QuantizationConfig.from_config(settings), {
+                name: Int8Answer(arrays[f"{name}.codes"], arrays[f"{name}.scale"])
+                for name in layers
+            }
+        config = GPTQConfig.from_config(settings)
+        return config, {
+            name: Answer(
+                unpack_codes(
+                    arrays[f"{name}.codes"], config.weight_bits, layers[name]["n_out"], axis=0
+                ).astype(np.uint8),
+                arrays[f"{name}.scale"],
+                arrays[f"{name}.zero_point"],
+                arrays[f"{name}.g_idx"],
+            )
+            for name in layers
+        }
+    except (module.SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        if isinstance(error, ReportError):
+            raise
+        expected = f"codes of a quantized model in {path}"
+        raise ReportError(expected, f"{type(error).__name__}: {error}", "") from None

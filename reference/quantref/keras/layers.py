@@ -1,0 +1,149 @@
+"""One layer of Keras: its kernel as a matrix, and what it is called with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantref.arrays import Array
+from quantref.errors import EquationError, ModelError
+from quantref.geometry import Geometry
+from quantref.layers import DENSE
+from quantref.pipeline.run import Watch
+
+
+def to_numpy(tensor: Any) -> Array:
+    """Return a tensor or a variable of any backend as an array."""
+    import keras
+
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
+
+
+def is_linear(layer: Any) -> bool:
+    """Tell whether a layer is Dense or EinsumDense, the layers that GPTQ is for."""
+    import keras
+
+    return isinstance(layer, (keras.layers.Dense, keras.layers.EinsumDense))
+
+
+def is_embedding(layer: Any) -> bool:
+    """Tell whether a layer is Embedding or ReversibleEmbedding."""
+    import keras
+
+    return isinstance(layer, keras.layers.Embedding)
+
+
+def leaves(layer: Any) -> list[Any]:
+    """Return the layers inside a layer that have none inside themselves; it may be one itself."""
+    found, seen = [], set()
+    for inner in layer._flatten_layers():  # noqa: SLF001 - Keras's own quantize walks so
+        if len(list(inner._flatten_layers())) == 1 and id(inner) not in seen:  # noqa: SLF001
+            seen.add(id(inner))
+            found.append(inner)
+    return found
+
+
+def names_of(model: Any) -> dict[int, str]:
+    """Return a name for each layer by its id: its path in the model, numbered where not unique.
+
+    The name of the model itself, which Keras counts up, is left out.
+    """
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    for layer in leaves(model):
+        path = getattr(layer, "path", None) or layer.name
+        path = path.removeprefix(f"{model.name}/")
+        name, k = path, 1
+        while name in taken:
+            k += 1
+            name = f"{path}#{k}"
+        taken.add(name)
+        names[id(layer)] = name
+    return names
+
+
+def require_plain(layer: Any, name: str) -> None:
+    """Raise unless a layer is built, has floats, and nothing added to them."""
+    if not layer.built:
+        raise ModelError(f"layer {name} to be built", "no weights yet: call the model once", "")
+    if getattr(layer, "quantization_mode", None) is not None:
+        raise ModelError(f"layer {name} with float weights", layer.quantization_mode, "")
+    if getattr(layer, "lora_enabled", False):
+        raise ModelError(f"layer {name} without LoRA", "lora_enabled=True: merge it first", "")
+
+
+class KernelLayer:
+    """A Dense or EinsumDense layer, as the pipeline sees it.
+
+    Parameters
+    ----------
+    layer : keras.layers.Dense or keras.layers.EinsumDense
+    name : str
+
+    Raises
+    ------
+    ModelError
+        Not built, quantized already, LoRA, or an equation without one weight matrix.
+    """
+
+    def __init__(self, layer: Any, name: str) -> None:
+        require_plain(layer, name)
+        self.layer, self.name = layer, name
+        equation = getattr(layer, "equation", DENSE)
+        try:
+            self.geometry = Geometry(equation, tuple(layer.kernel.shape))
+        except EquationError as error:
+            raise ModelError(f"{error.expected} in layer {name}", error.got, "LAY-110") from None
+
+    def weights(self) -> Array:
+        """Return the kernel as (n_out, n_in)."""
+        return np.ascontiguousarray(self.geometry.matrix(to_numpy(self.layer.kernel)))
+
+    def assign(self, values: NDArray[np.float32]) -> None:
+        """Put a matrix (n_out, n_in) into the kernel."""
+        self.layer.kernel.assign(np.ascontiguousarray(self.geometry.kernel(values)))
+
+    def tokens(self, inputs: Any) -> Array:
+        """Return what the layer is called with as (windows, ..., n_in)."""
+        return self.geometry.tokens(to_numpy(inputs))
+
+
+@contextmanager
+def watched(layers: Iterable[KernelLayer], watch: Watch | None) -> Iterator[None]:
+    """Tell `watch` of every call of the layers, before it is made."""
+    patched = []
+    try:
+        for layer in layers if watch is not None else ():
+            patched.append(layer)
+            layer.layer.__dict__["call"] = _telling(layer, layer.layer.call, watch)
+        yield
+    finally:
+        for layer in patched:
+            layer.layer.__dict__.pop("call", None)
+
+
+def _telling(layer: KernelLayer, call: Callable[..., Any], watch: Any) -> Callable[..., Any]:
+    def told(*arguments: Any, **named: Any) -> Any:
+        inputs = arguments[0] if arguments else named["inputs"]
+        watch(layer.name, layer.tokens(inputs))
+        return call(*arguments, **named)
+
+    return told
+
+
+@contextmanager
+def inference() -> Iterator[None]:
+    """Keep PyTorch from recording what it would need for gradients."""
+    import keras
+
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+
+    with torch.no_grad():
+        yield

@@ -1,0 +1,22 @@
+"""`python -m quantref.keras.reload FILE MODULES…`: load a model, print a hash of its weights."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+
+def main(path: str, *modules: str) -> None:
+    """Load and print; Keras's safe mode stays on."""
+    import keras
+
+    from quantref.keras.forms import digest_of
+
+    for module in modules:
+        importlib.import_module(module)
+    model = keras.saving.load_model(path, compile=False)
+    sys.stdout.write(f"{digest_of(model)}\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

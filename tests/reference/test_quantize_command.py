@@ -1,0 +1,343 @@
+"""`quantref quantize` and `quantref certify` as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from quantref.cli import main
+from quantref.commands.calibration_files import (
+    ByteTokenizer,
+    CharacterTokenizer,
+    read_calibration,
+    read_tokenizer,
+)
+from quantref.commands.page import page
+from quantref.errors import CalibrationError, TokenRangeError
+from quantref.keras.forms import read_codes
+from quantref.pipeline import Report
+
+from .keras_models import mlp, samples, token_text, transformer
+
+Output = pytest.CaptureFixture[str]
+SIZES = ("--bits", "3", "--group-size", "8", "--samples", "16", "--sequence-length", "12")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model and its calibration data."""
+    transformer().save(tmp_path / "small.keras")
+    np.save(tmp_path / "tokens.npy", token_text().astype(np.int32))
+    return tmp_path
+
+
+def call(folder: Path, *arguments: str, out: str = "out") -> int:
+    return main(
+        ["quantize", str(folder / "small.keras"), "--calibration", str(folder / "tokens.npy"),
+         "--out", str(folder / out), *SIZES, *arguments]
+    )  # fmt: skip
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_folder_with_model_page_and_report(folder: Path, capsys: Output) -> None:
+    assert call(folder) == 0
+    printed = capsys.readouterr().out
+    assert "13 of 13 layers certified" in printed
+    assert "attention_0/query" in printed
+    assert names(folder) == {"small.keras", "tokens.npy", "out"}
+    assert names(folder / "out") == {"model.keras", "report.json", "report.html"}
+    report = Report.from_json(json.loads((folder / "out" / "report.json").read_text("utf-8")))
+    assert report.passed
+    assert report.settings["weight_bits"] == 3
+    assert report.about["keras"] == keras.__version__
+    text = (folder / "out" / "report.html").read_text("utf-8")
+    assert "attention_0/query" in text
+    assert text.count("<svg") == 14
+    assert not re.search(r"<script|<link|@import|(src|href)=.https?:", text)
+    model = keras.saving.load_model(folder / "out" / "model.keras")
+    kernel = np.asarray(keras.ops.convert_to_numpy(model.get_layer("up_0").kernel))
+    assert all(len(np.unique(kernel[g : g + 8, j])) <= 8 for g in (0, 8) for j in range(64))
+
+
+def test_json_for_programs(folder: Path, capsys: Output) -> None:
+    assert call(folder, "--json", "--layers", "up_", "--form", "codes") == 0
+    captured = capsys.readouterr()
+    report = Report.from_json(json.loads(captured.out))
+    assert [layer.name for layer in report.layers] == ["up_0", "up_1"]
+    assert "written: " in captured.err
+    _, answers = read_codes(folder / "out" / "model.safetensors")
+    assert set(answers) == {"up_0", "up_1"}
+
+
+def test_int8_needs_no_calibration(folder: Path, capsys: Output) -> None:
+    arguments = ["quantize", str(folder / "small.keras"), "--method", "int8"]
+    out = folder / "eight"
+    assert main([*arguments, "--form", "keras", "--out", str(out)]) == 0
+    assert "14 of 14 layers certified" in capsys.readouterr().out
+    model = keras.saving.load_model(out / "model.keras")
+    assert model.get_layer("up_0").quantization_mode == "int8"
+
+
+def test_other_peoples_models_are_judged(folder: Path, capsys: Output) -> None:
+    assert call(folder) == 0
+    assert call(folder, "--form", "codes", out="codes") == 0
+    data = ["--calibration", str(folder / "tokens.npy")]
+    original = str(folder / "small.keras")
+    for quantized in ("out/model.keras", "codes/model.safetensors"):
+        capsys.readouterr()
+        given = ["certify", original, str(folder / quantized), *data, *SIZES]
+        assert main([*given, "--report", str(folder / "page.html")]) == 0
+        assert "13 of 13 layers certified" in capsys.readouterr().out
+        assert "<svg" in (folder / "page.html").read_text("utf-8")
+    # The same weights, said to be of other settings, are on no grid of theirs.
+    assert main(["certify", original, str(folder / "out/model.keras"), *data, *SIZES[:2],
+                 "--group-size", "16", *SIZES[4:]]) == 1  # fmt: skip
+    assert "of 13 layers certified" in capsys.readouterr().out
+
+
+def test_plain_rounding_is_called_by_its_name(folder: Path, capsys: Output) -> None:
+    from quantref import affine_parameters, affine_quantize, group_index
+    from quantref.affine import affine_dequantize
+
+    model = transformer()
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dense):
+            w = np.asarray(keras.ops.convert_to_numpy(layer.kernel)).T
+            scale, zero = affine_parameters(w, bits=3, group_size=-1)
+            g_idx = group_index(w.shape[1], -1)
+            codes = affine_quantize(w, scale, zero, g_idx, bits=3)
+            layer.kernel.assign(affine_dequantize(codes, scale, zero, g_idx).T)
+    model.save(folder / "rounded.keras")
+    status = main(
+        ["certify", str(folder / "small.keras"), str(folder / "rounded.keras"), "--calibration",
+         str(folder / "tokens.npy"), "--bits", "3", "--group-size", "-1", *SIZES[4:], "--json"]
+    )  # fmt: skip
+    assert status == 1
+    report = Report.from_json(json.loads(capsys.readouterr().out))
+    assert {layer.verdict for layer in report.layers} == {"plain rounding"}
+    assert len(report.layers) == 5
+    assert ("attention_0/query", "float weights, as in the original") in report.skipped
+
+
+# Refusals
+
+
+REFUSED: list[tuple[list[str], str]] = [
+    (["--bits", "5"], "weight_bits in (2, 3, 4, 8), got 5"),
+    (["--layers", "nope"], "a layer that 'nope' finds among"),
+    (["--samples", "1000"], "at least 12000 tokens for 1000 windows of 12, got 2000"),
+    (["--workers", "0"], "workers >= 1"),
+    (["--executor", "carrier-pigeon"], "threads, processes or dask://HOST:PORT"),
+    (["--executor", "dask://127.0.0.1:1"], "a scheduler of Dask at 127.0.0.1:1"),
+    (["--form", "keras"], "form dequantized loads anywhere"),
+    (["--import", "no_such_module"], "a module no_such_module"),
+    (["--batch", "0"], "--batch >= 1"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED)
+def test_what_is_refused_leaves_nothing_behind(
+    arguments: list[str], message: str, folder: Path, capsys: Output
+) -> None:
+    assert call(folder, *arguments) == 1
+    captured = capsys.readouterr()
+    assert message in captured.err.replace("\n", " ")
+    assert "Traceback" not in captured.err
+    assert names(folder) - {"out.partial"} == {"small.keras", "tokens.npy"}
+
+
+def test_files_that_are_not_what_they_claim(folder: Path, capsys: Output) -> None:
+    import pickle
+
+    class Bomb:
+        def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+            return os.system, (f"touch {folder / 'exploded'}",)
+
+    (folder / "bomb.npy").write_bytes(pickle.dumps(Bomb()))
+    np.save(folder / "objects.npy", np.array([Bomb()], object), allow_pickle=True)
+    (folder / "latin.txt").write_bytes(b"caf\xe9")
+    (folder / "cut.npz").write_bytes(b"PK\x03\x04")
+    for name in ("bomb.npy", "objects.npy", "latin.txt", "cut.npz", "absent.npy"):
+        assert call(folder, "--calibration", str(folder / name)) == 1
+        assert name in capsys.readouterr().err
+    assert not (folder / "exploded").exists()
+    (folder / "small.keras").write_bytes(b"no zip")
+    assert call(folder) == 1
+    assert "a model of Keras in" in capsys.readouterr().err
+    (folder / "small.keras").unlink()
+    assert call(folder) == 1
+    assert "a file " in capsys.readouterr().err
+    shutil.rmtree(folder / "out.partial", ignore_errors=True)
+    assert not (folder / "out").exists()
+
+
+def test_what_is_there_is_replaced_by_force_alone(folder: Path, capsys: Output) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / "thesis.txt").write_text("mine")
+    assert call(folder) == 1
+    assert "--force replaces it" in capsys.readouterr().err
+    assert names(folder / "out") == {"thesis.txt"}
+    assert call(folder, "--force", "--bits", "9") == 1
+    assert names(folder / "out") == {"thesis.txt"}
+    assert call(folder, "--force") == 0
+    assert "model.keras" in names(folder / "out")
+    assert call(folder, out="no/such/folder") == 1
+    assert "a folder " in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    folder: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_file: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert call(folder) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert names(folder) <= {"small.keras", "tokens.npy", "out.partial"}
+    assert call(folder) == 0
+    assert names(folder) == {"small.keras", "tokens.npy", "out"}
+
+
+# Stopped, killed, resumed
+
+
+def start(folder: Path, out: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "quantref.cli", "quantize", str(folder / "small.keras"),
+         "--calibration", str(folder / "tokens.npy"), "--out", str(folder / out), *SIZES,
+         *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def layers_done(folder: Path, out: str) -> int:
+    return len(list((folder / f"{out}.partial").glob("*.npz")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(
+    how: signal.Signals, folder: Path
+) -> None:
+    whole = start(folder, "whole")
+    assert whole.communicate()[0]
+    assert whole.returncode == 0
+    stopped = start(folder, "out")
+    deadline = time.monotonic() + 120
+    while layers_done(folder, "out") < 3:
+        assert time.monotonic() < deadline
+        assert stopped.poll() is None, stopped.communicate()
+        time.sleep(0.01)
+    stopped.send_signal(how)
+    _, complaint = stopped.communicate()
+    kept = layers_done(folder, "out")
+    assert 3 <= kept < 13
+    assert not (folder / "out").exists()
+    if how == signal.SIGINT:
+        assert stopped.returncode == 130
+        assert "out.partial keeps what is done" in complaint
+    again = start(folder, "out")
+    printed, _ = again.communicate()
+    assert again.returncode == 0
+    assert f"going on: {kept} layers are done" in printed
+    assert names(folder) == {"small.keras", "tokens.npy", "out", "whole"}
+    one, other = (
+        json.loads((folder / out / "report.json").read_text("utf-8")) for out in ("out", "whole")
+    )
+    for a, b in zip(one["layers"], other["layers"], strict=True):
+        for record in (a, b):
+            del record["figures"]["seconds"], record["figures"]["certificate_seconds"]
+        assert a == b
+    weights = [
+        [keras.ops.convert_to_numpy(w) for w in keras.saving.load_model(path).weights]
+        for path in (folder / "out" / "model.keras", folder / "whole" / "model.keras")
+    ]
+    for x, y in zip(*weights, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(folder: Path, capsys: Output) -> None:
+    stopped = start(folder, "out")
+    while layers_done(folder, "out") < 1:
+        time.sleep(0.01)
+    stopped.kill()
+    stopped.communicate()
+    assert call(folder, "--bits", "4") == 1
+    complaint = capsys.readouterr().err
+    assert "bits=4" in complaint
+    assert "--restart forgets it" in complaint
+    damaged = next((folder / "out.partial").glob("*.npz"))
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    assert call(folder) == 1
+    assert damaged.name in capsys.readouterr().err
+    assert call(folder, "--restart") == 0
+
+
+# Files and tokenizers
+
+
+def test_calibration_files(tmp_path: Path) -> None:
+    np.savez(tmp_path / "named.npz", token_ids=np.eye(2))
+    assert set(read_calibration(tmp_path / "named.npz")) == {"token_ids"}
+    (tmp_path / "lines.jsonl").write_text('{"text": "ab"}\n"cd"\n[1, 2]\n', "utf-8")
+    assert read_calibration(tmp_path / "lines.jsonl") == ["ab", "cd", [1, 2]]
+    (tmp_path / "text.py").write_text("x = 1\n", "utf-8")
+    assert read_calibration(tmp_path / "text.py") == ["x = 1\n"]
+    (tmp_path / "bad.jsonl").write_text('{"words": "ab"}\n', "utf-8")
+    with pytest.raises(CalibrationError, match="KeyError"):
+        read_calibration(tmp_path / "bad.jsonl")
+
+
+def test_tokenizers(tmp_path: Path) -> None:
+    assert read_tokenizer(None) is None
+    assert isinstance(read_tokenizer("bytes"), ByteTokenizer)
+    path = tmp_path / "vocabulary.json"
+    path.write_text('["a", "b"]', "utf-8")
+    assert read_tokenizer(str(path)).tokenize("ba").tolist() == [1, 0]
+    with pytest.raises(TokenRangeError, match="'c' at character 2"):
+        read_tokenizer(str(path)).tokenize("abc")
+    assert read_tokenizer("python:builtins:ord") is ord
+    for name in ("python:nowhere:x", "python:os:nothing", str(tmp_path / "absent.json")):
+        with pytest.raises(CalibrationError, match="a tokenizer"):
+            read_tokenizer(name)
+    for wrong in ([], ["a", "a"], ["ab"], [1]):
+        with pytest.raises(CalibrationError, match="each once"):
+            CharacterTokenizer(wrong)
+
+
+def test_the_page_says_what_failed() -> None:
+    from quantref import GPTQConfig
+    from quantref import keras as bridge
+
+    config = GPTQConfig(samples((16,)), None, weight_bits=4, group_size=8, num_samples=64)
+    other = mlp()
+    answers = bridge.quantize(other, config).answers
+    answers["second"].codes[3, 4] ^= 1
+    answers["second"].codes[5, 6] ^= 3
+    report = bridge.certify(mlp(), answers, config)
+    assert not report.passed
+    text = page(report)
+    assert "2 of 3 layers certified" in text
+    assert "CERT-010" in text
+    assert '<details id="layer-1" open>' in text
