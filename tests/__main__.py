@@ -46,6 +46,8 @@ def install(environment: Environment) -> None:
             raise BootstrapError(f"One wheel was expected, {len(wheels)} came.")
         if fresh:
             environment.install("the wheel and quantref[dev]", f"{wheels[0]}[dev]")
+            # Its tokenizers of text want a TensorFlow with a GPU's libraries; its models do not.
+            environment.install("KerasHub, its models alone", "keras-hub>=0.20", "--no-deps")
             environment.record(["dev"])
         else:
             environment.install("the wheel", str(wheels[0]), "--no-deps", "--force-reinstall")

@@ -219,15 +219,21 @@ def require_same(path: Path, digest: str, modules: Sequence[str] = ()) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "KERAS_BACKEND": keras.backend.backend()},
+        env={
+            **os.environ,
+            "KERAS_BACKEND": keras.backend.backend(),
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        },
     )
     lines = done.stdout.split()
     if done.returncode == 0 and lines and lines[-1] == digest:
         return
     why = (done.stderr.strip().splitlines() or ["other weights"])[-1]
     got = "other weights" if done.returncode == 0 else why
-    expected = "a file that a new process loads with the same weights"
-    raise OutputError(expected, got, "")
+    version = f"Keras {keras.__version__}"
+    raise OutputError(
+        "a file that a new process loads with the same weights", f"{version}: {got}", ""
+    )
 
 
 # Codes

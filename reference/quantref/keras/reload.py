@@ -19,4 +19,8 @@ def main(path: str, *modules: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent says it
+        text = " ".join(str(error).split())
+        sys.exit(f"{type(error).__name__}: {text:.300}")

@@ -1,0 +1,74 @@
+"""An MLP that scikit-learn trained on its handwritten digits, quantized by the whole command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from quantref.cli import main
+from quantref.pipeline import Report
+
+sklearn_datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not installed")
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Any, Any, Any]:
+    """The model in Keras, pixels and labels; the last third was not trained on."""
+    from sklearn.neural_network import MLPClassifier
+
+    data = sklearn_datasets.load_digits()
+    x, y = (data.data / 16).astype(np.float32), data.target
+    trained = MLPClassifier((64, 32), max_iter=60, tol=0.0, n_iter_no_change=60, random_state=0)
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        trained.fit(x[:1200], y[:1200])
+    layers = [keras.Input((64,), name="pixels")]
+    for k, width in enumerate((64, 32, 10)):
+        layers.append(keras.layers.Dense(width, "relu" if k < 2 else None, name=f"dense_{k}"))
+    model = keras.Sequential(layers, name="digits")
+    for layer, w, b in zip(model.layers, trained.coefs_, trained.intercepts_, strict=True):
+        layer.set_weights([w, b])
+    return model, x, y
+
+
+def right(model: Any, x: Any, y: Any) -> float:
+    logits = keras.ops.convert_to_numpy(model(x[1200:]))
+    return float((logits.argmax(axis=1) == y[1200:]).mean())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "drop"),
+    [
+        (["--method", "int8", "--form", "keras"], 0.005),
+        (["--method", "int8"], 0.005),
+        (["--bits", "4", "--group-size", "-1"], 0.02),
+        (["--bits", "3", "--group-size", "16", "--activation-order"], 0.03),
+    ],
+)
+def test_digits_are_read_as_before(
+    digits: tuple[Any, Any, Any],
+    arguments: list[str],
+    drop: float,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model, x, y = digits
+    model.save(tmp_path / "digits.keras")
+    np.save(tmp_path / "pixels.npy", x[:1200])
+    given = ["quantize", str(tmp_path / "digits.keras"), "--out", str(tmp_path / "out"), "--json"]
+    if "int8" not in arguments:
+        given += ["--calibration", str(tmp_path / "pixels.npy"), "--samples", "600"]
+    assert main([*given, *arguments]) == 0
+    report = Report.from_json(json.loads(capsys.readouterr().out))
+    assert [layer.name for layer in report.layers] == ["dense_0", "dense_1", "dense_2"]
+    before = right(model, x, y)
+    assert before > 0.9
+    after = right(keras.saving.load_model(tmp_path / "out" / "model.keras"), x, y)
+    assert after > before - drop
+    if report.settings["mode"] == "gptq":
+        assert report.layers[0].hessian is not None
+        assert report.layers[0].hessian.dead > 0  # corners that are white in every image
