@@ -129,7 +129,7 @@ def test_a_nested_model_is_taken_apart() -> None:
     tokens = keras.Input((12,), dtype="int32")
     outer = keras.Model(tokens, keras.layers.Softmax()(inner(tokens)), name="outer")
     assert [*shape_of(outer).values()] == [
-        [f"{name}" for name in names] for names in shape_of(inner).values()
+        [f"small/{name}" for name in names] for names in shape_of(inner).values()
     ]
     own, theirs = (bridge.quantize(m, settings()) for m in (transformer(), outer))
     assert [layer.figures.loss for layer in own.report.layers] == [

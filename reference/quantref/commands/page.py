@@ -94,7 +94,8 @@ def draw_losses(figure: Any, layers: Sequence[LayerRecord]) -> None:
     bound = np.array([layer.figures.bound for layer in layers]) / plain
     good = [layer.verdict == "certified" for layer in layers]
     colours = [COLOURS["good" if fine else "bad"] for fine in good]
-    axes.barh(places, loss, color=colours, height=0.7, label="loss")
+    axes.hlines(places, loss, 1, color=colours, linewidth=1, alpha=0.6)
+    axes.scatter(loss, places, color=colours, s=26, label="loss")
     axes.plot(bound, places, "|", color=COLOURS["bound"], markersize=9, mew=2, label="bound")
     axes.axvline(1, color=COLOURS["plain"], linestyle="--", linewidth=1, label="plain rounding")
     axes.set_yticks(places, [layer.name for layer in layers])
@@ -113,6 +114,7 @@ def draw_layer(figure: Any, layer: LayerRecord) -> None:
     left.stairs(counts / total, EDGES, fill=True, color=COLOURS["good"], alpha=0.7)
     left.axvspan(-0.5, 0.5, color=COLOURS["plain"], alpha=0.15, linewidth=0)
     left.set_xlim(-1, 1)
+    left.set_xticks([-1, -0.5, 0, 0.5, 1])
     left.set_xlabel("(w′ − ŵ) / s: within ±½ unless the code is clipped")
     left.set_ylabel("share of codes")
     if beyond:

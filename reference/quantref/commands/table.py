@@ -61,7 +61,8 @@ def show(console: Any, report: Report) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(*HEADS[:1], box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column(HEADS[0], overflow="fold")
     for head in HEADS[1:-1]:
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column(HEADS[-1], no_wrap=True)

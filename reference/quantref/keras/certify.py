@@ -115,6 +115,9 @@ def _answers(
         shape = tuple(floats[name].kernel.shape)
         geometry = Geometry(getattr(floats[name], "equation", DENSE), shape)
         if getattr(layer, "quantization_mode", None) == "gptq":
+            if not getattr(layer, "is_gptq_calibrated", False):
+                same.add(name)  # it computes with its float kernel: GPTQ never came to it
+                continue
             found[name] = _of_gptq_layer(layer, name, geometry, config)
             continue
         if getattr(layer, "quantization_mode", None) is not None:
@@ -130,8 +133,6 @@ def _answers(
 
 def _of_gptq_layer(layer: Any, name: str, geometry: Geometry, config: GPTQConfig) -> Answer:
     """Return the answer that a GPTQ layer of Keras holds."""
-    if not getattr(layer, "is_gptq_calibrated", False):
-        raise ModelError(f"layer {name} to hold codes", "its float kernel: GPTQ never ran", "")
     stored, bits = to_numpy(layer.quantized_kernel), config.weight_bits
     packed = stored.shape[0] != geometry.n_out or bits == 4
     codes = unpack_codes(stored, bits, geometry.n_out, axis=0) if packed else stored

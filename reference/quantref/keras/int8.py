@@ -148,7 +148,7 @@ def _figures(
         bound=float(((0.5 / scale) ** 2).sum()) * codes.shape[1],
         plain_loss=float(((steps / scale) ** 2).sum()),
         codes=codes.size,
-        clipped=int(clipped.sum()),
+        clipped=int((np.abs(steps) > allowed)[clipped].sum()),
         failures=failures,
         nearest=ratio,
         seconds=seconds,

@@ -48,22 +48,44 @@ def leaves(layer: Any) -> list[Any]:
 
 
 def names_of(model: Any) -> dict[int, str]:
-    """Return a name for each layer by its id: its path in the model, numbered where not unique.
+    """Return a name for each layer by its id: its path in the model.
 
-    The name of the model itself, which Keras counts up, is left out.
+    Keras's own `path` leaves out the nested models that a layer is in, and has the name of the
+    outermost model, which Keras counts up. Names that are still not unique are numbered.
     """
     names: dict[int, str] = {}
     taken: set[str] = set()
-    for layer in leaves(model):
-        path = getattr(layer, "path", None) or layer.name
-        path = path.removeprefix(f"{model.name}/")
-        name, k = path, 1
+    for layer, parts in _paths(model, ()):
+        if id(layer) in names:
+            continue  # a layer that is used in two places has the name of the first
+        path, k = "/".join(parts), 1
+        name = path
         while name in taken:
             k += 1
             name = f"{path}#{k}"
         taken.add(name)
         names[id(layer)] = name
+    for layer in leaves(model):
+        names.setdefault(id(layer), f"{layer.name}#{len(names)}")
     return names
+
+
+def _paths(layer: Any, above: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, ...]]]:
+    """Yield every leaf of a layer, with the names on the way to it."""
+    import keras
+
+    if isinstance(layer, keras.Model):
+        for child in layer.layers:
+            yield from _paths(child, (*above, child.name))
+        return
+    inside = leaves(layer)
+    if inside == [layer]:
+        yield layer, above
+        return
+    for leaf in sorted(inside, key=lambda x: (getattr(x, "path", None) or "", x.name)):
+        parts = (getattr(leaf, "path", None) or leaf.name).split("/")
+        below = parts[parts.index(layer.name) + 1 :] if layer.name in parts else parts
+        yield leaf, (*above, *below)
 
 
 def require_plain(layer: Any, name: str) -> None:

@@ -67,8 +67,8 @@ class Figures:
         maxq (CERT-050); the loss of plain rounding, each weight to the nearest code of ranges taken
         from the original weights.
     codes, clipped, differing : int
-        Codes; those at 0 or maxq; those that differ from plain rounding with the answer's own
-        scales and zero-points.
+        Codes; those at 0 or maxq with more than half a step between weight and value; those that
+        differ from plain rounding with the answer's own scales and zero-points.
     residuals : tuple of int
         Histogram of (w' − ŵ) / s between `EDGES`; first and last count what lies beyond.
     failures : tuple of str
@@ -338,7 +338,7 @@ def _figures(problem: GPTQProblem, result: Answer, *, certify: bool) -> Figures:
     evidence = certificate.evidence
     checks = certificate.checks if certify else ()
     took = time.perf_counter() - start
-    steps = certificate.evidence.residuals / evidence.column_scale
+    steps = evidence.residuals / evidence.column_scale
     histogram = np.bincount(np.searchsorted(EDGES, steps.ravel()), minlength=len(EDGES) + 1)
     codes = evidence.codes
     return Figures(
@@ -346,7 +346,7 @@ def _figures(problem: GPTQProblem, result: Answer, *, certify: bool) -> Figures:
         bound=float(box_terms(evidence).sum()),
         plain_loss=plain_loss(problem),
         codes=codes.size,
-        clipped=int(((codes == 0) | (codes == problem.maxq)).sum()),
+        clipped=int((np.abs(steps) > 0.5)[(codes == 0) | (codes == problem.maxq)].sum()),
         differing=int((evidence.plain_codes != codes).sum()),
         residuals=tuple(int(n) for n in histogram),
         failures=tuple(f"{c.name}: {c.message} [{c.requirement}]" for c in checks if not c.passed),
