@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantref import Certificate, GPTQResult, certify, gptq_quantize, gptq_textbook
+from quantref import (
+    Certificate,
+    GPTQResult,
+    affine_parameters,
+    certify,
+    gptq_quantize,
+    gptq_textbook,
+    group_index,
+)
 from quantref.errors import AnswerError
 from quantref.hessian import prepare_hessian
 from quantref.mutants import MUTANTS, Mutant, load
@@ -175,6 +183,24 @@ def test_names_plain_rounding(seed: int, bits: int, ordered: bool, group_size: i
     assert "plain rounding: no error was fed back" in str(certificate)
     assert certificate.loss == pytest.approx(certificate.plain_loss)
     assert certified(problem, result).plain_loss == pytest.approx(certificate.plain_loss)
+
+
+@given(seed=st.integers(0, 2**32), bits=st.sampled_from([2, 3, 4, 8]))
+def test_names_plain_rounding_in_single_precision(seed: int, bits: int) -> None:
+    """The largest weight of a symmetric group lies on a tie, or beside it, as float32 has it."""
+    problem = normal_problem(seed, 4, 24, bits=bits, symmetric=True, group_size=8)
+    w = problem.weights.astype(np.float32)
+    scale, zero_point = affine_parameters(w, bits=bits, symmetric=True, group_size=8)
+    g = group_index(24, 8)
+    steps = w / scale[:, g] + zero_point[:, g]  # all in float32
+    codes = np.clip(np.rint(steps), 0, 2**bits - 1).astype(np.uint8)
+    answer = with_arrays(solve(problem), codes=codes, scale=scale, zero_point=zero_point, g_idx=g)
+    evidence = certified(problem, answer, U32).evidence
+    assert evidence.is_plain_rounding
+    other = codes.copy()
+    other[1, 5] ^= 2
+    found = certified(problem, with_arrays(answer, codes=other), U32).evidence
+    assert found.unlike_plain.sum() == 1
 
 
 def test_plain_rounding_is_right_where_nothing_correlates() -> None:

@@ -347,7 +347,7 @@ def _figures(problem: GPTQProblem, result: Answer, *, certify: bool) -> Figures:
         plain_loss=plain_loss(problem),
         codes=codes.size,
         clipped=int((np.abs(steps) > 0.5)[(codes == 0) | (codes == problem.maxq)].sum()),
-        differing=int((evidence.plain_codes != codes).sum()),
+        differing=int(evidence.unlike_plain.sum()),
         residuals=tuple(int(n) for n in histogram),
         failures=tuple(f"{c.name}: {c.message} [{c.requirement}]" for c in checks if not c.passed),
         nearest=_nearest(certificate) if certify else 0.0,
