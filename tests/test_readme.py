@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import doctest
+import importlib.util
+import json
 import os
 import re
 import shlex
@@ -97,7 +99,18 @@ def steps(block: Block) -> list[tuple[str, str]]:
     return list(zip(shown[::2], shown[1::2], strict=True))
 
 
-def test_the_commands_at_the_console(blocks: list[Block], tmp_path: Path) -> None:
+def test_the_table_of_losses_is_what_was_measured(root: Path, readme: str) -> None:
+    made = json.loads((root / "tests/data/characters/losses.json").read_text("utf-8"))
+    for row in made["rows"]:
+        losses = ("raises" if loss is None else f"{loss:.3f}" for loss in row["losses"])
+        group = "row" if row["group_size"] == -1 else row["group_size"]
+        assert f"| {row['bits']} | {group} | {' | '.join(losses)} |\n" in readme
+    assert f"{made['float']:.3f} as it is" in readme
+    assert f"on Keras {made['keras']}" in readme
+
+
+def test_the_commands_at_the_console(root: Path, blocks: list[Block], tmp_path: Path) -> None:
+    (tmp_path / "tests").symlink_to(root / "tests")
     for block in blocks:
         if block.label.startswith("file: "):
             (tmp_path / block.label.removeprefix("file: ")).write_text(block.text, "utf-8")
@@ -106,6 +119,7 @@ def test_the_commands_at_the_console(blocks: list[Block], tmp_path: Path) -> Non
         **os.environ,
         "PATH": os.pathsep.join([scripts, os.environ.get("PATH", "")]),
         "COLUMNS": "120",
+        **({"KERAS_BACKEND": "torch"} if importlib.util.find_spec("torch") else {}),
     }
     commands = [step for block in blocks if block.kind == "console" for step in steps(block)]
     assert commands

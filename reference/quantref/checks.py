@@ -307,11 +307,6 @@ def loss_terms(v: Evidence) -> Array:
     return _terms(v, np.arange(len(v.codes)), v.target_bound)
 
 
-def box_terms(v: Evidence) -> Array:
-    """Return `loss_terms` without β: what exact arithmetic keeps to."""
-    return _terms(v, np.arange(len(v.codes)), np.zeros(1))
-
-
 def _terms(v: Evidence, rows: Array, target: Array) -> Array:
     """Return the same for some rows and their β."""
     half = v.scale[rows][:, v.problem.column_group] / 2

@@ -291,29 +291,30 @@ class Evidence:
         z = self.zero_point[:, self.problem.column_group]
         return codes_of(self.problem.weights, self.column_scale, z, maxq=self.problem.maxq)
 
-    @cached_property
-    def unlike_plain(self) -> NDArray[np.bool_]:
-        """Which codes plain rounding does not give, in the answer's arithmetic, (n_out, n_in).
+    def unlike_plain(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
+        """Tell which codes plain rounding does not give, of some rows and columns, (columns, rows).
 
-        The largest weight of a symmetric group lies (maxq / 2) steps from zero, beside a tie; so
-        both codes are taken for plain rounding's where w (1 ± 4u) / s has two. Columns that
-        calibration never saw tell nothing: plain rounding knows no calibration.
+        That is |w / s + z − q| > 1/2, towards a code that there is, beyond the rounding of the
+        answer's arithmetic: the largest weight of a symmetric group lies beside a tie. Columns
+        that calibration never saw tell nothing: plain rounding knows no calibration.
         """
-        z = self.zero_point[:, self.problem.column_group]
-        w, allowed = self.problem.weights.astype(np.float64), 4 * self.u
-        ends = [
-            codes_of(w * (1 + side * allowed), self.column_scale, z, maxq=self.problem.maxq,
-                     profile=self.problem.profile)
-            for side in (-1, 1)
-        ]  # fmt: skip
-        unlike = (self.codes < np.minimum(*ends)) | (self.codes > np.maximum(*ends))
-        unlike[:, self.problem.prepared.dead[self.problem.prepared.order]] = False
+        problem, codes = self.problem, self.codes.T[columns, rows]
+        groups = problem.column_group[columns]
+        steps = problem.weights.T[columns, rows] / self.scale.T[:, rows][groups]
+        beyond = np.abs(steps)
+        beyond *= 4 * self.u
+        beyond += 0.5
+        steps += self.zero_point.T[:, rows][groups]
+        steps -= codes
+        unlike = (steps > beyond) & (codes < problem.maxq)
+        unlike |= (steps < -beyond) & (codes > 0)
+        unlike[problem.prepared.dead[problem.prepared.order[columns]]] = False
         return np.asarray(unlike)
 
     @cached_property
     def is_plain_rounding(self) -> bool:
         """Whether the codes are those of plain rounding."""
-        return not self.unlike_plain.any()
+        return not any(self.unlike_plain(*tile).any() for tile in tiles(*self.codes.shape))
 
     @cached_property
     def _all_bounds(self) -> tuple[Array, Array]:

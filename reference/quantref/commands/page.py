@@ -78,7 +78,7 @@ def svg(draw: Callable[[Any], None], width: float, height: float) -> str:
     from matplotlib.figure import Figure
 
     with mpl.rc_context({"svg.hashsalt": "quantref", "svg.fonttype": "none", "font.size": 8}):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height))
         draw(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
@@ -87,6 +87,7 @@ def svg(draw: Callable[[Any], None], width: float, height: float) -> str:
 
 def draw_losses(figure: Any, layers: Sequence[LayerRecord]) -> None:
     """Draw the loss of each layer, as shares of plain rounding's, beside that of the bound."""
+    figure.set_layout_engine("constrained")
     axes = figure.subplots()
     places = np.arange(len(layers))[::-1]
     plain = np.array([max(layer.figures.plain_loss, 1e-300) for layer in layers])
@@ -107,7 +108,10 @@ def draw_losses(figure: Any, layers: Sequence[LayerRecord]) -> None:
 
 def draw_layer(figure: Any, layer: LayerRecord) -> None:
     """Draw residuals beside the box of half a step, and pivots."""
-    left, right = figure.subplots(1, 2)
+    # Fixed margins: a layout that measures every label takes longer than the quantization.
+    left, right = figure.subplots(
+        1, 2, gridspec_kw={"left": 0.07, "right": 0.99, "bottom": 0.2, "top": 0.9, "wspace": 0.2}
+    )
     counts = np.array(layer.figures.residuals[1:-1], float)
     beyond = layer.figures.residuals[0] + layer.figures.residuals[-1]
     total = max(sum(layer.figures.residuals), 1)
@@ -120,6 +124,7 @@ def draw_layer(figure: Any, layer: LayerRecord) -> None:
     if beyond:
         left.set_title(f"{beyond:,} beyond ±1 (clipped)", fontsize=8)
     pivots = np.array(() if layer.hessian is None else layer.hessian.pivots)
-    right.semilogy(np.linspace(0, layer.n_in - 1, len(pivots)), pivots, color=COLOURS["bound"])
+    right.set_yscale("log", subs=[])
+    right.plot(np.linspace(0, layer.n_in - 1, len(pivots)), pivots, color=COLOURS["bound"])
     right.set_xlabel("column, in processing order")
     right.set_ylabel("pivot 1 / U²")

@@ -56,20 +56,26 @@ HEADS = (
 )
 
 
+NARROW = (0, 3, 4, 5, 9)  # columns where there is no room for all of them
+ROOMY = 110
+
+
 def show(console: Any, report: Report) -> None:
     """Print a table of all layers, what failed, and a closing line."""
     from rich.markup import escape
     from rich.table import Table
 
+    columns = range(len(HEADS)) if console.width >= ROOMY else NARROW
     table = Table(box=None, pad_edge=False)
-    table.add_column(HEADS[0], overflow="fold")
-    for head in HEADS[1:-1]:
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column(HEADS[-1], no_wrap=True)
+    for k in columns:
+        text = k in (0, len(HEADS) - 1)
+        table.add_column(
+            HEADS[k], justify="left" if text else "right", no_wrap=k > 0, overflow="fold"
+        )
     for record in report.layers:
-        *values, verdict = cells(record)
-        style = STYLES[verdict]
-        table.add_row(*map(escape, values), f"[{style}]{verdict}[/]")
+        values = [escape(text) for text in cells(record)]
+        values[-1] = f"[{STYLES[record.verdict]}]{record.verdict}[/]"
+        table.add_row(*(values[k] for k in columns))
     console.print(table)
     for record in report.layers:
         for failure in record.figures.failures[:2]:

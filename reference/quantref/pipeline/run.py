@@ -144,13 +144,16 @@ class Outcome:
     answers : dict of str to Answer
     records : list of LayerRecord
     seconds : dict of str to float
-        Time of "forward", "hessian", "gptq" and "certificate"; that of tasks adds up over workers.
+        Time of "forward", "hessian" and "tasks", as it went by here; of "gptq" and "certificate",
+        as it adds up over the workers that do the tasks.
     """
 
     answers: dict[str, Answer] = field(default_factory=dict)
     records: list[LayerRecord] = field(default_factory=list)
     seconds: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("forward", "hessian", "gptq", "certificate"), 0.0)
+        default_factory=lambda: dict.fromkeys(
+            ("forward", "hessian", "tasks", "gptq", "certificate"), 0.0
+        )
     )
 
     @contextmanager
@@ -337,9 +340,10 @@ class _Run:
         answers: dict[str, list[Answer]] = {}
         results = self.mapper.map([job[0] for job in jobs])
         for j, (_, mine_of, names, tokens) in enumerate(jobs):
-            with _naming(names, settings.config):
-                for name, answer in zip(mine_of, next(results), strict=True):
-                    answers.setdefault(name, []).append(answer)
+            with _naming(names, settings.config), self.outcome.timed("tasks"):
+                found_now = next(results)
+            for name, answer in zip(mine_of, found_now, strict=True):
+                answers.setdefault(name, []).append(answer)
             later = {name for _, others, _, _ in jobs[j + 1 :] for name in others}
             for name in [name for name in answers if name not in later]:
                 whole = joined(answers.pop(name))

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.affine import affine_dequantize, affine_parameters, affine_quantize, group_index
+from quantref.affine import affine_dequantize, affine_parameters, group_index
 from quantref.arrays import Array
 from quantref.blocked import quantize_problem
-from quantref.certificate import Certificate, certify_problem
-from quantref.checks import box_terms
+from quantref.certificate import certify_problem
 from quantref.config import GPTQConfig
+from quantref.evidence import Evidence, tiles
 from quantref.factor import upper_inverse
 from quantref.problem import GPTQProblem, prepare_problem
 
@@ -74,7 +74,8 @@ class Figures:
     failures : tuple of str
         What the certificate says of checks that failed.
     nearest : float
-        Largest observed / bound of the checks.
+        Largest observed / bound of the checks that failed; where none did, it would take longer
+        than the certificate, and is 0. Of int8, that of all codes.
     certified : bool
         Whether there was a certificate.
     seconds, certificate_seconds : float
@@ -335,30 +336,57 @@ def _of_hessian(problem: GPTQProblem) -> HessianFigures:
 def _figures(problem: GPTQProblem, result: Answer, *, certify: bool) -> Figures:
     start = time.perf_counter()
     certificate = certify_problem(problem, result)
-    evidence = certificate.evidence
     checks = certificate.checks if certify else ()
     took = time.perf_counter() - start
-    steps = evidence.residuals / evidence.column_scale
-    histogram = np.bincount(np.searchsorted(EDGES, steps.ravel()), minlength=len(EDGES) + 1)
-    codes = evidence.codes
-    return Figures(
+    return replace(
+        tally(certificate.evidence),
         loss=certificate.loss,
-        bound=float(box_terms(evidence).sum()),
         plain_loss=plain_loss(problem),
-        codes=codes.size,
-        clipped=int((np.abs(steps) > 0.5)[(codes == 0) | (codes == problem.maxq)].sum()),
-        differing=int(evidence.unlike_plain.sum()),
-        residuals=tuple(int(n) for n in histogram),
         failures=tuple(f"{c.name}: {c.message} [{c.requirement}]" for c in checks if not c.passed),
-        nearest=_nearest(certificate) if certify else 0.0,
+        nearest=max((c.observed / c.bound for c in checks if not c.passed), default=0.0),
         certified=certify,
         certificate_seconds=took,
     )
 
 
-def _nearest(certificate: Certificate) -> float:
-    """Return the largest observed / bound."""
-    return max((c.observed / c.bound for c in certificate.checks if c.bound > 0), default=0.0)
+def tally(evidence: Evidence) -> Figures:
+    """Return what one pass over all codes tells: bound, counts, histogram.
+
+    Examples
+    --------
+    >>> config = GPTQConfig(None, None, weight_bits=2, group_size=-1, hessian_damping=0.0)
+    >>> problem = prepare_problem(np.float32([[0.0, 1.25, 3.0]]), np.eye(3), config)
+    >>> found = tally(certify_problem(problem, quantize_problem(problem)).evidence)
+    >>> found.codes, found.clipped, found.differing, sum(found.residuals)
+    (3, 0, 0, 3)
+    """
+    maxq, groups = evidence.problem.maxq, evidence.problem.column_group
+    bound, clipped, differing = 0.0, 0, 0
+    histogram = np.zeros(len(EDGES) + 1, np.intp)
+    bins = len(EDGES) - 1
+    for rows, columns in tiles(*evidence.codes.shape):
+        codes, errors = evidence.codes.T[columns, rows], evidence.E.T[columns, rows]
+        scale = evidence.scale.T[:, rows][groups[columns]]
+        pivots = evidence.pivots[columns, None]
+        ends = (codes == 0) | (codes == maxq)
+        box = scale / (2 * pivots)
+        bound += float(np.square(np.where(ends, errors, box), out=box).sum())
+        steps = errors * pivots
+        steps /= scale
+        clipped += int((np.abs(steps) > 0.5)[ends].sum())
+        differing += int(evidence.unlike_plain(rows, columns).sum())
+        steps -= EDGES[0]
+        steps *= bins / (EDGES[-1] - EDGES[0])
+        np.clip(steps, -1, bins, out=steps)
+        places = np.floor(steps, out=steps).astype(np.intp) + 1
+        histogram += np.bincount(places.ravel(), minlength=bins + 2)
+    return Figures(
+        bound=bound,
+        codes=evidence.codes.size,
+        clipped=clipped,
+        differing=differing,
+        residuals=tuple(int(n) for n in histogram),
+    )
 
 
 def plain_loss(problem: GPTQProblem) -> float:
@@ -373,19 +401,29 @@ def plain_loss(problem: GPTQProblem) -> float:
     >>> plain_loss(prepare_problem(np.float32([[0.0, 1.25, 3.0]]), np.eye(3), config))
     0.0625
     """
+    from scipy.linalg.blas import strmm
+
     config, prepared = problem.config, problem.prepared
-    bits, size = config.weight_bits, config.group_size
+    n_out, n_in = problem.shape
     scale, zero_point = affine_parameters(
         problem.given,
-        bits=bits,
+        bits=config.weight_bits,
         symmetric=config.symmetric,
         per_channel=config.per_channel,
-        group_size=size,
+        group_size=config.group_size,
     )
-    g_idx = group_index(problem.shape[1], size)
-    codes = affine_quantize(problem.given, scale, zero_point, g_idx, bits=bits)
-    values = affine_dequantize(codes, scale, zero_point, g_idx)
-    difference = (problem.given.astype(np.float64) - values).astype(np.float32)
-    difference[:, prepared.dead] = 0.0
-    errors = difference[:, prepared.order] @ problem.factor.astype(np.float32)
+    g_idx = group_index(n_in, config.group_size)[prepared.order]
+    maxq = np.float32(problem.maxq)
+    difference = np.empty((n_out, n_in), np.float32, order="F")  # in processing order
+    for rows, columns in tiles(n_out, n_in):
+        w = problem.given[rows, prepared.order[columns]].T.astype(np.float32)
+        s, z = (a.T[:, rows][g_idx[columns]].astype(np.float32) for a in (scale, zero_point))
+        steps = np.rint(w / s)
+        np.clip(steps, -z, maxq - z, out=steps)
+        steps *= s
+        w -= steps
+        w[prepared.dead[prepared.order[columns]]] = 0.0
+        difference.T[columns, rows] = w
+    factor = problem.factor.astype(np.float32, order="F")
+    errors = strmm(1.0, factor, difference, side=1, overwrite_b=1)
     return float(np.einsum("ij,ij->", errors, errors, dtype=np.float64))
