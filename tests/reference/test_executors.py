@@ -28,6 +28,7 @@ from quantref.pipeline import (
     Mapper,
     Outcome,
     Settings,
+    executors,
     quantize_blocks,
 )
 from quantref.pipeline.executors import OnExecutor, open_executor
@@ -105,7 +106,10 @@ def test_a_process_that_is_killed_is_replaced(expected: dict[str, tuple[bytes, .
         ("dask://127.0.0.1:1", 1, "a scheduler of Dask at 127.0.0.1:1"),
     ],
 )
-def test_what_is_no_executor_is_refused(kind: str, workers: int, message: str) -> None:
+def test_what_is_no_executor_is_refused(
+    kind: str, workers: int, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executors, "CONNECT", 0.5)
     with pytest.raises(ConfigError, match=message), open_executor(kind, workers):
         pass
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,25 +38,28 @@ PROGRAM = """
 import sys
 import numpy as np
 import keras
-model = keras.saving.load_model(sys.argv[1], compile=False)
-x = keras.ops.convert_to_tensor(np.load(sys.argv[2]))
-np.save(sys.argv[3], keras.ops.convert_to_numpy(model(x)))
+folder, *names = sys.argv[1:]
+for name in names:
+    model = keras.saving.load_model(f"{folder}/{name}.keras", compile=False)
+    x = keras.ops.convert_to_tensor(np.load(f"{folder}/{name}-{keras.backend.backend()}.npy"))
+    np.save(f"{folder}/{name}-{keras.backend.backend()}.npy", keras.ops.convert_to_numpy(model(x)))
 """
 
 
-def outputs_on(backend: str, path: Path, inputs: Any) -> Any:
-    """What a process of its own, on this backend, computes with a model from a file."""
-    given, result = path.with_name("inputs.npy"), path.with_name(f"outputs-{backend}.npy")
-    np.save(given, inputs)
+def outputs_on(backend: str, folder: Path, inputs: dict[str, Any]) -> list[Any]:
+    """What a process of its own, on this backend, computes with the models of a folder."""
+    paths = [folder / f"{name}-{backend}.npy" for name in inputs]
+    for path, array in zip(paths, inputs.values(), strict=True):
+        np.save(path, array)
     done = subprocess.run(
-        [sys.executable, "-P", "-c", PROGRAM, str(path), str(given), str(result)],
+        [sys.executable, "-P", "-c", PROGRAM, str(folder), *inputs],
         env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return np.load(result)
+    return [np.load(path) for path in paths]
 
 
 def gptq(shape: tuple[int, ...] = (16,), **changes: Any) -> GPTQConfig:
@@ -95,40 +99,59 @@ def expected_outputs(layers: list[GPTQDense], x: Any) -> tuple[Any, Any]:
     return x, error + np.abs(x) * 2.0**-23
 
 
-@pytest.mark.parametrize(
-    ("bits", "backend"),
-    [on("jax", 2), on("jax", 3), on("jax", 4), on("jax", 8), on("tensorflow", 4), on("torch", 4)],
-)
-def test_dequantized_models_load_anywhere(bits: int, backend: str, tmp_path: Path) -> None:
-    quantized = bridge.quantize(mlp(), gptq(weight_bits=bits, activation_order=True))
-    path = tmp_path / "model.keras"
-    save(quantized, path)
-    assert [p.name for p in tmp_path.iterdir()] == ["model.keras"]
-    x = samples((16,), count=7, seed=9)
-    found = outputs_on(backend, path, x)
-    expected, bound = expected_outputs(numpy_layers(quantized), x)
-    assert (np.abs(found - expected) <= bound).all()
-    assert np.abs(found - to_numpy(mlp()(x))).max() > bound.max()  # it is another model
+@dataclass
+class Written:
+    """Two models in files: GPTQ as dequantized weights, int8 as Keras's own layers."""
+
+    folder: Path
+    gptq: Any
+    kernel: Any
+    bias: Any
+
+
+EQUATION = "abc,cde->abde"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    folder = tmp_path_factory.mktemp("forms")
+    four = bridge.quantize(mlp(), gptq(weight_bits=4, activation_order=True))
+    save(four, folder / "dequantized.keras")
+    inputs = keras.Input((3, 6))
+    layer = keras.layers.EinsumDense(EQUATION, output_shape=(3, 2, 5), bias_axes="de", name="heads")
+    model = seeded(keras.Model(inputs, layer(inputs)))
+    kernel, bias = to_numpy(layer.kernel), to_numpy(layer.bias)
+    eight = bridge.quantize(model, Int8QuantizationConfig())
+    save(eight, folder / "int8.keras", "keras")
+    assert eight.model.layers[-1].quantization_mode == "int8"
+    assert {p.name for p in folder.iterdir()} == {"dequantized.keras", "int8.keras"}
+    return Written(folder, four, kernel, bias)
 
 
 @pytest.mark.parametrize("backend", [on("jax"), on("tensorflow"), on("torch")])
-def test_int8_layers_of_keras_are_ours(backend: str, tmp_path: Path) -> None:
-    """Inputs are integers up to 127, whose codes every backend gets right."""
-    inputs = keras.Input((3, 6))
-    layer = keras.layers.EinsumDense(
-        "abc,cde->abde", output_shape=(3, 2, 5), bias_axes="de", name="heads"
+def test_models_load_on_every_backend(backend: str, written: Written) -> None:
+    floats = samples((16,), count=7, seed=9)
+    # Integers up to 127, whose codes every backend gets right.
+    integers = np.random.default_rng(0).integers(-127, 128, (4, 3, 6)).astype(np.float32)
+    integers[..., 0] = 127
+    dequantized, int8 = outputs_on(
+        backend, written.folder, {"dequantized": floats, "int8": integers}
     )
-    model = seeded(keras.Model(inputs, layer(inputs)))
-    kernel, bias = to_numpy(layer.kernel), to_numpy(layer.bias)
-    quantized = bridge.quantize(model, Int8QuantizationConfig())
-    path = tmp_path / "model.keras"
-    save(quantized, path, "keras")
-    x = np.random.default_rng(0).integers(-127, 128, (4, 3, 6)).astype(np.float32)
-    x[..., 0] = 127
-    expected = Int8Dense.quantize(kernel, bias, equation="abc,cde->abde")(x)
-    found = outputs_on(backend, path, x)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
-    assert quantized.model.layers[-1].quantization_mode == "int8"
+    expected, bound = expected_outputs(numpy_layers(written.gptq), floats)
+    assert (np.abs(dequantized - expected) <= bound).all()
+    assert np.abs(dequantized - to_numpy(mlp()(floats))).max() > bound.max()  # another model
+    ours = Int8Dense.quantize(written.kernel, written.bias, equation=EQUATION)(integers)
+    np.testing.assert_allclose(int8, ours, rtol=1e-5, atol=1e-5 * np.abs(ours).max())
+
+
+@pytest.mark.parametrize("bits", [2, 3, 8])
+def test_other_bits_are_what_numpy_computes(bits: int, tmp_path: Path) -> None:
+    quantized = bridge.quantize(mlp(), gptq(weight_bits=bits, activation_order=True))
+    save(quantized, tmp_path / "model.keras", verify=False)
+    x = samples((16,), count=7, seed=9)
+    expected, bound = expected_outputs(numpy_layers(quantized), x)
+    found = to_numpy(keras.saving.load_model(tmp_path / "model.keras")(x))
+    assert (np.abs(found - expected) <= bound).all()
 
 
 def test_int8_embeddings_of_keras_are_ours(tmp_path: Path) -> None:
@@ -141,7 +164,8 @@ def test_int8_embeddings_of_keras_are_ours(tmp_path: Path) -> None:
     save(quantized, path, "keras")
     given = np.arange(12).reshape(2, 6).astype(np.int32)
     expected = Int8Embedding.quantize(rows, back)
-    np.testing.assert_allclose(outputs_on("jax", path, given), expected(given), rtol=1e-6)
+    again = keras.saving.load_model(path)
+    np.testing.assert_allclose(to_numpy(again(given)), expected(given), rtol=1e-6)
     stored = quantized.model.layers[-1]
     np.testing.assert_array_equal(to_numpy(stored.reverse_embeddings), expected.reverse_embeddings)
 

@@ -33,7 +33,7 @@ def gpt2() -> Any:
 
 def llama() -> Any:
     backbone = keras_hub.models.LlamaBackbone(
-        vocabulary_size=VOCABULARY, num_layers=2, num_query_heads=4, num_key_value_heads=2,
+        vocabulary_size=VOCABULARY, num_layers=1, num_query_heads=4, num_key_value_heads=2,
         hidden_dim=WIDTH, intermediate_dim=48,
     )  # fmt: skip
     return keras_hub.models.LlamaCausalLM(backbone)
@@ -41,15 +41,15 @@ def llama() -> Any:
 
 def gemma() -> Any:
     backbone = keras_hub.models.GemmaBackbone(
-        vocabulary_size=VOCABULARY, num_layers=2, num_query_heads=4, num_key_value_heads=1,
+        vocabulary_size=VOCABULARY, num_layers=1, num_query_heads=4, num_key_value_heads=1,
         hidden_dim=WIDTH, intermediate_dim=96, head_dim=8,
     )  # fmt: skip
     return keras_hub.models.GemmaCausalLM(backbone)
 
 
-# Rows and columns of the matrices of a block, by their real equations.
+# Rows and columns of the matrices, by their real equations; GPT-2 has two blocks, the others one.
 BLOCKS = {
-    gpt2: {(32, 32): 4, (64, 32): 1, (32, 64): 1},
+    gpt2: {(32, 32): 8, (64, 32): 2, (32, 64): 2},
     llama: {(32, 32): 2, (16, 32): 2, (48, 32): 2, (32, 48): 1},
     gemma: {(32, 32): 2, (8, 32): 2, (48, 32): 2, (32, 48): 1},
 }
@@ -65,16 +65,15 @@ def test_by_the_whole_command(
     status = main(
         ["quantize", str(tmp_path / "model.keras"), "--calibration", str(tmp_path / "tokens.npy"),
          "--import", "keras_hub", "--out", str(tmp_path / "out"), "--bits", "3", "--group-size",
-         "8", "--samples", "12", "--sequence-length", str(LENGTH), "--json"]
+         "8", "--samples", "8", "--sequence-length", str(LENGTH), "--json",
+         *(() if make is gpt2 else ("--no-verify",))]
     )  # fmt: skip
     captured = capsys.readouterr()
     assert status == 0, captured.err
     report = Report.from_json(json.loads(captured.out))
     assert report.settings["structure"] == "the model"
     shapes = [(layer.n_out, layer.n_in) for layer in report.layers]
-    assert {shape: shapes.count(shape) for shape in shapes} == {
-        shape: 2 * count for shape, count in BLOCKS[make].items()
-    }
+    assert {shape: shapes.count(shape) for shape in shapes} == BLOCKS[make]
     assert report.total.loss < report.total.plain_loss
     again = keras.saving.load_model(tmp_path / "out" / "model.keras", compile=False)
     given = {

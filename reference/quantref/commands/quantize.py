@@ -42,6 +42,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                         help="float weights, Keras's own layers, or codes")  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace DIR if it is there")
     parser.add_argument("--restart", action="store_true", help="forget DIR.partial")
+    parser.add_argument("--no-verify", action="store_true",
+                        help="do not load the written file in a new process")  # fmt: skip
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *models: str) -> None:
@@ -163,7 +165,13 @@ def _run(options: argparse.Namespace, console: Any) -> int:
     name = f"model{SUFFIX[options.form]}"
     write_folder(
         out,
-        lambda folder: save(quantized, folder / name, options.form, modules=options.modules),
+        lambda folder: save(
+            quantized,
+            folder / name,
+            options.form,
+            verify=not options.no_verify,
+            modules=options.modules,
+        ),
         quantized.report,
     )
     if checkpoint is not None:

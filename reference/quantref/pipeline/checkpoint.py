@@ -66,7 +66,7 @@ class Checkpoint:
     @property
     def names(self) -> set[str]:
         """Names of the files of layers that are done."""
-        return {path.stem for path in self.folder.glob("*.npz")}
+        return {path.stem for path in self.folder.glob("[!.]*.npz")}
 
     def __contains__(self, name: str) -> bool:
         return self._path(name).exists()

@@ -15,6 +15,7 @@ from quantref.pipeline.task import Answer, Task, run_task
 from quantref.threads import blas_threads
 
 TRIES = 3  # of a task whose worker died
+CONNECT = 10.0  # seconds in which a scheduler has to answer
 
 
 class OnExecutor:
@@ -135,7 +136,7 @@ def _dask(address: str) -> Iterator[Mapper]:
         raise ConfigError(expected, "no such module", "") from None
     try:
         connect: Any = Client
-        client = connect(f"tcp://{address}", timeout=10)
+        client = connect(f"tcp://{address}", timeout=CONNECT)
     except (OSError, TimeoutError, ValueError) as error:
         got = f"{type(error).__name__}: {error}"
         raise ConfigError(f"a scheduler of Dask at {address}", got, "") from None

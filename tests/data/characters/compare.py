@@ -219,9 +219,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--bits", type=int, nargs="+", default=BITS)
     parser.add_argument("--windows", type=int, default=1000, help="held-out windows at most")
     parser.add_argument("--groups", type=int, nargs="+", default=GROUPS)
-    parser.add_argument("--without-keras", action="store_true", help="leave Keras's own out")
+    parser.add_argument("--quick", action="store_true", help="plain rounding and GPTQ alone")
     options = parser.parse_args(arguments)
-    makers = [m for m in MAKERS if m is not keras_own or not options.without_keras]
+    makers = [rounded, ours] if options.quick else list(MAKERS)
     made = measure(options.bits, options.groups, options.windows, makers)
     sys.stdout.write(f"float: {made['float']:.3f} nats a character\n\n{table(made)}\n")
     if options.out is not None:
