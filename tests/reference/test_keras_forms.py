@@ -18,7 +18,8 @@ import pytest
 from quantref import GPTQConfig, Int8QuantizationConfig
 from quantref import keras as bridge
 from quantref.errors import OutputError, ReportError
-from quantref.keras.forms import read_codes, require_form, save
+from quantref.keras.codes import read_codes
+from quantref.keras.forms import require_form, save
 from quantref.keras.layers import to_numpy
 from quantref.layers import DENSE, GPTQDense, Int8Dense, Int8Embedding
 from quantref.packing import pack_codes

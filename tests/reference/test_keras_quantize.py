@@ -27,9 +27,10 @@ from quantref.errors import (
     TokenCountError,
     TokenRangeError,
 )
+from quantref.keras.forms import to_keras_layers
 from quantref.keras.layers import names_of, to_numpy
 from quantref.keras.structure import structure_of
-from quantref.pipeline.task import Answer
+from quantref.pipeline.answer import Answer
 
 from .keras_models import VOCABULARY, cnn, mlp, samples, seeded, token_text, transformer
 
@@ -532,6 +533,42 @@ def test_keras_own_gptq_is_plain_rounding_and_called_so() -> None:
     )  # fmt: skip
     assert len(report.layers) == 4
     assert {record.verdict for record in report.layers} == {"plain rounding"}
+
+
+@KERAS_WARNS
+@pytest.mark.parametrize("whose", ["ours", "dequantized", "theirs"])
+def test_int8_models_are_judged(whose: str) -> None:
+    quantized = transformer()
+    if whose == "theirs":
+        quantized.quantize("int8")
+    else:
+        made = bridge.quantize(quantized, Int8QuantizationConfig())
+        if whose == "ours":
+            to_keras_layers(made)
+    report = bridge.certify(transformer(), quantized, Int8QuantizationConfig())
+    assert len(report.layers) == 14
+    assert report.passed, [layer.figures.failures for layer in report.layers]
+    layer = quantized.get_layer("up_0")
+    kernel = layer.kernel if whose == "dequantized" else layer._kernel
+    values = to_numpy(kernel).copy()
+    values[3, 4] += 0.01 if whose == "dequantized" else 1
+    kernel.assign(values)
+    report = bridge.certify(transformer(), quantized, Int8QuantizationConfig())
+    (wrong,) = (record for record in report.layers if record.verdict != "certified")
+    assert wrong.name == "up_0"
+
+
+@KERAS_WARNS
+def test_a_wrong_int8_scale_is_found() -> None:
+    quantized = mlp()
+    quantized.quantize("int8")
+    layer = quantized.get_layer("second")
+    layer.kernel_scale.assign(to_numpy(layer.kernel_scale) * np.float32(1.001))
+    report = bridge.certify(mlp(), quantized, Int8QuantizationConfig())
+    (wrong,) = (record for record in report.layers if record.verdict != "certified")
+    assert (wrong.name, wrong.figures.failures[0][:6]) == ("second", "scale:")
+    with pytest.raises(ModelError, match="original's weights in all"):
+        bridge.certify(mlp(), mlp(), Int8QuantizationConfig())
 
 
 @KERAS_WARNS

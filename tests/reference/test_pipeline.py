@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -31,7 +32,8 @@ from quantref.pipeline import (
     quantize_blocks,
 )
 from quantref.pipeline import task as tasks
-from quantref.pipeline.task import Answer, Task, run_task
+from quantref.pipeline.answer import Answer
+from quantref.pipeline.task import Task, run_task
 
 CONFIG = GPTQConfig(None, None, weight_bits=3, group_size=8)
 SETTINGS = Settings(CONFIG, dtype="float64")
@@ -153,6 +155,9 @@ def test_records_say_what_a_certificate_says() -> None:
     assert 0.3 * exact <= record.hessian.condition <= 1.001 * exact  # an estimate from below
     assert record.tokens == x.shape[0] * x.shape[1]
     assert LayerRecord.from_json(record.to_json()) == record
+    singular = replace(record, hessian=replace(record.hessian, condition=float("inf")))
+    text = json.dumps(singular.to_json(), allow_nan=False)
+    assert LayerRecord.from_json(json.loads(text)) == singular
     report = Report((record,), seconds=outcome.seconds)
     assert Report.from_json(report.to_json()) == report
 
@@ -241,8 +246,8 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(
     rest = quantize_blocks(blocks, batches(), settings, checkpoint=again)
     assert codes(rest) == codes(whole)
     assert not list((tmp_path / "run").glob(".*"))
-    assert {r.name: r.figures.loss for r in rest.records} == {
-        r.name: r.figures.loss for r in whole.records
+    assert {r.name: (r.figures.loss, r.shared) for r in rest.records} == {
+        r.name: (r.figures.loss, r.shared) for r in whole.records
     }
     third = attention()
     quantize_blocks(third, batches(), settings, checkpoint=again)

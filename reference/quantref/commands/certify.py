@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
 
-from quantref.commands.quantize import (
+from quantref.commands.common import (
     FAILED,
     INTERRUPTED,
-    NEEDED,
     OK,
     USAGE,
     add_gptq_arguments,
     add_model_arguments,
+    complaint_of,
     config_of,
     console_of,
     finish,
@@ -40,18 +39,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "certify", help="judge a quantized Keras model, layer by layer", epilog=EPILOG
     )
     add_model_arguments(parser, "ORIGINAL.keras", "QUANTIZED")
+    parser.add_argument("--method", choices=("gptq", "int8"), default="gptq")
     add_gptq_arguments(parser)
     parser.add_argument("--report", type=Path, metavar="FILE.html", help="write the page")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        sys.stderr.write(
-            f"quantref certify: {', '.join(missing)} not installed: "
-            'pip install "quantref[quantize]", and a backend of Keras\n'
-        )
+    complaint = complaint_of("certify")
+    if complaint is not None:
+        sys.stderr.write(complaint)
         return USAGE
     try:
         return _run(options, console_of(options))
@@ -106,7 +103,7 @@ def _quantized(options: argparse.Namespace, config: Any) -> tuple[Any, Any]:
     if path.suffix != ".safetensors":
         return load_model(path, options.modules), config
     from quantref.config import GPTQConfig
-    from quantref.keras.forms import read_codes
+    from quantref.keras.codes import read_codes
 
     found, answers = read_codes(path)
     if not isinstance(found, GPTQConfig):

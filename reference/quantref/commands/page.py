@@ -12,7 +12,7 @@ import numpy as np
 from quantref.commands.table import HEADS, STYLES, cells, closing
 from quantref.files import write_whole
 from quantref.pipeline import LayerRecord, Report
-from quantref.pipeline.task import EDGES
+from quantref.pipeline.figures import EDGES
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 COLOURS = {"good": "#2f7d4f", "bad": "#b3261e", "plain": "#888888", "bound": "#c98a1b"}

@@ -24,7 +24,9 @@ class TerminalProgress(Listener):
 
         self.console, self.total, self.done = console, layers, 0
         self.start = time.perf_counter()
-        self.place = ""
+        self.place, self.what = "", ""
+        self.seen = self.before = 0
+        self.began = self.start
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -56,15 +58,14 @@ class TerminalProgress(Listener):
 
     def windows(self, what: str, done: int, total: int) -> None:
         """So many windows went through the block, for the sake of `what`."""
-        if done <= total / max(total, 1) or self.bar.tasks[1].description != what:
-            self.began = time.perf_counter()
+        if what != self.what or done <= self.seen:
+            self.began, self.what, self.before = time.perf_counter(), what, done
+        self.seen = done
         spent = time.perf_counter() - self.began
-        rate = f"{done / spent:.0f} windows/s" if spent > 0 and done else ""
+        rate = f"{(done - self.before) / spent:.0f} windows/s" if done > self.before else ""
         self.bar.update(
             self.inner, description=what, completed=done, total=total, rate=rate, visible=True
         )
-
-    began = 0.0
 
     def layer(self, record: LayerRecord) -> None:
         """Layer of this record: it is done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from quantref.pipeline import LayerRecord, Report
@@ -56,8 +57,24 @@ HEADS = (
 )
 
 
-NARROW = (0, 3, 4, 5, 9)  # columns where there is no room for all of them
-ROOMY = 110
+LEAST = (8, 7, 6, 2, 1)  # columns that are left out where there is no room, in this order
+
+
+def columns_for(rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Return the columns that fit into a terminal, whole names first.
+
+    Examples
+    --------
+    >>> row = ["block/dense"] + ["0"] * 8 + ["certified"]
+    >>> columns_for([row], 120), columns_for([row], 60)
+    ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [0, 3, 4, 5, 9])
+    """
+    widest = [max(map(len, column)) + 2 for column in zip(HEADS, *rows, strict=True)]
+    kept = list(range(len(HEADS)))
+    for column in LEAST:
+        if sum(widest[k] for k in kept) > width:
+            kept.remove(column)
+    return kept
 
 
 def show(console: Any, report: Report) -> None:
@@ -65,7 +82,7 @@ def show(console: Any, report: Report) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    columns = range(len(HEADS)) if console.width >= ROOMY else NARROW
+    columns = columns_for([cells(record) for record in report.layers], console.width)
     table = Table(box=None, pad_edge=False)
     for k in columns:
         text = k in (0, len(HEADS) - 1)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
 
 from quantref.arrays import Array
-from quantref.config import GPTQConfig
+from quantref.config import GPTQConfig, Int8QuantizationConfig
 from quantref.errors import ModelError
 from quantref.geometry import Geometry
 from quantref.keras.filters import Filters
+from quantref.keras.int8 import certify_int8
 from quantref.keras.layers import is_linear, leaves, names_of, to_numpy
-from quantref.keras.quantize import BATCH, config_of, restored_on_failure, run_blocks
+from quantref.keras.quantize import BATCH, about, config_of, restored_on_failure, run_blocks
 from quantref.layers import DENSE
 from quantref.packing import unpack_codes
 from quantref.pipeline import Listener, Mapper, Report, Settings
-from quantref.pipeline.task import Answer
+from quantref.pipeline.answer import Answer
 
 
 def certify(
@@ -41,9 +43,9 @@ def certify(
         With float weights; it has them again afterwards.
     quantized : keras.Model, or dict of str to Answer
         A model with the same layers: Keras's own GPTQ layers, or dequantized floats; or codes by
-        the names of layers, as `quantref.keras.forms.read_codes` gives them.
-    config : GPTQConfig
-        That the model was quantized with, ours or that of Keras, with the dataset.
+        the names of layers, as `quantref.keras.codes.read_codes` gives them.
+    config : GPTQConfig or Int8QuantizationConfig
+        That the model was quantized with, ours or that of Keras; the former with the dataset.
     filters : str, sequence of str, callable or None
     batch_size : int, default 8
     true_sequential : bool, default True
@@ -64,8 +66,12 @@ def certify(
         As `quantize`.
     """
     ours = config_of(config)
-    if not isinstance(ours, GPTQConfig):
-        raise ModelError("a GPTQConfig", ours.mode, "")
+    if isinstance(ours, Int8QuantizationConfig):
+        start = time.perf_counter()
+        records, skipped_too = certify_int8(original, quantized, ours, filters)
+        fields = {"mode": "int8", **ours.get_config()}
+        seconds = {"total": time.perf_counter() - start}
+        return Report(tuple(records), fields, seconds, tuple(skipped_too), about())
     theirs, same = _answers(original, quantized, ours)
     if not theirs:
         raise ModelError("a model with quantized layers", "the original's weights in all", "")

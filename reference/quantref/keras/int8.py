@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,15 @@ from numpy.typing import NDArray
 from quantref.absmax import abs_max_dequantize
 from quantref.arrays import Array
 from quantref.config import Int8QuantizationConfig
+from quantref.equations import parse_equation
 from quantref.errors import EquationError, ModelError
 from quantref.evidence import U32
 from quantref.geometry import Geometry
 from quantref.keras.filters import Filters, require_filters, selected
 from quantref.keras.layers import is_embedding, is_linear, leaves, names_of, require_plain, to_numpy
 from quantref.layers import DENSE, TIED, quantize_weights, require_absmax
+from quantref.pipeline.figures import Figures
 from quantref.pipeline.record import LayerRecord
-from quantref.pipeline.task import Figures
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,3 +155,111 @@ def _figures(
         nearest=ratio,
         seconds=seconds,
     )
+
+
+def certify_int8(
+    original: Any, quantized: Any, config: Int8QuantizationConfig, filters: Filters
+) -> tuple[list[LayerRecord], list[tuple[str, str]]]:
+    """Judge the int8 layers of a model against the float ones.  [ABS-010] [ABS-090]
+
+    Parameters
+    ----------
+    original, quantized : keras.Model
+        With the same layers; the second has Keras's int8 layers, or dequantized floats, whose
+        codes follow from the scales that the original's weights give.
+    config : Int8QuantizationConfig
+    filters : see `quantref.keras.filters.selected`
+
+    Returns
+    -------
+    records, skipped
+
+    Raises
+    ------
+    ModelError
+        The models have not the same layers, or a layer is in another mode.
+    """
+    names, others = names_of(original), names_of(quantized)
+    able = [layer for layer in leaves(original) if is_linear(layer) or is_embedding(layer)]
+    theirs = {others[id(x)]: x for x in leaves(quantized) if is_linear(x) or is_embedding(x)}
+    if {names[id(layer)] for layer in able} != theirs.keys():
+        got = ", ".join(sorted({names[id(x)] for x in able} ^ theirs.keys())[:5])
+        raise ModelError("two models with the same layers", f"in one of them alone: {got}", "")
+    require_filters(filters, (names[id(layer)] for layer in able), able)
+    records: list[LayerRecord] = []
+    skipped: list[tuple[str, str]] = []
+    for layer in able:
+        name = names[id(layer)]
+        if not selected(filters, layer, name):
+            skipped.append((name, "not selected"))
+            continue
+        for place, values, scale in _theirs(layer, theirs[name], name):
+            weights = place.geometry.matrix(to_numpy(place.variable).astype(np.float32))
+            if scale is None and np.array_equal(values, weights):
+                skipped.append((place.name, "float weights, as in the original"))
+                continue
+            expected = _answer(place, config)
+            answer, failures = _given(expected, values, scale)
+            figures = _figures(weights, answer, config, 0.0)
+            figures = replace(figures, failures=(*failures, *figures.failures))
+            n_out, n_in = weights.shape
+            records.append(LayerRecord(place.name, "", n_out, n_in, 0, 8, 1, figures, None))
+    if not records:
+        raise ModelError("a model with quantized layers", "the original's weights in all", "")
+    return records, skipped
+
+
+def _theirs(
+    layer: Any, other: Any, name: str
+) -> Iterator[tuple[Place, Array, NDArray[np.float32] | None]]:
+    """Yield what AbsMax quantizes of a layer, the other's matrix, and scales if it has codes."""
+    mode = getattr(other, "quantization_mode", None)
+    if mode not in (None, "int8"):
+        raise ModelError("layers of int8 or with float weights", f"{name} in mode {mode}", "")
+    for place in places_of(layer, name):
+        if is_linear(layer):
+            stored, scale = other.kernel if mode is None else other._kernel, "kernel_scale"  # noqa: SLF001
+        elif place.name == name:
+            stored = other.embeddings if mode is None else other._embeddings  # noqa: SLF001
+            scale = "embeddings_scale"
+        else:
+            stored, scale = other.reverse_embeddings, "reverse_embeddings_scale"
+        values = place.geometry.matrix(to_numpy(stored))
+        if mode is None:
+            yield place, values, None
+            continue
+        kept = to_numpy(getattr(other, scale))
+        if is_linear(layer):
+            kept = from_stored(layer, kept)
+        yield place, values, np.ascontiguousarray(kept.reshape(-1), np.float32)
+
+
+def from_stored(layer: Any, scale: Array) -> Array:
+    """Return the scales that an int8 layer stores, in output order, in the order of its kernel."""
+    equation = parse_equation(getattr(layer, "equation", DENSE))
+    kept = [c for c in equation.kernel if c in equation.outputs]
+    stored = [c for c in equation.outputs if c in kept]
+    shape = [layer.kernel.shape[equation.kernel.index(c)] for c in stored]
+    return scale.reshape(shape).transpose([stored.index(c) for c in kept])
+
+
+def _given(
+    expected: Int8Answer, values: Array, scale: NDArray[np.float32] | None
+) -> tuple[Int8Answer, tuple[str, ...]]:
+    """Return somebody's answer, and what is wrong with its scales or its grid."""
+    failures: tuple[str, ...] = ()
+    if scale is not None:
+        off = np.abs(scale / expected.scale - 1)
+        if not (off <= 2.0**-21).all():
+            i = int(np.argmax(off))
+            failures = (f"scale: [{i}] {scale[i]:.9g}, expected {expected.scale[i]:.9g} [ABS-010]",)
+        return Int8Answer(values.astype(np.int8), scale), failures
+    steps = values.astype(np.float64) * expected.scale.astype(np.float64)[:, None]
+    codes = np.rint(steps)
+    wrong = np.abs(steps - codes) > 2.0**-20 * (1 + np.abs(steps))
+    if wrong.any():
+        i, j = (int(k) for k in np.argwhere(wrong)[0])
+        count = f"{int(wrong.sum())} of {wrong.size}"
+        failures = (f"grid: {count} weights are on none of 8 bits, first [{i}, {j}] [ABS-010]",)
+    codes = np.clip(codes, -128, 127).astype(np.int8)
+    return Int8Answer(codes, expected.scale), failures

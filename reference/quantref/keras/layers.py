@@ -13,7 +13,7 @@ from quantref.arrays import Array
 from quantref.errors import EquationError, ModelError
 from quantref.geometry import Geometry
 from quantref.layers import DENSE
-from quantref.pipeline.run import Watch
+from quantref.pipeline.protocols import Watch
 
 
 def to_numpy(tensor: Any) -> Array:

@@ -32,7 +32,7 @@ from quantref.pipeline import (
     Settings,
     quantize_blocks,
 )
-from quantref.pipeline.task import Answer
+from quantref.pipeline.answer import Answer
 
 BATCH = 8  # windows that go through a block at a time
 
@@ -252,7 +252,13 @@ def calibration_arrays(model: Any, config: GPTQConfig) -> Array | dict[str, Arra
     if config.dataset is None:
         raise ConfigError("a dataset for calibration", "None", "CAL-080")
     if isinstance(config.dataset, dict):
-        return {str(name): np.asarray(array) for name, array in config.dataset.items()}
+        arrays = {str(name): np.asarray(array) for name, array in config.dataset.items()}
+        lengths = {len(array) for array in arrays.values()}
+        if len(lengths) != 1:
+            got = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+            raise CalibrationError("arrays of as many windows each", got, "CAL-080")
+        places = _spread(lengths.pop(), config.num_samples)
+        return {name: array[places] for name, array in arrays.items()}
     graph = functional_of(model)
     first = graph.inputs[0] if graph is not None else None
     if first is not None and "float" in first.dtype:
@@ -281,9 +287,13 @@ def _samples(config: GPTQConfig, shape: tuple[int | None, ...]) -> Array:
     samples = np.concatenate(fitting)
     if samples.dtype.kind not in "fiu" and "float" not in samples.dtype.name:
         raise CalibrationError("samples of numbers", samples.dtype.name, "CAL-080")
-    count = min(config.num_samples, len(samples))
-    places = np.array([k * (len(samples) - 1) // max(count - 1, 1) for k in range(count)])
-    return np.asarray(samples[places], dtype=np.float32)
+    return np.asarray(samples[_spread(len(samples), config.num_samples)], dtype=np.float32)
+
+
+def _spread(there: int, wanted: int) -> NDArray[np.intp]:
+    """Return at most so many of so many places, evenly spaced, the first and the last with them."""
+    count = min(wanted, there)
+    return np.array([k * (there - 1) // max(count - 1, 1) for k in range(count)], np.intp)
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:

@@ -19,7 +19,7 @@ from quantref.keras.layers import (
     names_of,
     watched,
 )
-from quantref.pipeline.run import Watch
+from quantref.pipeline.protocols import Watch
 
 
 @dataclass(eq=False)

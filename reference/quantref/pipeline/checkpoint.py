@@ -17,8 +17,8 @@ import numpy as np
 
 from quantref.errors import CheckpointError, ReportError
 from quantref.files import write_json, write_whole
+from quantref.pipeline.answer import Answer
 from quantref.pipeline.record import LayerRecord
-from quantref.pipeline.task import Answer
 
 ARRAYS = ("codes", "scale", "zero_point", "g_idx")
 
@@ -82,7 +82,7 @@ class Checkpoint:
         OSError
             As the disk has it; what is there already stays as it is.
         """
-        text = json.dumps(record.to_json(), allow_nan=True).encode()
+        text = json.dumps(record.to_json(), allow_nan=False).encode()
         arrays = {name: getattr(answer, name) for name in ARRAYS}
 
         def write(path: Path) -> None:
@@ -116,7 +116,7 @@ class Checkpoint:
         return record, answer
 
     def remove(self) -> None:
-        """Remove the folder: the result is written."""
+        """Remove the folder: the result is written, or there is nothing in it worth keeping."""
         shutil.rmtree(self.folder)
 
 

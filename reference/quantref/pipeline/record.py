@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from quantref.errors import ReportError
-from quantref.pipeline.task import Answer, Figures, HessianFigures
+from quantref.pipeline.answer import Answer
+from quantref.pipeline.figures import Figures, HessianFigures
 
 Verdict = Literal["certified", "failed", "plain rounding", "not judged"]
 
@@ -59,8 +61,14 @@ class LayerRecord:
         return "plain rounding" if f.differing == 0 and self.hessian is not None else "failed"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as JSON values, with its verdict.  See `from_json`."""
-        return {**asdict(self), "verdict": self.verdict}
+        """Return the record as JSON values, with its verdict.  See `from_json`.
+
+        JSON has no infinity: the condition of a matrix that is singular to LAPACK is None.
+        """
+        made = {**asdict(self), "verdict": self.verdict}
+        if made["hessian"] is not None and math.isinf(made["hessian"]["condition"]):
+            made["hessian"]["condition"] = None
+        return made
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
@@ -81,6 +89,7 @@ class LayerRecord:
             if fields["hessian"] is not None:
                 known = dict(fields["hessian"])
                 known["pivots"] = tuple(known["pivots"])
+                known["condition"] = known["condition"] or math.inf
                 fields["hessian"] = HessianFigures(**known)
             fields["shared"] = tuple(fields["shared"])
         except (KeyError, TypeError) as error:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,87 +27,12 @@ from numpy.typing import NDArray
 from quantref.arrays import Array
 from quantref.config import GPTQConfig
 from quantref.errors import CalibrationError, ModelError, NotPositiveDefiniteError
+from quantref.pipeline.answer import Answer, joined, rows_of
 from quantref.pipeline.capture import Enough, Hessians, Scout, Watcher
 from quantref.pipeline.checkpoint import Checkpoint
+from quantref.pipeline.protocols import Batch, Block, Here, Layer, Listener, Mapper
 from quantref.pipeline.record import LayerRecord, record_of
-from quantref.pipeline.task import Answer, Task, joined, parts_of, rows_of, run_task
-
-Watch = Callable[[str, Array], None]
-
-
-class Layer(Protocol):
-    """A linear layer that can be quantized."""
-
-    @property
-    def name(self) -> str:
-        """Unique in the model."""
-        ...
-
-    def weights(self) -> Array:
-        """Return the weights (n_out, n_in)."""
-        ...
-
-    def assign(self, values: NDArray[np.float32]) -> None:
-        """Compute with these weights (n_out, n_in) from now on."""
-        ...
-
-
-class Block(Protocol):
-    """A part of a model that takes one state and gives the next one."""
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        ...
-
-    @property
-    def layers(self) -> Sequence[Layer]:
-        """The layers to quantize; others run as they are."""
-        ...
-
-    def run(self, state: Any, watch: Watch | None) -> Any:
-        """Return the next state.
-
-        `watch(name, inputs)` is called with the inputs (windows, ..., n_in) of each layer of
-        `layers`, before it computes; what it raises has to pass through.
-        """
-        ...
-
-
-class Listener:
-    """Is told how far the work is; this one does nothing with it."""
-
-    def block(self, name: str, index: int, count: int) -> None:
-        """Block `index` of `count` begins."""
-
-    def windows(self, what: str, done: int, total: int) -> None:
-        """So many windows went through the block, for the sake of `what`."""
-
-    def layer(self, record: LayerRecord) -> None:
-        """Layer of this record: it is done."""
-
-
-class Mapper(Protocol):
-    """Runs tasks, wherever that is."""
-
-    @property
-    def workers(self) -> int:
-        """Tasks that can run at a time."""
-        ...
-
-    def map(self, tasks: Sequence[Task]) -> Iterator[list[Answer]]:
-        """Yield the answers of all tasks, in their order."""
-        ...
-
-
-class Here:
-    """Runs tasks in this thread."""
-
-    workers = 1
-
-    def map(self, tasks: Sequence[Task]) -> Iterator[list[Answer]]:
-        """Yield the answers of all tasks, in their order."""
-        return map(run_task, tasks)
+from quantref.pipeline.task import Task, parts_of
 
 
 @dataclass(frozen=True)
@@ -164,23 +89,6 @@ class Outcome:
             yield
         finally:
             self.seconds[what] += time.perf_counter() - start
-
-
-@dataclass
-class Batch:
-    """A few windows on their way through the blocks.
-
-    Attributes
-    ----------
-    first, count : int
-        Index of the first window, and how many there are.
-    state : Any
-        What the next block takes.
-    """
-
-    first: int
-    count: int
-    state: Any
 
 
 def quantize_blocks(
@@ -283,9 +191,9 @@ class _Run:
                 self._done(record, answer)
         todo = [name for name in names if name not in self.outcome.answers]
         if todo:
-            watched = {name: calls[name] for name in todo}
-            found = self._calibrate(block, watched, batches)
-            self._quantize(block, layers, found)
+            # Those that are done are watched too: who shares a Hessian is part of the record.
+            found = self._calibrate(block, {name: calls[name] for name in names}, batches)
+            self._quantize(block, {name: layers[name] for name in todo}, found)
         for name in names:
             layers[name].assign(self._values(name))
 
@@ -319,12 +227,14 @@ class _Run:
         layers: dict[str, Layer],
         found: list[tuple[list[str], NDArray[np.float64], int]],
     ) -> None:
-        """Quantize layers with their Hessians, and keep them."""
+        """Quantize those of the layers that are given, with their Hessians, and keep them."""
         settings = self.settings
+        found = [group for group in found if layers.keys() & {*group[0]}]
         config = _without_data(settings.config)
         jobs, shares = [], -(-self.mapper.workers // len(found))
         for names, hessian, tokens in found:
-            pieces = [piece for name in names for piece in self._pieces(layers[name], hessian)]
+            todo = [layers[name] for name in names if name in layers]
+            pieces = [piece for layer in todo for piece in self._pieces(layer, hessian)]
             count = min(shares, len(pieces))
             for k in range(count):
                 mine = pieces[len(pieces) * k // count : len(pieces) * (k + 1) // count]
