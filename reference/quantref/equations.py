@@ -44,6 +44,12 @@ class Equation:
         return "".join(c for c in self.kernel if c not in self.outputs)
 
     @property
+    def kernel_order(self) -> tuple[int, ...]:
+        """Axes of the kernel: contracted ones first, each kind in its order.  [LAY-110]"""
+        inner = self.axes(self.kernel)
+        return (*inner, *(k for k in range(len(self.kernel)) if k not in inner))
+
+    @property
     def scales(self) -> str:
         """The equation of the scales of inputs and kernel, which have the kept axes alone."""
         return f"{self.kept(self.inputs)},{self.kept(self.kernel)}->{self.outputs}"

@@ -60,9 +60,13 @@ def _umask() -> int:
 
 def write_json(path: Path, data: Any) -> None:
     """Write JSON values, readable by people, whole or not at all."""
-    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(path, lambda part: _fill(part, text))
+    write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _fill(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8, whole or not at all."""
+
+    def write(part: Path) -> None:
+        part.write_text(text, encoding="utf-8")
+
+    write_whole(path, write)

@@ -61,8 +61,7 @@ class Geometry:
     @property
     def order(self) -> tuple[int, ...]:
         """Axes of the kernel: those that are summed over first, each kind in its order."""
-        inner = self.inner
-        return (*inner, *(k for k in range(len(self.kernel_shape)) if k not in inner))
+        return parse_equation(self.equation).kernel_order
 
     @property
     def n_in(self) -> int:

@@ -231,8 +231,7 @@ class GPTQDense:
         if len(self.kernel_shape) != len(equation.kernel):
             expected = f"kernel_shape of rank {len(equation.kernel)} for {self.equation!r}"
             raise ShapeError(expected, f"{self.kernel_shape}", "LAY-150")
-        inner = equation.axes(equation.kernel)
-        return (*inner, *(k for k in range(len(self.kernel_shape)) if k not in inner))
+        return equation.kernel_order
 
     def arranged(self, weights: Array) -> Array:
         """Return weights (n_out, n_in) in the shape of the kernel.  [LAY-110]"""

@@ -20,7 +20,6 @@ import pytest
 from quantref import certify, gptq_quantize
 from quantref.affine import group_index
 from quantref.bench import peers, problems, rows_gptq, rows_whole
-from quantref.bench.report import write_beside
 from quantref.bench.row import Limit, Measured, NotAvailableError, Outcome, Row, Settings, Work
 from quantref.bench.rows import all_rows, chosen_rows
 from quantref.bench.run import Run, measure
@@ -35,6 +34,7 @@ from quantref.bench.timing import (
     per_round,
 )
 from quantref.cli import main
+from quantref.files import write_whole
 from quantref.problem import GPTQResult
 
 Output = pytest.CaptureFixture[str]
@@ -339,7 +339,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         raise OSError("no space")
 
     with pytest.raises(OSError, match="no space"):
-        write_beside(path, half)
+        write_whole(path, half)
     assert path.read_text("utf-8") == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["bench.json"]
 

@@ -162,6 +162,15 @@ def test_records_say_what_a_certificate_says() -> None:
     assert Report.from_json(report.to_json()) == report
 
 
+def test_without_a_certificate_losses_are_the_same() -> None:
+    judged = quantize_blocks(attention(1), batches(), SETTINGS)
+    unjudged = quantize_blocks(attention(1), batches(), replace(SETTINGS, certify=False))
+    assert codes(judged) == codes(unjudged)
+    for one, other in zip(judged.records, unjudged.records, strict=True):
+        assert other.verdict == "not judged"
+        assert (one.figures.loss, one.figures.bound) == (other.figures.loss, other.figures.bound)
+
+
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 @pytest.mark.parametrize("order", [False, True])
 @pytest.mark.parametrize(("symmetric", "per_channel"), [(True, True), (False, False)])

@@ -200,7 +200,9 @@ def test_files_that_are_not_what_they_claim(folder: Path, capsys: Output) -> Non
     assert not (folder / "out").exists()
 
 
-def test_what_is_there_is_replaced_by_force_alone(folder: Path, capsys: Output) -> None:
+def test_what_is_there_is_replaced_by_force_alone(
+    folder: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "out").mkdir()
     (folder / "out" / "thesis.txt").write_text("mine")
     assert call(folder) == 1
@@ -210,6 +212,19 @@ def test_what_is_there_is_replaced_by_force_alone(folder: Path, capsys: Output) 
     assert names(folder / "out") == {"thesis.txt"}
     assert call(folder, "--force") == 0
     assert "model.keras" in names(folder / "out")
+    before = (folder / "out" / "model.keras").read_bytes()
+    replace = Path.replace
+
+    def fail(self: Path, target: Path) -> Path:
+        if target == folder / "out" and "old" not in self.name:
+            raise OSError(5, "Input/output error")
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fail)
+        assert call(folder, "--force") == 1
+    assert "Input/output error" in capsys.readouterr().err
+    assert (folder / "out" / "model.keras").read_bytes() == before
     assert call(folder, out="no/such/folder") == 1
     assert "a folder " in capsys.readouterr().err
 

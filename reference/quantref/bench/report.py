@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from quantref.bench.run import Run
+from quantref.files import write_text, write_whole
 
 
 def refusal(path: Path) -> str | None:
@@ -23,33 +22,13 @@ def refusal(path: Path) -> str | None:
     return None
 
 
-def write_beside(path: Path, write: Callable[[Path], None]) -> None:
-    """Have `write` make a new file in the folder of `path`, then move it into place."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    beside = Path(name)
-    try:
-        write(beside)
-        umask = os.umask(0)
-        os.umask(umask)
-        beside.chmod(0o666 & ~umask)  # as any new file; mkstemp's are the owner's alone
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def write_json(run: Run, path: Path) -> None:
     """Write the report."""
-    text = json.dumps(run.as_json(), indent=2, ensure_ascii=False) + "\n"
-    write_beside(path, lambda beside: _write_text(beside, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_text(path, json.dumps(run.as_json(), indent=2, ensure_ascii=False) + "\n")
 
 
 def write_plot(run: Run, path: Path) -> None:
     """Write the picture."""
     from quantref.bench.plot import draw
 
-    write_beside(path, lambda beside: draw(run, beside, path.suffix.lower()))
+    write_whole(path, lambda part: draw(run, part, path.suffix.lower()))

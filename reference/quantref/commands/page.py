@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from quantref.commands.table import HEADS, STYLES, cells, closing
-from quantref.files import write_whole
+from quantref.files import write_text
 from quantref.pipeline import LayerRecord, Report
 from quantref.pipeline.figures import EDGES
 
@@ -27,12 +27,7 @@ def write_page(report: Report, path: Path) -> None:
     path : Path
         Ends with ".html".
     """
-    text = page(report)
-    write_whole(path, lambda part: _fill(part, text))
-
-
-def _fill(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_text(path, page(report))
 
 
 def page(report: Report) -> str:

@@ -200,7 +200,12 @@ def write_folder(out: Path, write: Any, report: Any) -> None:
         if old is not None:
             shutil.rmtree(old, ignore_errors=True)
             out.replace(old)
-        place.replace(out)
+        try:
+            place.replace(out)
+        except BaseException:
+            if old is not None:
+                old.replace(out)  # nothing is lost
+            raise
         if old is not None:
             shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink()
     except BaseException:

@@ -11,7 +11,7 @@ from quantref.arrays import Array
 from quantref.config import GPTQConfig, Int8QuantizationConfig
 from quantref.errors import ModelError
 from quantref.geometry import Geometry
-from quantref.keras.filters import Filters
+from quantref.keras.filters import Filters, selected
 from quantref.keras.int8 import certify_int8
 from quantref.keras.layers import is_linear, leaves, names_of, to_numpy
 from quantref.keras.quantize import BATCH, about, config_of, restored_on_failure, run_blocks
@@ -77,8 +77,6 @@ def certify(
         raise ModelError("a model with quantized layers", "the original's weights in all", "")
 
     def chosen(layer: Any) -> bool:
-        from quantref.keras.filters import selected
-
         return names[id(layer)] in theirs and selected(filters, layer, names[id(layer)])
 
     names = names_of(original)

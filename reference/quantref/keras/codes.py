@@ -44,6 +44,7 @@ def write_codes(quantized: Quantized, path: Path) -> None:
     geometries = {
         place.name: place.geometry
         for layer, name in _named(quantized.model)
+        if name in quantized.answers
         for place in places_of(layer, name)
     }
     for name, answer in quantized.answers.items():

@@ -19,16 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from quantref.arrays import Array
 from quantref.config import Int8QuantizationConfig
-from quantref.equations import parse_equation
 from quantref.errors import OutputError
 from quantref.files import write_whole
 from quantref.keras.codes import require_safetensors, write_codes
-from quantref.keras.int8 import places_of
+from quantref.keras.int8 import places_of, to_stored
 from quantref.keras.layers import is_linear, leaves, names_of, to_numpy
 from quantref.keras.quantize import Quantized
-from quantref.layers import DENSE
 
 FORMS = ("dequantized", "keras", "codes")
 SUFFIX = {"dequantized": ".keras", "keras": ".keras", "codes": ".safetensors"}
@@ -168,7 +165,7 @@ def to_keras_layers(quantized: Quantized) -> None:
         layer.quantize("int8", config=theirs)
         if is_linear(layer):
             layer._kernel.assign(places[0].geometry.kernel(found[0].codes))  # noqa: SLF001
-            layer.kernel_scale.assign(_as_stored(layer, found[0].scale))
+            layer.kernel_scale.assign(to_stored(layer, found[0].scale))
             continue
         layer._embeddings.assign(found[0].codes)  # noqa: SLF001
         layer.embeddings_scale.assign(found[0].scale)
@@ -181,16 +178,6 @@ def _documented(quantizer: Any) -> dict[str, Any]:
     fields = quantizer.get_config()
     axis = fields.get("axis")
     return {**fields, "axis": tuple(axis) if isinstance(axis, list) else axis}
-
-
-def _as_stored(layer: Any, scale: Array) -> Array:
-    """Return scales of the kept axes in kernel order as a layer stores them: in output order."""
-    equation = parse_equation(getattr(layer, "equation", DENSE))
-    kept = [c for c in equation.kernel if c in equation.outputs]
-    shape = [layer.kernel.shape[equation.kernel.index(c)] for c in kept]
-    stored = [c for c in equation.outputs if c in kept]
-    laid = scale.reshape(shape).transpose([kept.index(c) for c in stored])
-    return np.ascontiguousarray(laid).reshape(tuple(layer.kernel_scale.shape))
 
 
 # Reading back

@@ -7,6 +7,7 @@ functional model is steps as well. What is between two steps is the state of the
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,27 +18,26 @@ Environment = dict[int, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class Step(ABC):
     """One operation of a graph, or the way into a nested model or out of it.
 
     Attributes
     ----------
-    reads, writes : frozenset of int
+    reads : frozenset of int
         Ids of symbolic tensors.
     hidden : frozenset of int
-        Those it writes that are of a float dtype: no tokens, no masks.
+        Of those that it writes, the ids of a float dtype: no tokens, no masks.
     layer : layer or operation, or None
         What computes; None where values only change their names.
     """
 
     reads: frozenset[int]
-    writes: frozenset[int]
     hidden: frozenset[int]
     layer: Any = field(default=None)
 
+    @abstractmethod
     def run(self, values: Environment) -> None:
         """Compute and write into the environment."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,17 +104,17 @@ def _steps(model: Any, entered: set[int]) -> Iterator[Step]:
     for node in nodes:
         if not node.operation or node.is_input:
             continue
-        reads, writes = _ids(node.input_tensors), _ids(node.outputs)
+        reads = _ids(node.input_tensors)
         inner = functional_of(node.operation)
         named = [value for value in node.arguments.kwargs.values() if value is not None]
         positional = len(node.arguments.args) == 1 and not named
         if inner is None or not positional or id(inner) in entered:
-            yield Call(reads, writes, _floats(node.outputs), node.operation, node)
+            yield Call(reads, _floats(node.outputs), node.operation, node)
             continue
         entered.add(id(inner))
-        yield Enter(reads, _ids(inner.inputs), _floats(inner.inputs), None, node, inner)
+        yield Enter(reads, _floats(inner.inputs), None, node, inner)
         yield from _steps(inner, entered)
-        yield Leave(_ids(inner.outputs), writes, _floats(node.outputs), None, node, inner)
+        yield Leave(_ids(inner.outputs), _floats(node.outputs), None, node, inner)
 
 
 def _ids(tensors: Iterable[Any]) -> frozenset[int]:

@@ -145,10 +145,11 @@ def _figures(
     inside = ~clipped if lo > -hi else np.ones_like(clipped)
     ratio = float((np.abs(steps) / allowed)[inside].max(initial=0.0))
     failures = () if ratio <= 1 else (f"half step: {ratio:.6g} of the bound [ABS-090]",)
+    loss = float(((steps / scale) ** 2).sum())
     return Figures(
-        loss=float(((steps / scale) ** 2).sum()),
+        loss=loss,
         bound=float(((0.5 / scale) ** 2).sum()) * codes.shape[1],
-        plain_loss=float(((steps / scale) ** 2).sum()),
+        plain_loss=loss,  # AbsMax rounds each weight by itself
         codes=codes.size,
         clipped=int((np.abs(steps) > allowed)[clipped].sum()),
         failures=failures,
@@ -236,11 +237,23 @@ def _theirs(
 
 def from_stored(layer: Any, scale: Array) -> Array:
     """Return the scales that an int8 layer stores, in output order, in the order of its kernel."""
+    kept, stored, sizes = _kept_axes(layer)
+    return scale.reshape([sizes[c] for c in stored]).transpose([stored.index(c) for c in kept])
+
+
+def to_stored(layer: Any, scale: Array) -> Array:
+    """Return scales in the order of a layer's kernel as it stores them: `from_stored` backwards."""
+    kept, stored, sizes = _kept_axes(layer)
+    laid = scale.reshape([sizes[c] for c in kept]).transpose([kept.index(c) for c in stored])
+    return np.ascontiguousarray(laid).reshape(tuple(layer.kernel_scale.shape))
+
+
+def _kept_axes(layer: Any) -> tuple[str, str, dict[str, int]]:
+    """Return the letters of the kept axes in kernel and in output order, and their sizes."""
     equation = parse_equation(getattr(layer, "equation", DENSE))
-    kept = [c for c in equation.kernel if c in equation.outputs]
-    stored = [c for c in equation.outputs if c in kept]
-    shape = [layer.kernel.shape[equation.kernel.index(c)] for c in stored]
-    return scale.reshape(shape).transpose([stored.index(c) for c in kept])
+    kept = equation.kept(equation.kernel)
+    stored = "".join(c for c in equation.outputs if c in kept)
+    return kept, stored, dict(zip(equation.kernel, layer.kernel.shape, strict=True))
 
 
 def _given(

@@ -133,7 +133,9 @@ class Hessians:
                 if not inputs[name]:
                     got = f"no call for window {first_window}"
                     raise CalibrationError(f"layer {name} to be called", got, "")
-                alike.setdefault(tuple(digest(x) for x in inputs[name]), []).append(name)
+                # One layer by itself has nobody to be compared with.
+                seen = tuple(digest(x) for x in inputs[name]) if len(names) > 1 else ()
+                alike.setdefault(seen, []).append(name)
             sums = [total, *(deepcopy(total) for _ in range(len(alike) - 1))]
             for members, held in zip(alike.values(), sums, strict=True):
                 calls = inputs[members[0]]

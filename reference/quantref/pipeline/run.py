@@ -162,7 +162,7 @@ class _Run:
     def quantize(self, block: Block, batches: Sequence[Batch]) -> None:
         """Quantize all layers of a block."""
         layers = {layer.name: layer for layer in block.layers}
-        if all(name in self._kept for name in layers):
+        if self.checkpoint is not None and all(name in self.checkpoint for name in layers):
             self._stage(block, list(layers), {}, batches)
             return
         scout = Scout()
@@ -175,10 +175,6 @@ class _Run:
         stages = scout.stages if self.settings.true_sequential else [list(layers)]
         for stage in stages:
             self._stage(block, stage, scout.calls, batches)
-
-    @property
-    def _kept(self) -> Checkpoint | tuple[str, ...]:
-        return () if self.checkpoint is None else self.checkpoint
 
     def _stage(
         self, block: Block, names: list[str], calls: dict[str, int], batches: Sequence[Batch]

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from quantref.arrays import Array
 from quantref.blocked import quantize_problem
-from quantref.certificate import certify_problem
+from quantref.certificate import Certificate, certify_problem
 from quantref.config import GPTQConfig
+from quantref.evidence import U32, gather
 from quantref.pipeline.answer import Answer, recovered
 from quantref.pipeline.figures import Figures, of_hessian, plain_loss, tally
 from quantref.problem import GPTQProblem, prepare_problem
@@ -86,7 +87,7 @@ def run_task(task: Task) -> list[Answer]:
     known = of_hessian(judged)
     answers = []
     for k, weights in enumerate(task.weights):
-        judged = judged.of(weights)
+        judged = judged.of(weights) if k else judged
         if task.given:
             theirs = task.given[k]
             result = theirs if isinstance(theirs, Answer) else recovered(judged, theirs)
@@ -104,8 +105,8 @@ def _quantized(task: Task) -> Iterator[Answer]:
     """Yield the answer of each part, with the time that it took."""
     start = time.perf_counter()
     problem = prepare_problem(task.weights[0], task.hessian, task.config, dtype=task.dtype)
-    for weights in task.weights:
-        problem = problem.of(weights)
+    for k, weights in enumerate(task.weights):
+        problem = problem.of(weights) if k else problem
         found = quantize_problem(problem)
         took, start = time.perf_counter() - start, time.perf_counter()
         yield Answer(found.codes, found.scale, found.zero_point, found.g_idx, Figures(seconds=took))
@@ -113,8 +114,12 @@ def _quantized(task: Task) -> Iterator[Answer]:
 
 def _figures(problem: GPTQProblem, result: Answer, *, certify: bool) -> Figures:
     start = time.perf_counter()
-    certificate = certify_problem(problem, result)
-    checks = certificate.checks if certify else ()
+    certificate = (
+        certify_problem(problem, result)
+        if certify
+        else Certificate((), gather(problem, result, U32))  # for its losses alone
+    )
+    checks = certificate.checks
     took = time.perf_counter() - start
     return replace(
         tally(certificate.evidence),
