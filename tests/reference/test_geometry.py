@@ -25,6 +25,7 @@ EQUATIONS = [
     ("bsd,kdh->bskh", (2, 5, 3), (4, 6, 5)),
     ("ncab,bad->ncd", (3, 2, 4), (4, 6, 2, 3)),
     ("abc...,cd->abd...", (4, 5), (2, 3, 4)),
+    ("abcd,ecd->abe", (5, 2, 3), (4, 6, 2, 3)),  # the order of axes is no swap: (1, 2, 0)
 ]
 
 

@@ -559,6 +559,23 @@ def test_int8_models_are_judged(whose: str) -> None:
 
 
 @KERAS_WARNS
+@pytest.mark.parametrize("ours", [False, True])
+def test_int8_scales_are_stored_in_the_order_of_the_outputs(ours: bool) -> None:
+    def model() -> Any:
+        inputs = keras.Input((3, 6))
+        layer = keras.layers.EinsumDense("abc,cde->abed", output_shape=(3, 5, 2), name="turned")
+        return seeded(keras.Model(inputs, layer(inputs)))
+
+    theirs, made = model(), model()
+    theirs.quantize("int8")
+    if ours:
+        to_keras_layers(bridge.quantize(made, Int8QuantizationConfig()))
+        one, other = (to_numpy(m.layers[-1].kernel_scale) for m in (made, theirs))
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    assert bridge.certify(model(), theirs, Int8QuantizationConfig()).passed
+
+
+@KERAS_WARNS
 def test_a_wrong_int8_scale_is_found() -> None:
     quantized = mlp()
     quantized.quantize("int8")

@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 from tests.reference.plain_models import PlainBlock, attention, batches, dense_model
 
-from quantref import GPTQConfig, accumulate_hessian, certify, gptq_quantize
+from quantref import (
+    GPTQConfig,
+    accumulate_hessian,
+    affine_dequantize,
+    affine_parameters,
+    affine_quantize,
+    certify,
+    gptq_quantize,
+    group_index,
+)
 from quantref.errors import (
     CalibrationError,
     CheckpointError,
@@ -160,6 +169,36 @@ def test_records_say_what_a_certificate_says() -> None:
     assert LayerRecord.from_json(json.loads(text)) == singular
     report = Report((record,), seconds=outcome.seconds)
     assert Report.from_json(report.to_json()) == report
+
+
+def test_plain_rounding_is_that_of_the_original_ranges() -> None:
+    """Against the public functions, in the damped Hessian, columns in their own order."""
+    rng = np.random.default_rng(3)
+    w, x = rng.normal(size=(6, 20)).astype(np.float32), rng.normal(size=(50, 20))
+    config = GPTQConfig(None, None, weight_bits=3, group_size=8, activation_order=True)
+    H = accumulate_hessian([x])
+    (answer,) = run_task(Task(H, (w,), config))
+    scale, zero_point = affine_parameters(w, bits=3, group_size=8)
+    g_idx = group_index(20, 8)
+    codes = affine_quantize(w, scale, zero_point, g_idx, bits=3)
+    d = w.astype(np.float64) - affine_dequantize(codes, scale, zero_point, g_idx)
+    damped = H + 0.01 * np.mean(np.diagonal(H)) * np.eye(20)
+    assert answer.figures.plain_loss == pytest.approx(np.trace(d @ damped @ d.T), rel=1e-5)
+
+
+@pytest.mark.parametrize("order", [False, True])
+def test_codes_are_recovered_from_weights_in_later_blocks_too(order: bool) -> None:
+    """Groups of columns 128 and on take their ranges from weights with errors applied."""
+    rng = np.random.default_rng(4)
+    w, x = rng.normal(size=(3, 200)).astype(np.float32), rng.normal(size=(300, 200))
+    x += rng.normal(size=(300, 1))
+    config = GPTQConfig(None, None, weight_bits=3, group_size=32, activation_order=order)
+    H = accumulate_hessian([x])
+    (made,) = run_task(Task(H, (w,), config, dtype="float64"))
+    (found,) = run_task(Task(H, (w,), config, given=(made.dequantized(),)))
+    assert not found.figures.failures
+    np.testing.assert_array_equal(found.codes, made.codes)
+    np.testing.assert_allclose(found.scale, made.scale, rtol=1e-5)
 
 
 def test_without_a_certificate_losses_are_the_same() -> None:
