@@ -563,7 +563,9 @@ def test_int8_models_are_judged(whose: str) -> None:
 def test_int8_scales_are_stored_in_the_order_of_the_outputs(ours: bool) -> None:
     def model() -> Any:
         inputs = keras.Input((3, 6))
-        layer = keras.layers.EinsumDense("abc,cde->abed", output_shape=(3, 5, 2), name="turned")
+        layer = keras.layers.EinsumDense(
+            "abc,cdef->abfde", output_shape=(3, 4, 2, 5), name="turned"
+        )
         return seeded(keras.Model(inputs, layer(inputs)))
 
     theirs, made = model(), model()
