@@ -1,8 +1,9 @@
 """AbsMax quantization: one multiplier per slice, codes half to even (SPEC.md, section 4).
 
 The text of the section, with two ideas added: large arrays are taken in tiles that stay in the
-cache, so that memory is read twice, for the maximum and for the codes, not once per operation; and
-single precision gives all codes but a few, which it tells apart (`_rounded_product`).
+cache, so that memory is read once where a tile holds whole slices, and else twice, for the maximum
+and for the codes, not once per operation; and single precision gives all codes but a few, which it
+tells apart (`_rounded_product`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from quantref.errors import (
     ShapeError,
 )
 from quantref.rounding import is_float, require_float, require_float_dtype
+
+MOST = 4 * TILE  # elements that are read again soon enough to be in the cache still
 
 
 def resolve_axis(axis: Any, ndim: int, requirement: str) -> tuple[int, ...]:
@@ -103,48 +106,61 @@ def abs_max_quantize(
         raise EmptyArrayError("inputs with elements", f"shape={x.shape}", "ABS-100")
     axes = resolve_axis(axis, x.ndim, "ABS-100")
 
-    # SCALE
-    amax = _largest(x, axes)
-    if not np.isfinite(amax).all():
-        require_float(x, "inputs", "ABS-100")  # says where
-    with np.errstate(over="ignore"):
-        scale = hi / (amax + epsilon)  # [ABS-010]
+    shape, kept_shape = x.shape, [1 if k in axes else n for k, n in enumerate(x.shape)]
+    x = np.atleast_1d(x)  # parts of it are views
     wide = np.float64 if x.dtype == np.float64 else np.float32
-    scale = np.asarray(scale, dtype=wide)  # [ABS-020] [ABS-060]
-    if scale.min() < np.finfo(scale.dtype).smallest_normal:
-        expected = f"max|x| for which {hi} / max|x| is a normal {scale.dtype.name}"
-        raise OverflowRangeError(expected, f"max|x|={float(amax.max())!r}", "ABS-100")
-
-    # CODES
-    codes = np.empty(x.shape, output)
-    clips = lo > -hi or hi >= 2**22  # else |x * scale| <= hi (1 + 2^-23), which rounds to hi
     work = np.float64 if x.dtype == np.float64 or hi >= 2**22 else np.float32
+    clips = lo > -hi or hi >= 2**22  # else |x * scale| <= hi (1 + 2^-23), which rounds to hi
+    scales: Array = np.empty(kept_shape or 1, wide)
+    codes: Array = np.empty(x.shape, output)
     room = Room()
-    for tile in reversed([*tiles(x.shape)]):  # what was read last may be in the cache still
-        part, s = _at_hand(x, tile, room), scale[_within(tile, scale)].astype(work, copy=False)
-        rounded = _rounded_product(part, s, room)  # [ABS-030]
-        if clips:
-            np.clip(rounded, lo, hi, out=rounded)  # [ABS-070]
-        codes[tile] = rounded
-    return codes, scale  # [ABS-040]: 0 * finite scale
+    with np.errstate(over="ignore", under="ignore"):
+        for block in _blocks(x.shape, axes):
+            slices = x[block]
+            if slices.size <= MOST:
+                slices = _at_hand(slices, room)  # once for both steps
+
+            # SCALE
+            amax = _largest(slices, axes, room)
+            if not np.isfinite(amax).all():
+                require_float(x, "inputs", "ABS-100")  # says where
+            scale = hi / (amax + epsilon)  # [ABS-010]
+            scale = np.asarray(scale, dtype=wide)  # [ABS-020] [ABS-060]
+            if scale.min() < np.finfo(wide).smallest_normal:
+                expected = f"max|x| for which {hi} / max|x| is a normal {scale.dtype.name}"
+                raise OverflowRangeError(expected, f"max|x|={float(amax.max())!r}", "ABS-100")
+            scales[_within(block, scales)] = scale
+
+            # CODES
+            out = codes[block]
+            for tile in reversed([*tiles(slices.shape)]):  # what was read last may be at hand still
+                part = _at_hand(slices[tile], room)
+                s = scale[_within(tile, scale)].astype(work, copy=False)
+                rounded = _rounded_product(part, s, room)  # [ABS-030]
+                if clips:
+                    np.clip(rounded, lo, hi, out=rounded)  # [ABS-070]
+                out[tile] = rounded
+    return codes.reshape(shape), scales.reshape(kept_shape)  # [ABS-040]: 0 * finite scale
 
 
-def _largest(x: Array, axes: tuple[int, ...]) -> NDArray[np.float64]:
+def _blocks(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[tuple[slice, ...]]:
+    """Cut an array into whole slices, each with a scale of its own: into tiles where that does."""
+    cut = next((k for k, n in enumerate(shape) if n > 1), 0)
+    return [tuple(slice(0, n) for n in shape)] if cut in axes else [*tiles(shape, most=MOST)]
+
+
+def _largest(x: Array, axes: tuple[int, ...], room: Room) -> NDArray[np.float64]:
     """Return max|x| along axes that are kept with length 1; NaN and infinity go on."""
-    kept_shape = [1 if k in axes else n for k, n in enumerate(x.shape)]
-    high = np.zeros(kept_shape, np.promote_types(x.dtype, np.float32))
-    low = high.copy()
-    room = Room()
-    for tile in tiles(x.shape, most=4 * TILE):
-        part, kept = _at_hand(x, tile, room), _within(tile, high)
-        high[kept] = np.maximum(high[kept], part.max(axis=axes, keepdims=True))
-        low[kept] = np.minimum(low[kept], part.min(axis=axes, keepdims=True))
-    return np.asarray(np.maximum(high, -low), np.float64)
+    largest = np.zeros([1 if k in axes else n for k, n in enumerate(x.shape)])
+    for tile in tiles(x.shape, most=MOST):
+        part, kept = _at_hand(x[tile], room), _within(tile, largest)
+        high, low = part.max(axis=axes, keepdims=True), part.min(axis=axes, keepdims=True)
+        largest[kept] = np.maximum(largest[kept], np.maximum(high, -low))
+    return largest
 
 
-def _at_hand(x: Array, tile: tuple[slice, ...], room: Room) -> Array:
-    """Return a tile of x, or a copy of it where loops over it would be slow."""
-    part = np.asarray(x[tile])
+def _at_hand(part: Array, room: Room) -> Array:
+    """Return a part of an array, or a copy of it where loops over it would be slow."""
     if part.flags.c_contiguous and part.dtype.itemsize >= 4:
         return part
     copy = room.of("copy", part.shape, np.promote_types(part.dtype, np.float32))
@@ -161,8 +177,7 @@ def _rounded_product(x: Array, s: Array, room: Room) -> Array:
     right. Where t is an integer, once in about 2^18 elements, x s may be on either side of a tie or
     on it: there, and there alone, the product is taken in float64, exact for factors of 32 bits.
     """
-    with np.errstate(under="ignore"):  # of what rounds to 0
-        above = np.multiply(x, s, out=room.of("above", x.shape, s.dtype))
+    above = np.multiply(x, s, out=room.of("above", x.shape, s.dtype))
     above += above.dtype.type(0.5)
     floor = np.floor(above, out=room.of("floor", x.shape, s.dtype))
     unsure = np.equal(above, floor, out=room.of("unsure", x.shape, np.bool_))

@@ -40,15 +40,15 @@ def tiles(
     >>> len(list(tiles((1, 4, TILE))))
     4
     """
-    if not shape:
-        yield ()
+    if math.prod(shape) <= most:
+        yield tuple(slice(0, n) for n in shape)
         return
-    cut = next((k for k, n in enumerate(shape) if n > 1), 0)  # the first axis that can be cut
+    cut = next(k for k, n in enumerate(shape) if n > 1)  # the first axis that can be cut
     row = math.prod(shape[cut + 1 :])
-    step = max(most // max(row, 1) // multiple, 1) * multiple
+    step = max(most // row // multiple, 1) * multiple
+    before = tuple(slice(0, n) for n in shape[:cut])
     rest = tuple(slice(0, n) for n in shape[cut + 1 :])
     for start in range(0, shape[cut], step):
-        before = tuple(slice(0, n) for n in shape[:cut])
         yield (*before, slice(start, min(start + step, shape[cut])), *rest)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from quantref import abs_max_quantize, pack_codes, unpack_codes
 from quantref.arrays import Array, Room
+from quantref.errors import NonFiniteError
 from quantref.packing import CODES_PER_BYTE, code_bounds
 
 FLOATS = (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)
@@ -43,19 +44,37 @@ def rounded_in_double(x: Array, scale: Array, lo: int, hi: int, dtype: str) -> A
     return np.clip(np.rint(products), lo, hi).astype(dtype)
 
 
+def scale_in_double(x: Array, axis: tuple[int, ...] | None, hi: int) -> Array:
+    """Return the scale of SPEC.md, section 4, from the whole array at once."""
+    wide = np.float64 if x.dtype == np.float64 else np.float32
+    largest = np.abs(x.astype(np.float64)).max(axis=axis, keepdims=True)
+    return np.asarray(hi / (largest + 1e-7), wide)
+
+
 @pytest.mark.parametrize("float_type", FLOATS)
-@pytest.mark.parametrize("shape", [(), (1,), (9,), (3, 5), (2, 3, 4), (1, 1, 300), (3, 70001)])
+@pytest.mark.parametrize(
+    "shape", [(), (1,), (9,), (3, 5), (2, 3, 4), (1, 1, 300), (5, 70001), (2, 3, 70001)]
+)
 def test_codes_are_those_of_double_precision(float_type: Any, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(len(shape))
     draws = (rng.normal(size=shape), rng.integers(-9, 10, shape) / 2, np.zeros(shape))
     axes = [a for n in range(len(shape) + 1) for a in itertools.combinations(range(len(shape)), n)]
-    large = len(shape) == 2 and shape[1] > 1000
+    large = shape[-1:] > (1000,)  # more than a tile, and than what is read twice
     for draw, axis in itertools.product(draws[:1] if large else draws, [None, *axes]):
         x = np.asarray(draw).astype(float_type)
         for (lo, hi, dtype), view in itertools.product(RANGES[:2] if large else RANGES, layouts(x)):
             codes, scale = abs_max_quantize(view, axis, (lo, hi), dtype)
             assert codes.dtype == dtype
+            np.testing.assert_array_equal(scale, scale_in_double(x, axis, hi), strict=True)
             np.testing.assert_array_equal(codes, rounded_in_double(x, scale, lo, hi, dtype))
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_what_is_not_finite_is_named_wherever_it_is(axis: int | None) -> None:
+    x = np.zeros((5, 70001), np.float32)
+    x[4, 70000] = np.nan
+    with pytest.raises(NonFiniteError, match=r"\[4, 70000\]"):
+        abs_max_quantize(x, axis)
 
 
 def around_ties(top: float, hi: int) -> Array:

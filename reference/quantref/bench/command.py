@@ -23,7 +23,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them: .png or .svg")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME",
+    parser.add_argument("--only", action="extend", nargs="+", default=[], metavar="NAME",
                         help="these rows; shell patterns, as 'gptq-*'")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="the rows, and their limits")
     parser.add_argument("--quick", action="store_true", help="an eighth of every size, few rounds")

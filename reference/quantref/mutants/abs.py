@@ -7,8 +7,8 @@ MUTANTS: tuple[Mutant, ...] = (
        "rounded = np.trunc(np.multiply(part, s, dtype=np.float64))",
        "Codes are truncated: errors of up to a whole step, towards zero.", "abs", blames="ABS-030"),
     mutant("abs-half-away", "absmax", "rounded = _rounded_product(part, s, room)",
-       "rounded = np.multiply(part, s, dtype=np.float64)\n"
-       "        rounded = np.sign(rounded) * np.floor(np.abs(rounded) + 0.5)",
+       "rounded = np.multiply(part, s, dtype=np.float64); "
+       "rounded = np.sign(rounded) * np.floor(np.abs(rounded) + 0.5)",
        "Ties go away from zero, as C's round does.", "abs", blames="ABS-030"),
     mutant("abs-wrong-axis", "absmax", "axes = resolve_axis(axis, x.ndim, \"ABS-100\")",
        "axes = resolve_axis(axis if axis is None else tuple(a for a in range(x.ndim) "
