@@ -42,7 +42,7 @@ from quantref.threads import blas_threads, each
 
 LEAF = 8
 WIDTH = 4096  # rows of the weights that are solved at a time
-FEWEST = 1024  # … and that are worth a thread of their own
+FEWEST = 16384  # … and that are worth a thread of their own
 
 
 def gptq_quantize(
@@ -70,10 +70,10 @@ def gptq_quantize(
     dtype : float64 (default) or float32
         Working precision of the feedback. The factor is computed in float64 either way.
     workers : int, default 1
-        Threads that share the work: the rows where there are enough of them, the large products
-        otherwise. The result may differ where a code is undecided in the working precision. More
-        than one needs the extra `threads`. Threads of BLAS itself are of less use, and in the way
-        in small products: it has `workers` of them for the factor, and one after that.
+        Threads that share the work: threads of ours with the rows where each gets `FEWEST`, which
+        call BLAS on one thread each; else those of BLAS in its products. The result may differ
+        where a code is undecided in the working precision. More than one needs the extra
+        `threads`.
 
     Returns
     -------
@@ -120,41 +120,39 @@ def quantize_problem(problem: GPTQProblem) -> GPTQResult:
     _require_blockwise(problem.profile)
     codes = np.empty(problem.shape, np.uint8)
     (n_out, n_in), count = problem.shape, problem.workers
-    parts = _parts(n_out, count, together=not problem.config.per_channel)
-    turn = Lock() if len(parts) > 1 and count > 1 else None
-    helpers = count if len(parts) == 1 else 1
+    together = not problem.config.per_channel  # rows that share their ranges
+    threads = 1 if together else max(min(count, n_out // FEWEST), 1)
+    parts = _parts(n_out, threads, together=together)
+    turn = Lock() if threads > 1 else None
 
     def solve(rows: slice) -> tuple[list[Array], list[Array]]:
-        solver = _Solver(problem, rows, codes[rows], turn=turn, helpers=helpers)
+        solver = _Solver(problem, rows, codes[rows], turn)
         solver.solve(0, n_in)
         solver.undo_order()
         return solver.scales, solver.zeros
 
-    if count == 1:
-        solved = each(solve, parts, 1)
-    else:
+    if count > 1:
         with blas_threads(count):
             _ = problem.unit  # before there are several of us
-        with blas_threads(1):
-            solved = each(solve, parts, min(count, len(parts)))
+    with blas_threads(1 if threads > 1 else count) if count > 1 else nullcontext():
+        solved = each(solve, parts, threads)
     scales, zeros = zip(*solved, strict=True)
     return problem.result(codes, _joined(scales), _joined(zeros))
 
 
-def _parts(n_out: int, workers: int, *, together: bool) -> list[slice]:
+def _parts(n_out: int, threads: int, *, together: bool) -> list[slice]:
     """Divide rows among threads, and into parts that stay in the cache.
 
-    `together`: they share their ranges, and stay in one part.
+    `together`: they stay in one part.
 
     Examples
     --------
     >>> [part.stop for part in _parts(6000, 2, together=False)]
     [3000, 6000]
-    >>> len(_parts(1500, 2, together=False)), len(_parts(50000, 1, together=False))
+    >>> len(_parts(1500, 1, together=False)), len(_parts(50000, 1, together=False))
     (1, 13)
     """
-    shares = max(min(workers, n_out // FEWEST), 1)
-    count = 1 if together else shares * -(-n_out // (shares * WIDTH))
+    count = 1 if together else threads * -(-n_out // (threads * WIDTH))
     edges = [n_out * k // count for k in range(count + 1)]
     return [slice(a, b) for a, b in pairwise(edges)]
 
@@ -193,8 +191,6 @@ class _Solver:
         What is held during the many short steps inside a block, where other threads solve other
         rows: they would take the interpreter from each other at every step. Meanwhile the others
         have their large products.
-    helpers : int
-        Threads among which large products are divided.
     """
 
     def __init__(
@@ -202,16 +198,13 @@ class _Solver:
         problem: GPTQProblem,
         rows: slice,
         codes: NDArray[np.uint8],
-        *,
         turn: AbstractContextManager[Any] | None,
-        helpers: int,
     ) -> None:
         from scipy.linalg import blas
 
         profile = problem.profile
         self.problem, self.M, self.mine, self.codes = problem, problem.unit, rows, codes
-        self.alone, self.helpers = turn is None and helpers == 1, helpers
-        self.turn = nullcontext() if turn is None else turn
+        self.alone, self.turn = turn is None, nullcontext() if turn is None else turn
         self.add_first = profile.code_rule is CodeRule.ADD_THEN_ROUND
         self.A = np.empty(codes.shape[::-1], problem.dtype)  # (n_in, rows)
         self.static = profile.group_source is GroupSource.STATIC  # [GPTQ-030]
@@ -347,17 +340,12 @@ class _Solver:
             beta = 0.0 if first else 1.0
             self.gemm(1.0, done.T, M, beta=beta, c=sums.T, overwrite_c=1)  # [GPTQ-060]
             return
-
-        def add(rows: slice) -> None:
-            for c in range(0, len(sums), self.size):
-                some, room = sums[c : c + self.size, rows], self.room[: len(sums) - c, rows]
-                if first:
-                    np.matmul(M[:, c : c + self.size].T, done[:, rows], out=some)
-                else:
-                    some += np.matmul(M[:, c : c + self.size].T, done[:, rows], out=room)
-
-        edges = [len(self.codes) * k // self.helpers for k in range(self.helpers + 1)]
-        each(add, [slice(a, b) for a, b in pairwise(edges)], self.helpers)
+        for c in range(0, len(sums), self.size):
+            some, room = sums[c : c + self.size], self.room[: len(sums) - c]
+            if first:
+                np.matmul(M[:, c : c + self.size].T, done, out=some)
+            else:
+                some += np.matmul(M[:, c : c + self.size].T, done, out=room)
 
     def leaf(self, lo: int, hi: int) -> None:
         """Quantize a few columns one by one."""

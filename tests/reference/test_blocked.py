@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantref import GPTQConfig, accumulate_hessian, certify, gptq_quantize, gptq_textbook
+from quantref import GPTQConfig, accumulate_hessian, blocked, certify, gptq_quantize, gptq_textbook
 from quantref.arrays import Array
 from quantref.errors import ConfigError
 from quantref.profile import Profile
@@ -47,7 +47,10 @@ def test_equals_the_textbook(block_size: int, group_size: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [2, 3])
-def test_rows_are_divided_where_there_are_many(workers: int) -> None:
+def test_rows_are_divided_where_there_are_many(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocked, "FEWEST", 1024)
     weights, hessian = problem(3 * 1024 + 5, 160)
     alone = gptq_quantize(weights, hessian, config())
     assert same(alone, gptq_quantize(weights, hessian, config(), workers=workers))
@@ -61,7 +64,11 @@ def test_threads_change_nothing(workers: int, settings: dict[str, Any]) -> None:
     assert same(alone, gptq_quantize(weights, hessian, config(**settings), workers=workers))
 
 
-def test_threads_in_single_precision_are_certified() -> None:
+@pytest.mark.parametrize("fewest", [1000, 10000])  # threads of ours, of BLAS
+def test_threads_in_single_precision_are_certified(
+    fewest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocked, "FEWEST", fewest)
     weights, hessian = problem(2100, 300)
     result = gptq_quantize(weights, hessian, config(), dtype=np.float32, workers=2)
     assert certify(weights, hessian, result, config()).passed
