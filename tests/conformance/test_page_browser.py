@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,23 +10,20 @@ import pytest
 
 from quantcheck.report.page import as_html
 
+from ..browser import (  # noqa: TID252 -- pytest imports tests by their files
+    NEEDED,
+    browser,
+    complaints,
+    scheme,
+    screen,
+)
+
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-DRIVER = shutil.which("chromedriver")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage",
-)  # fmt: skip
 HOSTILE = "<script>window.broken=1</script><img src=x onerror=window.broken=1>"
 
-pytestmark = [
-    pytest.mark.skipif(BROWSER is None, reason=f"none of {', '.join(BROWSERS)} is installed"),
-    pytest.mark.skipif(DRIVER is None, reason="chromedriver is not installed"),
-]
+pytestmark = NEEDED
 
 
 class Page:
@@ -51,16 +45,10 @@ class Page:
         return self.chrome.execute_cdp_cmd(command, parameters)
 
     def screen(self, width: int, height: int, *, mobile: bool = False) -> None:
-        self.ask(
-            "Emulation.setDeviceMetricsOverride",
-            width=width, height=height, deviceScaleFactor=1, mobile=mobile,
-        )  # fmt: skip
+        screen(self.chrome, width, height, mobile=mobile)
 
     def scheme(self, name: str) -> None:
-        self.ask(
-            "Emulation.setEmulatedMedia",
-            features=[{"name": "prefers-color-scheme", "value": name}],
-        )
+        scheme(self.chrome, name)
 
     def keys(self, *names: str) -> None:
         from selenium.webdriver import ActionChains, Keys
@@ -109,34 +97,11 @@ class Page:
         )
         return None if got is None else str(got)
 
-    def complaints(self) -> list[str]:
-        """What the console says, and what was asked of a network."""
-        told = [entry["message"] for entry in self.chrome.get_log("browser")]
-        for entry in self.chrome.get_log("performance"):
-            message = json.loads(entry["message"])["message"]
-            if message["method"] == "Network.requestWillBeSent":
-                url = message["params"]["request"]["url"]
-                if not url.startswith(("file:", "about:", "data:")):
-                    told.append(url)
-        return told
-
 
 @pytest.fixture(scope="module")
 def chrome() -> Iterator[Chrome]:
-    from selenium import webdriver
-
-    os.environ |= {"SE_OFFLINE": "true", "SE_AVOID_STATS": "true"}
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER or ""
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    driver.execute_cdp_cmd("Network.enable", {})
-    offline = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
-    driver.execute_cdp_cmd("Network.emulateNetworkConditions", offline)
-    yield driver
-    driver.quit()
+    with browser() as driver:
+        yield driver
 
 
 @pytest.fixture
@@ -146,7 +111,7 @@ def page(chrome: Chrome, several: Path) -> Iterator[Page]:
     made.scheme("light")
     made.open()
     yield made
-    assert not made.complaints()
+    assert not complaints(made.chrome)
 
 
 def test_filters(page: Page) -> None:
@@ -367,7 +332,7 @@ def test_markup_of_a_target_stays_text(
     assert (page.dialog() or "").count(HOSTILE) >= 4
     assert page.run("return window.broken") is None
     assert page.run("return document.querySelectorAll('img, a[href^=javascript]').length") == 0
-    assert not page.complaints()
+    assert not complaints(page.chrome)
 
 
 def test_without_scripts_the_matrix_is_there(page: Page) -> None:

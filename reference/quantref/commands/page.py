@@ -42,8 +42,11 @@ def page(report: Report) -> str:
     return template.render(
         report=report,
         closing=closing(report),
-        heads=HEADS,
-        rows=[(layer, cells(layer), _place(k)) for k, layer in enumerate(report.layers)],
+        heads=_verdict_first(HEADS),
+        rows=[
+            (layer, _verdict_first(cells(layer)), _place(k))
+            for k, layer in enumerate(report.layers)
+        ],
         styles={verdict: style.split()[-1] for verdict, style in STYLES.items()},
         losses=svg(lambda figure: draw_losses(figure, calibrated), 9, _height(calibrated))
         if calibrated
@@ -57,6 +60,12 @@ def page(report: Report) -> str:
 
 def _picture(layer: LayerRecord) -> str:
     return svg(lambda figure: draw_layer(figure, layer), 9, 2.6)
+
+
+def _verdict_first(values: Sequence[str]) -> list[str]:
+    """Put the verdict after the name, where a narrow screen shows it."""
+    name, *figures, verdict = values
+    return [name, verdict, *figures]
 
 
 def _place(k: int) -> str:
@@ -82,6 +91,8 @@ def svg(draw: Callable[[Any], None], width: float, height: float) -> str:
 
 def draw_losses(figure: Any, layers: Sequence[LayerRecord]) -> None:
     """Draw the loss of each layer, as shares of plain rounding's, beside that of the bound."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     figure.set_layout_engine("constrained")
     axes = figure.subplots()
     places = np.arange(len(layers))[::-1]
@@ -97,6 +108,9 @@ def draw_losses(figure: Any, layers: Sequence[LayerRecord]) -> None:
     axes.set_yticks(places, [layer.name for layer in layers])
     axes.set_ylim(-0.6, len(layers) - 0.4)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("tr((W − Ŵ) H (W − Ŵ)ᵀ), as a share of plain rounding's")
     figure.legend(loc="outside upper right", ncols=3, frameon=False)
 
