@@ -129,7 +129,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return Written(folder, four, kernel, bias)
 
 
-@pytest.mark.parametrize("backend", [on("jax"), on("tensorflow"), on("torch")])
+@pytest.mark.parametrize("backend", [on("jax"), on("tensorflow"), on("torch"), on("numpy")])
 def test_models_load_on_every_backend(backend: str, written: Written) -> None:
     floats = samples((16,), count=7, seed=9)
     # Integers up to 127, whose codes every backend gets right.

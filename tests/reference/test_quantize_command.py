@@ -86,6 +86,21 @@ def test_json_for_programs(folder: Path, capsys: Output) -> None:
     assert set(answers) == {"up_0", "up_1"}
 
 
+def test_a_backend_without_compiled_code(folder: Path) -> None:
+    """Keras's NumPy backend, chosen by name, gives the codes of the others."""
+    assert call(folder) == 0
+    done = start(folder, "other", "--backend", "numpy", "--json")
+    printed, complaint = done.communicate()
+    assert done.returncode == 0, complaint
+    assert json.loads(printed)["about"]["backend"] == "numpy"
+    one, other = (
+        [keras.ops.convert_to_numpy(w) for w in keras.saving.load_model(path).weights]
+        for path in (folder / "out" / "model.keras", folder / "other" / "model.keras")
+    )
+    differing = sum(int((a != b).sum()) for a, b in zip(one, other, strict=True))
+    assert differing <= 0.01 * sum(a.size for a in one), "inputs differ in their last digits"
+
+
 def test_int8_needs_no_calibration(folder: Path, capsys: Output) -> None:
     mlp().save(folder / "mlp.keras")
     arguments = ["quantize", str(folder / "mlp.keras"), "--method", "int8"]

@@ -16,6 +16,7 @@ from quantref.config import GPTQConfig, Int8QuantizationConfig
 from quantref.errors import ConfigError, ModelError, QuantrefError
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+BACKENDS = ("jax", "torch", "tensorflow", "numpy", "openvino")
 NEEDED = ("keras", "rich", "jinja2", "matplotlib")
 
 
@@ -23,8 +24,8 @@ def add_model_arguments(parser: argparse.ArgumentParser, *models: str) -> None:
     """Add what says which model, and how it is loaded."""
     for name in models:
         parser.add_argument(name.partition(".")[0].lower(), type=Path, metavar=name)
-    parser.add_argument("--backend", choices=("jax", "torch", "tensorflow"),
-                        help="of Keras (what its settings say)")  # fmt: skip
+    parser.add_argument("--backend", choices=BACKENDS, metavar="NAME",
+                        help=f"of Keras: {', '.join(BACKENDS)} (its settings)")  # fmt: skip
     parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE",
                         help="that registers the model's own classes")  # fmt: skip
     parser.add_argument("--layers", action="append", metavar="REGEX",

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from quantref.commands.table import HEADS, STYLES, cells, closing
+from quantref.commands.table import HEADS, STYLES, cells, closing, skipped
 from quantref.files import write_text
 from quantref.pipeline import LayerRecord, Report
 from quantref.pipeline.figures import EDGES
@@ -41,6 +41,7 @@ def page(report: Report) -> str:
     calibrated = [layer for layer in report.layers if layer.hessian is not None]
     return template.render(
         report=report,
+        skipped=skipped(report),
         closing=closing(report),
         heads=_verdict_first(HEADS),
         rows=[

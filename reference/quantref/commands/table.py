@@ -97,9 +97,39 @@ def show(console: Any, report: Report) -> None:
     for record in report.layers:
         for failure in record.figures.failures[:2]:
             console.print(f"{record.name}: {failure}", style="red", markup=False)
-    for name, why in report.skipped:
-        console.print(f"{name} stays as it is: {why}", style="dim", markup=False)
+    for why, names in skipped(report):
+        console.print(staying(names, why), style="dim", markup=False)
     console.print(closing(report), style="green" if report.passed else "bold red", markup=False)
+
+
+def skipped(report: Report) -> list[tuple[str, list[str]]]:
+    """Return the layers that stay as they are, by reason.
+
+    Examples
+    --------
+    >>> skipped(Report((), skipped=(("a", "not selected"), ("b", "int8"), ("c", "not selected"))))
+    [('not selected', ['a', 'c']), ('int8', ['b'])]
+    """
+    found: dict[str, list[str]] = {}
+    for name, why in report.skipped:
+        found.setdefault(why, []).append(name)
+    return list(found.items())
+
+
+def staying(names: Sequence[str], why: str) -> str:
+    """Say in a line which layers stay as they are.
+
+    Examples
+    --------
+    >>> staying(["head"], "not selected")
+    'head stays as it is: not selected'
+    >>> staying(["up", "down", "query", "head"], "not selected")
+    '4 layers stay as they are: not selected (up, down, … head)'
+    """
+    if len(names) == 1:
+        return f"{names[0]} stays as it is: {why}"
+    shown = [*names[:2], f"… {names[-1]}"] if len(names) > 3 else names
+    return f"{len(names)} layers stay as they are: {why} ({', '.join(shown)})"
 
 
 def closing(report: Report) -> str:
