@@ -182,8 +182,10 @@ class Environment:
     def install(self, what: str, requirement: str, *options: str) -> None:
         """Install something that may have to be downloaded; `what` is how to call it."""
         with step(f"installing {what}"):
+            # What is imported is compiled then; frameworks have ten times as much.
             self.pip(
                 "install",
+                "--no-compile",
                 *options,
                 requirement,
                 complaint="pip could not install what is needed. Is there a network connection, "

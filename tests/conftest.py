@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-# The backend that the dev extra brings; Keras itself would look for another one first.
-os.environ.setdefault("KERAS_BACKEND", "jax")
+# PyTorch compiles nothing, and is fastest in models that run a few times; Keras's own choice would
+# be another one.
+os.environ.setdefault("KERAS_BACKEND", "torch" if find_spec("torch") else "jax")
 
 # `ci` gives the same examples on every run; `--hypothesis-profile=fuzz` looks for new ones.
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
@@ -23,11 +25,22 @@ settings.register_profile(
 settings.load_profile("ci")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what asks for the tests that repeat on other backends what every run does on one."""
+    text = "run the tests marked `repeated` too: other backends and releases, for before a release"
+    parser.addoption("--everything", action="store_true", help=text)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the longest tests first; in several processes, keep each file in one of them.
 
-    A test that is marked `apart` runs wherever there is room.
+    A test that is marked `apart` runs wherever there is room. Those marked `repeated` are left out,
+    and counted as deselected, unless they are asked for.
     """
+    if not config.getoption("--everything"):
+        repeated = [item for item in items if item.get_closest_marker("repeated")]
+        config.hook.pytest_deselected(items=repeated)
+        items[:] = [item for item in items if not item.get_closest_marker("repeated")]
     items.sort(key=lambda item: item.get_closest_marker("apart") is None)
     for item in items:
         group = item.nodeid if item.get_closest_marker("apart") else item.nodeid.partition("::")[0]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from operator import mul
 from typing import Any
 
@@ -136,20 +137,28 @@ def ldl(hessian: Matrix) -> ExactFactor:
     >>> factor.unit(0, 1), factor.pivots
     (Fraction(1, 2), [Fraction(4, 1), Fraction(4, 1)])
     """
+    return _ldl(tuple(map(tuple, hessian)))
+
+
+@lru_cache(maxsize=8)  # problems with one Hessian follow one another
+def _ldl(hessian: tuple[tuple[Fraction, ...], ...]) -> ExactFactor:
     n = len(hessian)
     common = math.lcm(*(h.denominator for row in hessian for h in row))
     A = [[int(h * common) for h in row] for row in hessian]
     previous = 1
     pivots = [Fraction(0)] * n
     for k in reversed(range(n)):
-        pivots[k] = Fraction(A[k][k], previous * common)
+        pivot, column = A[k][k], [A[j][k] for j in range(k)]
+        pivots[k] = Fraction(pivot, previous * common)
         if pivots[k] <= 0:
             got = f"pivot {float(pivots[k]):.6g} at column {k}"
             raise NotPositiveDefiniteError("a positive definite hessian", got, "HES-080")
-        for i in range(k):
-            for j in range(i, k):
-                A[i][j] = (A[i][j] * A[k][k] - A[i][k] * A[j][k]) // previous  # always divides
-        previous = A[k][k]
+        for i, first in enumerate(column):  # always divides
+            A[i][i:k] = [
+                (x * pivot - first * c) // previous
+                for x, c in zip(A[i][i:k], column[i:], strict=True)
+            ]
+        previous = pivot
     return ExactFactor(A, [A[j][j] for j in range(n)], pivots)
 
 

@@ -30,6 +30,11 @@ def backends(version: str) -> tuple[str, ...]:
     return tuple(PACKAGES) if version == RELEASES[-1] else ("numpy", "torch")
 
 
+def repeated(version: str, backend: str) -> bool:
+    """Say whether a run is one of those for before a release alone: earlier Keras on NumPy."""
+    return version != RELEASES[-1] and backend == "numpy"
+
+
 def missing(backend: str) -> str:
     """Say why a backend cannot be run here; empty when it can."""
     absent = [name for name in ("keras", PACKAGES[backend]) if find_spec(name) is None]

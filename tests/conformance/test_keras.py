@@ -14,10 +14,17 @@ import pytest
 from quantcheck import deviations
 from quantcheck.targets import compilation_cache
 
-from .releases import RELEASES, backends, environment, missing
+from .releases import RELEASES, backends, environment, missing, repeated
 
 # Compiling takes JAX longest: it goes first.
-RUNS = [f"{version}-{backend}" for version in reversed(RELEASES) for backend in backends(version)]
+RUNS = [
+    pytest.param(
+        f"{version}-{backend}",
+        marks=[pytest.mark.repeated] if repeated(version, backend) else [],
+    )
+    for version in reversed(RELEASES)
+    for backend in backends(version)
+]
 # Generated cases on one backend, for time; `quantcheck keras:jax keras:tensorflow …` asks them all.
 GENERATED = (f"{RELEASES[-1]}-numpy",)
 

@@ -14,7 +14,7 @@ import pytest
 from quantcheck import deviations
 from quantcheck.targets import compilation_cache
 
-from .releases import RELEASES, backends, environment, missing
+from .releases import RELEASES, backends, environment, missing, repeated
 
 pytest.importorskip("keras", reason="the lines are plain Keras")
 
@@ -51,7 +51,19 @@ def _on(lines: list[str], backend: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.apart
 @pytest.mark.parametrize(
-    ("version", "backend"), [(version, b) for version in RELEASES for b in backends(version)]
+    ("version", "backend"),
+    [
+        # The lines are the same on every backend; JAX and TensorFlow compile each of them.
+        pytest.param(
+            version,
+            backend,
+            marks=[pytest.mark.repeated]
+            if repeated(version, backend) or backend in {"jax", "tensorflow"}
+            else [],
+        )
+        for version in RELEASES
+        for backend in backends(version)
+    ],
 )
 def test_the_lines_show_it(root: Path, shared: Path, version: str, backend: str) -> None:
     if missing(backend):

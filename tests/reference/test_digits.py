@@ -13,25 +13,22 @@ import pytest
 from quantref.cli import main
 from quantref.pipeline import Report
 
-sklearn_datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not installed")
+DIGITS = Path(__file__).parents[1] / "data" / "digits" / "digits.npz"
 
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[Any, Any, Any]:
     """The model in Keras, pixels and labels; the last third was not trained on."""
-    from sklearn.neural_network import MLPClassifier
-
-    data = sklearn_datasets.load_digits()
-    x, y = (data.data / 16).astype(np.float32), data.target
-    trained = MLPClassifier((64, 32), max_iter=60, tol=0.0, n_iter_no_change=60, random_state=0)
-    with pytest.warns(UserWarning, match="Maximum iterations"):
-        trained.fit(x[:1200], y[:1200])
+    with np.load(DIGITS) as data:
+        x, y = (data["pixels"] / 16).astype(np.float32), data["labels"]
+        trained = [(data[f"kernel_{k}"], data[f"bias_{k}"]) for k in range(3)]
     layers = [keras.Input((64,), name="pixels")]
-    for k, width in enumerate((64, 32, 10)):
-        layers.append(keras.layers.Dense(width, "relu" if k < 2 else None, name=f"dense_{k}"))
+    for k, (kernel, _) in enumerate(trained):
+        activation = "relu" if k < 2 else None
+        layers.append(keras.layers.Dense(kernel.shape[1], activation, name=f"dense_{k}"))
     model = keras.Sequential(layers, name="digits")
-    for layer, w, b in zip(model.layers, trained.coefs_, trained.intercepts_, strict=True):
-        layer.set_weights([w, b])
+    for layer, values in zip(model.layers, trained, strict=True):
+        layer.set_weights(values)
     return model, x, y
 
 
