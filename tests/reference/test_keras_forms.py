@@ -246,6 +246,34 @@ def test_files_that_are_not_what_they_claim_are_refused(tmp_path: Path) -> None:
         read_codes(path)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "mixed_bfloat16"])
+def test_models_of_half_precision(dtype: str, tmp_path: Path) -> None:
+    """Dequantized weights would be rounded; codes are as exact as ever, and so is a mixed model."""
+    quantized = bridge.quantize(of_policy(dtype), gptq())
+    assert quantized.report.passed
+    if dtype == "mixed_bfloat16":
+        save(quantized, tmp_path / "model.keras", verify=False)
+        other = keras.saving.load_model(tmp_path / "model.keras")
+        judged = bridge.certify(of_policy(dtype), other, gptq())
+        assert [layer.verdict for layer in judged.layers] == ["certified"] * 3
+        return
+    with pytest.raises(OutputError, match=rf"float32 in layer .*{dtype}, which would round them"):
+        save(quantized, tmp_path / "model.keras")
+    assert not list(tmp_path.iterdir())
+    save(quantized, tmp_path / "model.safetensors", "codes")
+    _, read = read_codes(tmp_path / "model.safetensors")
+    for name, answer in quantized.answers.items():
+        np.testing.assert_array_equal(read[name].codes, answer.codes)
+
+
+def of_policy(dtype: str) -> Any:
+    keras.config.set_dtype_policy(dtype)
+    try:
+        return mlp()
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 def test_names_and_forms_are_checked_before_anything_is_written(tmp_path: Path) -> None:
     quantized = bridge.quantize(mlp(), gptq())
     with pytest.raises(OutputError, match=r"a file \.keras for form dequantized"):

@@ -23,11 +23,13 @@ from quantref.config import Int8QuantizationConfig
 from quantref.errors import OutputError
 from quantref.files import write_whole
 from quantref.keras.codes import require_safetensors, write_codes
+from quantref.keras.filters import Filters, selected
 from quantref.keras.int8 import places_of, to_stored
-from quantref.keras.layers import is_linear, leaves, names_of, to_numpy
+from quantref.keras.layers import is_embedding, is_linear, leaves, names_of, to_numpy
 from quantref.keras.quantize import Quantized
 
 FORMS = ("dequantized", "keras", "codes")
+HALF = ("float16", "bfloat16")
 SUFFIX = {"dequantized": ".keras", "keras": ".keras", "codes": ".safetensors"}
 
 
@@ -90,6 +92,28 @@ def _fill_gptq(layer: Any) -> None:
     layer.is_gptq_calibrated = True
 
 
+def require_precision(model: Any, form: str, filters: Filters = None) -> None:
+    """Raise unless the selected layers hold dequantized weights as they are.
+
+    Half precision would round scale · (code − zero-point), to values of no grid: nobody could tell
+    any more which codes they were.
+
+    Raises
+    ------
+    OutputError
+        Form "dequantized", and a layer of float16 or bfloat16.
+    """
+    if form != "dequantized":
+        return
+    names = names_of(model)
+    for layer in leaves(model):
+        name, able = names[id(layer)], is_linear(layer) or is_embedding(layer)
+        if able and selected(filters, layer, name) and layer.variable_dtype in HALF:
+            expected = f"weights of float32 in layer {name} for form dequantized"
+            got = f"{layer.variable_dtype}, which would round them; form codes keeps them"
+            raise OutputError(expected, got, "")
+
+
 def _stored(layer: Any) -> list[Any]:
     names = ("_kernel", "quantized_kernel", "kernel_scale", "kernel_zero", "g_idx")
     return [getattr(layer, name) for name in names if getattr(layer, name, None) is not None]
@@ -124,12 +148,13 @@ def save(
     OSError
         As the file system raises it.
     """
-    mode = quantized.config.mode
+    mode, names = quantized.config.mode, names_of(quantized.model)
     if path.suffix != SUFFIX.get(form):
         raise OutputError(f"a file {SUFFIX.get(form)} for form {form}", f"{path.name}", "")
     if form == "codes":
         write_whole(path, lambda part: write_codes(quantized, part))
         return
+    require_precision(quantized.model, form, lambda x: names[id(x)] in quantized.answers)
     if form == "keras":
         require_form(form, mode)
         to_keras_layers(quantized)
