@@ -285,12 +285,13 @@ def layers_done(folder: Path, out: str) -> int:
 @pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(folder: Path) -> None:
     """By Ctrl-C, and then by SIGKILL."""
-    whole = start(folder, "whole")
+    slowly = ("--samples", "160", "--batch", "1")  # else it ends before anybody can stop it
+    whole = start(folder, "whole", *slowly)
     assert whole.communicate()[0]
     assert whole.returncode == 0
     kept = 0
     for how in (signal.SIGINT, signal.SIGKILL):
-        stopped = start(folder, "out")
+        stopped = start(folder, "out", *slowly)
         deadline, least = time.monotonic() + 120, kept + 2
         while layers_done(folder, "out") < least:
             assert time.monotonic() < deadline
@@ -304,7 +305,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(folder: Path) -> None:
         if how == signal.SIGINT:
             assert stopped.returncode == 130
             assert "out.partial keeps what is done" in complaint
-    again = start(folder, "out")
+    again = start(folder, "out", *slowly)
     printed, _ = again.communicate()
     assert again.returncode == 0
     assert f"going on: {kept} layers are done" in printed
