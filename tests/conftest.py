@@ -34,13 +34,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the longest tests first; in several processes, keep each file in one of them.
 
-    A test that is marked `apart` runs wherever there is room. Those marked `repeated` are left out,
-    and counted as deselected, unless they are asked for.
+    A test that is marked `apart` runs wherever there is room. Those marked `repeated` are skipped
+    unless they are asked for.
     """
-    if not config.getoption("--everything"):
-        repeated = [item for item in items if item.get_closest_marker("repeated")]
-        config.hook.pytest_deselected(items=repeated)
-        items[:] = [item for item in items if not item.get_closest_marker("repeated")]
+    for item in items if not config.getoption("--everything") else ():
+        if item.get_closest_marker("repeated"):
+            reason = "repeats what runs on another backend or release; with --everything"
+            item.add_marker(pytest.mark.skip(reason=reason))
     items.sort(key=lambda item: item.get_closest_marker("apart") is None)
     for item in items:
         group = item.nodeid if item.get_closest_marker("apart") else item.nodeid.partition("::")[0]

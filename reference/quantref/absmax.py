@@ -107,7 +107,7 @@ def abs_max_quantize(
     axes = resolve_axis(axis, x.ndim, "ABS-100")
 
     shape, kept_shape = x.shape, [1 if k in axes else n for k, n in enumerate(x.shape)]
-    x = np.atleast_1d(x)  # parts of it are views
+    whole, x = x, np.atleast_1d(x)  # of which parts are views
     wide = np.float64 if x.dtype == np.float64 else np.float32
     work = np.float64 if x.dtype == np.float64 or hi >= 2**22 else np.float32
     clips = lo > -hi or hi >= 2**22  # else |x * scale| <= hi (1 + 2^-23), which rounds to hi
@@ -123,10 +123,12 @@ def abs_max_quantize(
             # SCALE
             amax = _largest(slices, axes, room)
             if not np.isfinite(amax).all():
-                require_float(x, "inputs", "ABS-100")  # says where
+                require_float(whole, "inputs", "ABS-100")  # says where
             scale = hi / (amax + epsilon)  # [ABS-010]
             scale = np.asarray(scale, dtype=wide)  # [ABS-020] [ABS-060]
             if scale.min() < np.finfo(wide).smallest_normal:
+                require_float(whole, "inputs", "ABS-100")
+                amax = _largest(x, tuple(range(x.ndim)), room)
                 expected = f"max|x| for which {hi} / max|x| is a normal {scale.dtype.name}"
                 raise OverflowRangeError(expected, f"max|x|={float(amax.max())!r}", "ABS-100")
             scales[_within(block, scales)] = scale

@@ -70,9 +70,9 @@ def gptq_quantize(
     dtype : float64 (default) or float32
         Working precision of the feedback. The factor is computed in float64 either way.
     workers : int, default 1
-        Threads that share the work: threads of ours with the rows where each gets `FEWEST`, which
-        call BLAS on one thread each; else those of BLAS in its products. The result may differ
-        where a code is undecided in the working precision. More than one needs the extra
+        Threads that share the work. Where each gets `FEWEST` rows, rows are divided among threads
+        of Python, each with BLAS on one thread; otherwise BLAS has the threads. The result may
+        differ where a code is undecided in the working precision. More than one needs the extra
         `threads`.
 
     Returns
@@ -121,7 +121,7 @@ def quantize_problem(problem: GPTQProblem) -> GPTQResult:
     codes = np.empty(problem.shape, np.uint8)
     (n_out, n_in), count = problem.shape, problem.workers
     together = not problem.config.per_channel  # rows that share their ranges
-    threads = 1 if together else max(min(count, n_out // FEWEST), 1)
+    threads = 1 if together or n_out < count * FEWEST else count
     parts = _parts(n_out, threads, together=together)
     turn = Lock() if threads > 1 else None
 

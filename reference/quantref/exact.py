@@ -153,9 +153,9 @@ def _ldl(hessian: tuple[tuple[Fraction, ...], ...]) -> ExactFactor:
         if pivots[k] <= 0:
             got = f"pivot {float(pivots[k]):.6g} at column {k}"
             raise NotPositiveDefiniteError("a positive definite hessian", got, "HES-080")
-        for i, first in enumerate(column):  # always divides
+        for i, first in enumerate(column):
             A[i][i:k] = [
-                (x * pivot - first * c) // previous
+                (x * pivot - first * c) // previous  # always divides
                 for x, c in zip(A[i][i:k], column[i:], strict=True)
             ]
         previous = pivot

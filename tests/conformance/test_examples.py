@@ -13,7 +13,7 @@ EXAMPLES = Path(__file__).parents[2] / "conformance" / "examples"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("framework", ["torch", pytest.param("jax", marks=pytest.mark.repeated)])
+@pytest.mark.parametrize("framework", ["torch", "jax"])
 def test_passes_what_it_answers(
     quantcheck: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, framework: str
 ) -> None:

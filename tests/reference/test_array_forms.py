@@ -11,7 +11,7 @@ import pytest
 
 from quantref import abs_max_quantize, pack_codes, unpack_codes
 from quantref.arrays import Array, Room
-from quantref.errors import NonFiniteError
+from quantref.errors import NonFiniteError, OverflowRangeError
 from quantref.packing import CODES_PER_BYTE, code_bounds
 
 FLOATS = (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)
@@ -75,6 +75,14 @@ def test_what_is_not_finite_is_named_wherever_it_is(axis: int | None) -> None:
     x[4, 70000] = np.nan
     with pytest.raises(NonFiniteError, match=r"\[4, 70000\]"):
         abs_max_quantize(x, axis)
+    x[0, 0] = 2e38  # too large for a normal scale of one step: NaN is named all the same
+    with pytest.raises(NonFiniteError, match=r"\[4, 70000\]"):
+        abs_max_quantize(x, axis, (-1, 1))
+    x[4, 70000] = 3e38
+    with pytest.raises(OverflowRangeError, match=r"max\|x\|=3\.0"):
+        abs_max_quantize(x, axis, (-1, 1))
+    with pytest.raises(NonFiniteError, match=r"inputs\[\]=nan"):
+        abs_max_quantize(np.float32(np.nan), None)
 
 
 def around_ties(top: float, hi: int) -> Array:

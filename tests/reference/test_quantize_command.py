@@ -31,7 +31,7 @@ from quantref.errors import CalibrationError, TokenRangeError
 from quantref.keras.codes import read_codes
 from quantref.pipeline import Report
 
-from .keras_models import mlp, samples, token_text, transformer
+from .keras_models import VOCABULARY, mlp, samples, token_text, transformer
 
 Output = pytest.CaptureFixture[str]
 SIZES = ("--bits", "3", "--group-size", "8", "--samples", "16", "--sequence-length", "12")
@@ -86,19 +86,42 @@ def test_json_for_programs(folder: Path, capsys: Output) -> None:
     assert set(answers) == {"up_0", "up_1"}
 
 
-def test_a_backend_without_compiled_code(folder: Path) -> None:
-    """Keras's NumPy backend, chosen by name, gives the codes of the others."""
+@pytest.mark.parametrize("backend", ["numpy", "openvino"])
+def test_other_backends_give_the_same_codes(backend: str, folder: Path) -> None:
+    """Chosen by name; but for near-ties, since inputs differ in their last digits."""
+    needed = "jax" if backend == "numpy" else backend  # Keras's NumPy backend calls JAX
+    pytest.importorskip(needed, reason=f"{needed} is not installed")
     assert call(folder) == 0
-    done = start(folder, "other", "--backend", "numpy", "--json")
+    done = start(folder, "other", "--backend", backend, "--json")
     printed, complaint = done.communicate()
     assert done.returncode == 0, complaint
-    assert json.loads(printed)["about"]["backend"] == "numpy"
+    assert json.loads(printed)["about"]["backend"] == backend
     one, other = (
         [keras.ops.convert_to_numpy(w) for w in keras.saving.load_model(path).weights]
         for path in (folder / "out" / "model.keras", folder / "other" / "model.keras")
     )
     differing = sum(int((a != b).sum()) for a, b in zip(one, other, strict=True))
-    assert differing <= 0.01 * sum(a.size for a in one), "inputs differ in their last digits"
+    assert differing <= 0.01 * sum(a.size for a in one)
+
+
+@pytest.mark.parametrize(
+    ("half", "arguments", "status"),
+    [("embedding", (), 0), ("embedding", ("--method", "int8"), 1), ("dense", (), 1)],
+)
+def test_half_precision_is_refused_where_it_would_round(
+    half: str, arguments: tuple[str, ...], status: int, folder: Path, capsys: Output
+) -> None:
+    """Before any work; and no layer that stays as it is."""
+    inputs = keras.Input((12,), dtype="int32")
+    dtypes = {name: "bfloat16" if name == half else "float32" for name in ("embedding", "dense")}
+    x = keras.layers.Embedding(VOCABULARY, 16, dtype=dtypes["embedding"], name="embedding")(inputs)
+    x = keras.layers.Dense(8, dtype=dtypes["dense"], name="dense")(x)
+    keras.Model(inputs, x).save(folder / "small.keras")
+    assert call(folder, *arguments) == status
+    complaint = capsys.readouterr().err
+    refused = f"weights of float32 in layer {half} for form dequantized, got bfloat16"
+    assert (refused in complaint) == (status == 1)
+    assert names(folder) == {"small.keras", "tokens.npy", *(["out"] if status == 0 else [])}
 
 
 def test_int8_needs_no_calibration(folder: Path, capsys: Output) -> None:

@@ -89,11 +89,17 @@ def _run(options: argparse.Namespace, console: Any) -> int:
         raise OutputError(f"a folder {out.parent}", "none", "")
     config = config_of(options)
     load_backend(options)
-    from quantref.keras.forms import SUFFIX, require_form, require_precision, save
+    from quantref.keras.forms import (
+        SUFFIX,
+        require_form,
+        require_precision,
+        save,
+        to_be_quantized,
+    )
 
     require_form(options.form, options.method)
     model = load_model(options.model, options.modules)
-    require_precision(model, options.form, options.layers)
+    require_precision(options.form, to_be_quantized(model, config, options.layers))
 
     from quantref.commands.progress import TerminalProgress
     from quantref.commands.table import show

@@ -13,13 +13,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from quantref.config import Int8QuantizationConfig
+from quantref.config import GPTQConfig, Int8QuantizationConfig
 from quantref.errors import OutputError
 from quantref.files import write_whole
 from quantref.keras.codes import require_safetensors, write_codes
@@ -27,6 +27,7 @@ from quantref.keras.filters import Filters, selected
 from quantref.keras.int8 import places_of, to_stored
 from quantref.keras.layers import is_embedding, is_linear, leaves, names_of, to_numpy
 from quantref.keras.quantize import Quantized
+from quantref.keras.structure import structure_of
 
 FORMS = ("dequantized", "keras", "codes")
 HALF = ("float16", "bfloat16")
@@ -92,8 +93,8 @@ def _fill_gptq(layer: Any) -> None:
     layer.is_gptq_calibrated = True
 
 
-def require_precision(model: Any, form: str, filters: Filters = None) -> None:
-    """Raise unless the selected layers hold dequantized weights as they are.
+def require_precision(form: str, layers: Mapping[str, Any]) -> None:
+    """Raise unless layers, by their names, hold dequantized weights as they are.
 
     Half precision would round scale · (code − zero-point), to values of no grid: nobody could tell
     any more which codes they were.
@@ -103,15 +104,26 @@ def require_precision(model: Any, form: str, filters: Filters = None) -> None:
     OutputError
         Form "dequantized", and a layer of float16 or bfloat16.
     """
-    if form != "dequantized":
-        return
-    names = names_of(model)
-    for layer in leaves(model):
-        name, able = names[id(layer)], is_linear(layer) or is_embedding(layer)
-        if able and selected(filters, layer, name) and layer.variable_dtype in HALF:
+    for name, layer in layers.items() if form == "dequantized" else ():
+        if layer.variable_dtype in HALF:
             expected = f"weights of float32 in layer {name} for form dequantized"
             got = f"{layer.variable_dtype}, which would round them; form codes keeps them"
             raise OutputError(expected, got, "")
+
+
+def to_be_quantized(
+    model: Any, config: GPTQConfig | Int8QuantizationConfig, filters: Filters
+) -> dict[str, Any]:
+    """Return the layers that `quantize` would quantize, by their names."""
+    if isinstance(config, GPTQConfig):
+        blocks = structure_of(model, config.quantization_layer_structure, filters).blocks
+        return {layer.name: layer.layer for block in blocks for layer in block.layers}
+    names = names_of(model)
+    return {
+        names[id(layer)]: layer
+        for layer in leaves(model)
+        if (is_linear(layer) or is_embedding(layer)) and selected(filters, layer, names[id(layer)])
+    }
 
 
 def _stored(layer: Any) -> list[Any]:
@@ -154,7 +166,8 @@ def save(
     if form == "codes":
         write_whole(path, lambda part: write_codes(quantized, part))
         return
-    require_precision(quantized.model, form, lambda x: names[id(x)] in quantized.answers)
+    named = {names[id(layer)]: layer for layer in leaves(quantized.model)}
+    require_precision(form, {k: v for k, v in named.items() if k in quantized.answers})
     if form == "keras":
         require_form(form, mode)
         to_keras_layers(quantized)
