@@ -286,18 +286,25 @@ def test_a_full_disk_leaves_nothing_half_written(
 
 
 def start(folder: Path, out: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start the command on PyTorch, where it is there: it compiles nothing."""
+    """Start the command on PyTorch, where it is there: it compiles nothing.
+
+    As a terminal would: what a shell starts in the background has Ctrl-C ignored.
+    """
     backend = "torch" if find_spec("torch") else "jax"
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "quantref.cli", "quantize", str(folder / "small.keras"),
-         "--backend", backend,
-         "--calibration", str(folder / "tokens.npy"), "--out", str(folder / out), *SIZES,
-         "--no-verify", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-    )  # fmt: skip
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "quantref.cli", "quantize", str(folder / "small.keras"),
+             "--backend", backend,
+             "--calibration", str(folder / "tokens.npy"), "--out", str(folder / out), *SIZES,
+             "--no-verify", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def layers_done(folder: Path, out: str) -> int:
