@@ -106,12 +106,12 @@ def abs_max_quantize(
         raise EmptyArrayError("inputs with elements", f"shape={x.shape}", "ABS-100")
     axes = resolve_axis(axis, x.ndim, "ABS-100")
 
-    shape, kept_shape = x.shape, [1 if k in axes else n for k, n in enumerate(x.shape)]
     whole, x = x, np.atleast_1d(x)  # of which parts are views
     wide = np.float64 if x.dtype == np.float64 else np.float32
     work = np.float64 if x.dtype == np.float64 or hi >= 2**22 else np.float32
     clips = lo > -hi or hi >= 2**22  # else |x * scale| <= hi (1 + 2^-23), which rounds to hi
-    scales: Array = np.empty(kept_shape or 1, wide)
+    smallest = np.finfo(wide).smallest_normal
+    scales: Array = np.empty(_kept(x.shape, axes), wide)
     codes: Array = np.empty(x.shape, output)
     room = Room()
     with np.errstate(over="ignore", under="ignore"):
@@ -126,7 +126,7 @@ def abs_max_quantize(
                 require_float(whole, "inputs", "ABS-100")  # says where
             scale = hi / (amax + epsilon)  # [ABS-010]
             scale = np.asarray(scale, dtype=wide)  # [ABS-020] [ABS-060]
-            if scale.min() < np.finfo(wide).smallest_normal:
+            if scale.min() < smallest:
                 require_float(whole, "inputs", "ABS-100")
                 amax = _largest(x, tuple(range(x.ndim)), room)
                 expected = f"max|x| for which {hi} / max|x| is a normal {scale.dtype.name}"
@@ -142,7 +142,8 @@ def abs_max_quantize(
                 if clips:
                     np.clip(rounded, lo, hi, out=rounded)  # [ABS-070]
                 out[tile] = rounded
-    return codes.reshape(shape), scales.reshape(kept_shape)  # [ABS-040]: 0 * finite scale
+    # [ABS-040]: 0 * finite scale
+    return codes.reshape(whole.shape), scales.reshape(_kept(whole.shape, axes))
 
 
 def _blocks(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[tuple[slice, ...]]:
@@ -151,9 +152,14 @@ def _blocks(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[tuple[slice, 
     return [tuple(slice(0, n) for n in shape)] if cut in axes else [*tiles(shape, most=MOST)]
 
 
+def _kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of an array with one element per slice."""
+    return tuple(1 if k in axes else n for k, n in enumerate(shape))
+
+
 def _largest(x: Array, axes: tuple[int, ...], room: Room) -> NDArray[np.float64]:
     """Return max|x| along axes that are kept with length 1; NaN and infinity go on."""
-    largest = np.zeros([1 if k in axes else n for k, n in enumerate(x.shape)])
+    largest = np.zeros(_kept(x.shape, axes))
     for tile in tiles(x.shape, most=MOST):
         part, kept = _at_hand(x[tile], room), _within(tile, largest)
         high, low = part.max(axis=axes, keepdims=True), part.min(axis=axes, keepdims=True)

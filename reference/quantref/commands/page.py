@@ -44,10 +44,7 @@ def page(report: Report) -> str:
         skipped=skipped(report),
         closing=closing(report),
         heads=_verdict_first(HEADS),
-        rows=[
-            (layer, _verdict_first(cells(layer)), _place(k))
-            for k, layer in enumerate(report.layers)
-        ],
+        rows=[(_verdict_first(cells(layer)), _place(k)) for k, layer in enumerate(report.layers)],
         styles={verdict: style.split()[-1] for verdict, style in STYLES.items()},
         losses=svg(lambda figure: draw_losses(figure, calibrated), 9, _height(calibrated))
         if calibrated

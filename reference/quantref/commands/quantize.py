@@ -24,7 +24,6 @@ from quantref.commands.common import (
     config_of,
     console_of,
     finish,
-    layer_count,
     load_backend,
     load_model,
 )
@@ -99,7 +98,8 @@ def _run(options: argparse.Namespace, console: Any) -> int:
 
     require_form(options.form, options.method)
     model = load_model(options.model, options.modules)
-    require_precision(options.form, to_be_quantized(model, config, options.layers))
+    variables = to_be_quantized(model, config, options.layers)
+    require_precision(options.form, variables)
 
     from quantref.commands.progress import TerminalProgress
     from quantref.commands.table import show
@@ -122,7 +122,7 @@ def _run(options: argparse.Namespace, console: Any) -> int:
     with (
         nothing_left(checkpoint),
         open_executor(options.executor, options.workers) as mapper,
-        TerminalProgress(console, layer_count(model, options.layers)) as listener,
+        TerminalProgress(console, len(variables)) as listener,
     ):
         quantized = quantize(
             model,

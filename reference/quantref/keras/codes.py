@@ -12,7 +12,7 @@ from quantref.arrays import Array
 from quantref.config import GPTQConfig, Int8QuantizationConfig
 from quantref.errors import OutputError, ReportError
 from quantref.keras.int8 import Int8Answer, places_of
-from quantref.keras.layers import is_embedding, is_linear, leaves, names_of
+from quantref.keras.layers import able_layers
 from quantref.keras.quantize import Quantized
 from quantref.packing import pack_codes, unpack_codes
 from quantref.pipeline.answer import Answer
@@ -43,7 +43,7 @@ def write_codes(quantized: Quantized, path: Path) -> None:
     config = quantized.config
     geometries = {
         place.name: place.geometry
-        for layer, name in _named(quantized.model)
+        for name, layer in able_layers(quantized.model).items()
         if name in quantized.answers
         for place in places_of(layer, name)
     }
@@ -73,15 +73,6 @@ def write_codes(quantized: Quantized, path: Path) -> None:
     }
     whole = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
     module.numpy.save_file(whole, path, metadata)
-
-
-def _named(model: Any) -> list[tuple[Any, str]]:
-    names = names_of(model)
-    return [
-        (layer, names[id(layer)])
-        for layer in leaves(model)
-        if is_linear(layer) or is_embedding(layer)
-    ]
 
 
 def read_codes(path: Path) -> tuple[GPTQConfig | Int8QuantizationConfig, dict[str, Any]]:

@@ -23,9 +23,9 @@ from quantref.config import GPTQConfig, Int8QuantizationConfig
 from quantref.errors import OutputError
 from quantref.files import write_whole
 from quantref.keras.codes import require_safetensors, write_codes
-from quantref.keras.filters import Filters, selected
-from quantref.keras.int8 import places_of, to_stored
-from quantref.keras.layers import is_embedding, is_linear, leaves, names_of, to_numpy
+from quantref.keras.filters import Filters
+from quantref.keras.int8 import places_in, places_of, to_stored
+from quantref.keras.layers import able_layers, is_linear, to_numpy
 from quantref.keras.quantize import Quantized
 from quantref.keras.structure import structure_of
 
@@ -93,8 +93,8 @@ def _fill_gptq(layer: Any) -> None:
     layer.is_gptq_calibrated = True
 
 
-def require_precision(form: str, layers: Mapping[str, Any]) -> None:
-    """Raise unless layers, by their names, hold dequantized weights as they are.
+def require_precision(form: str, variables: Mapping[str, Any]) -> None:
+    """Raise unless variables, by the names of what they hold, keep dequantized weights as they are.
 
     Half precision would round scale · (code − zero-point), to values of no grid: nobody could tell
     any more which codes they were.
@@ -102,28 +102,29 @@ def require_precision(form: str, layers: Mapping[str, Any]) -> None:
     Raises
     ------
     OutputError
-        Form "dequantized", and a layer of float16 or bfloat16.
+        Form "dequantized", and a variable of float16 or bfloat16.
     """
-    for name, layer in layers.items() if form == "dequantized" else ():
-        if layer.variable_dtype in HALF:
+    for name, variable in variables.items() if form == "dequantized" else ():
+        if variable.dtype in HALF:
             expected = f"weights of float32 in layer {name} for form dequantized"
-            got = f"{layer.variable_dtype}, which would round them; form codes keeps them"
+            got = f"{variable.dtype}, which would round them; form codes keeps them"
             raise OutputError(expected, got, "")
 
 
 def to_be_quantized(
     model: Any, config: GPTQConfig | Int8QuantizationConfig, filters: Filters
 ) -> dict[str, Any]:
-    """Return the layers that `quantize` would quantize, by their names."""
+    """Return the variables that `quantize` would quantize, by name.
+
+    Raises
+    ------
+    ModelError
+        As `quantize`.
+    """
     if isinstance(config, GPTQConfig):
         blocks = structure_of(model, config.quantization_layer_structure, filters).blocks
-        return {layer.name: layer.layer for block in blocks for layer in block.layers}
-    names = names_of(model)
-    return {
-        names[id(layer)]: layer
-        for layer in leaves(model)
-        if (is_linear(layer) or is_embedding(layer)) and selected(filters, layer, names[id(layer)])
-    }
+        return {layer.name: layer.layer.kernel for block in blocks for layer in block.layers}
+    return {place.name: place.variable for place in places_in(model, filters)[0]}
 
 
 def _stored(layer: Any) -> list[Any]:
@@ -160,14 +161,19 @@ def save(
     OSError
         As the file system raises it.
     """
-    mode, names = quantized.config.mode, names_of(quantized.model)
+    mode = quantized.config.mode
     if path.suffix != SUFFIX.get(form):
         raise OutputError(f"a file {SUFFIX.get(form)} for form {form}", f"{path.name}", "")
     if form == "codes":
         write_whole(path, lambda part: write_codes(quantized, part))
         return
-    named = {names[id(layer)]: layer for layer in leaves(quantized.model)}
-    require_precision(form, {k: v for k, v in named.items() if k in quantized.answers})
+    done = [
+        place
+        for name, layer in able_layers(quantized.model).items()
+        if name in quantized.answers
+        for place in places_of(layer, name)
+    ]
+    require_precision(form, {place.name: place.variable for place in done})
     if form == "keras":
         require_form(form, mode)
         to_keras_layers(quantized)
@@ -193,9 +199,7 @@ def to_keras_layers(quantized: Quantized) -> None:
             for q in (config.weight_quantizer, config.activation_quantizer)
         )
     )
-    names = names_of(quantized.model)
-    for layer in leaves(quantized.model):
-        name = names[id(layer)]
+    for name, layer in able_layers(quantized.model).items():
         if name not in quantized.answers:
             continue
         places = places_of(layer, name)

@@ -18,7 +18,7 @@ from quantref.errors import EquationError, ModelError
 from quantref.evidence import U32
 from quantref.geometry import Geometry
 from quantref.keras.filters import Filters, require_filters, selected
-from quantref.keras.layers import is_embedding, is_linear, leaves, names_of, require_plain, to_numpy
+from quantref.keras.layers import able_layers, is_linear, require_plain, to_numpy
 from quantref.layers import DENSE, TIED, quantize_weights, require_absmax
 from quantref.pipeline.figures import Figures
 from quantref.pipeline.record import LayerRecord
@@ -75,6 +75,34 @@ def places_of(layer: Any, name: str) -> list[Place]:
     return found
 
 
+def places_in(model: Any, filters: Filters) -> tuple[list[Place], list[tuple[str, str]]]:
+    """Return what is quantized of a model, and (name, reason) of the layers that are left out.
+
+    Raises
+    ------
+    ModelError
+        There is none; one is quantized already, or not built.
+    """
+    if not getattr(model, "built", False):
+        raise ModelError("a model that is built", "no weights yet: call it once", "")
+    able = able_layers(model)
+    if not able:
+        raise ModelError("a model with Dense, EinsumDense or Embedding layers", "none", "")
+    require_filters(filters, able.keys(), able.values())
+    found: list[Place] = []
+    skipped: list[tuple[str, str]] = []
+    for name, layer in able.items():
+        if not selected(filters, layer, name):
+            skipped.append((name, "not selected"))
+            continue
+        require_plain(layer, name)
+        try:
+            found += places_of(layer, name)
+        except EquationError as error:
+            skipped.append((name, error.got))
+    return found, skipped
+
+
 def quantize_int8(
     model: Any, config: Int8QuantizationConfig, filters: Filters
 ) -> tuple[list[LayerRecord], dict[str, Int8Answer], list[tuple[str, str]]]:
@@ -88,27 +116,9 @@ def quantize_int8(
     Raises
     ------
     ModelError
-        There is none; one is quantized already, or not built.
+        As `places_in`.
     """
-    if not getattr(model, "built", False):
-        raise ModelError("a model that is built", "no weights yet: call it once", "")
-    names = names_of(model)
-    able = [layer for layer in leaves(model) if is_linear(layer) or is_embedding(layer)]
-    if not able:
-        raise ModelError("a model with Dense, EinsumDense or Embedding layers", "none", "")
-    require_filters(filters, (names[id(layer)] for layer in able), able)
-    todo: list[Place] = []
-    skipped: list[tuple[str, str]] = []
-    for layer in able:
-        name = names[id(layer)]
-        if not selected(filters, layer, name):
-            skipped.append((name, "not selected"))
-            continue
-        require_plain(layer, name)
-        try:
-            todo += places_of(layer, name)
-        except EquationError as error:
-            skipped.append((name, error.got))
+    todo, skipped = places_in(model, filters)
     records, answers = [], {}
     for place in todo:
         answer = _answer(place, config)
@@ -180,17 +190,14 @@ def certify_int8(
     ModelError
         The models have not the same layers, or a layer is in another mode.
     """
-    names, others = names_of(original), names_of(quantized)
-    able = [layer for layer in leaves(original) if is_linear(layer) or is_embedding(layer)]
-    theirs = {others[id(x)]: x for x in leaves(quantized) if is_linear(x) or is_embedding(x)}
-    if {names[id(layer)] for layer in able} != theirs.keys():
-        got = ", ".join(sorted({names[id(x)] for x in able} ^ theirs.keys())[:5])
+    able, theirs = able_layers(original), able_layers(quantized)
+    if able.keys() != theirs.keys():
+        got = ", ".join(sorted(able.keys() ^ theirs.keys())[:5])
         raise ModelError("two models with the same layers", f"in one of them alone: {got}", "")
-    require_filters(filters, (names[id(layer)] for layer in able), able)
+    require_filters(filters, able.keys(), able.values())
     records: list[LayerRecord] = []
     skipped: list[tuple[str, str]] = []
-    for layer in able:
-        name = names[id(layer)]
+    for name, layer in able.items():
         if not selected(filters, layer, name):
             skipped.append((name, "not selected"))
             continue

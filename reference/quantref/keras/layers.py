@@ -88,6 +88,16 @@ def _paths(layer: Any, above: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str,
         yield leaf, (*above, *below)
 
 
+def able_layers(model: Any) -> dict[str, Any]:
+    """Return the layers whose weights can be quantized, linear ones and embeddings, by name."""
+    names = names_of(model)
+    return {
+        names[id(layer)]: layer
+        for layer in leaves(model)
+        if is_linear(layer) or is_embedding(layer)
+    }
+
+
 def require_plain(layer: Any, name: str) -> None:
     """Raise unless a layer is built, has floats, and nothing added to them."""
     if not layer.built:
