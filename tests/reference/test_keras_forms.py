@@ -42,7 +42,14 @@ import numpy as np
 import keras
 folder, *names = sys.argv[1:]
 for name in names:
-    model = keras.saving.load_model(f"{folder}/{name}.keras", compile=False)
+    if name == "codes":  # into the float model
+        from pathlib import Path
+        from quantref.keras.codes import read_codes
+        model = keras.saving.load_model(f"{folder}/float.keras", compile=False)
+        for layer, answer in read_codes(Path(folder, "codes.safetensors"))[1].items():
+            model.get_layer(layer).kernel.assign(answer.dequantized().T)
+    else:
+        model = keras.saving.load_model(f"{folder}/{name}.keras", compile=False)
     x = keras.ops.convert_to_tensor(np.load(f"{folder}/{name}-{keras.backend.backend()}.npy"))
     np.save(f"{folder}/{name}-{keras.backend.backend()}.npy", keras.ops.convert_to_numpy(model(x)))
 """
@@ -103,7 +110,7 @@ def expected_outputs(layers: list[GPTQDense], x: Any) -> tuple[Any, Any]:
 
 @dataclass
 class Written:
-    """Two models in files: GPTQ as dequantized weights, int8 as Keras's own layers."""
+    """Models in files: GPTQ as dequantized weights and as codes, int8 as Keras's own layers."""
 
     folder: Path
     gptq: Any
@@ -119,6 +126,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     folder = tmp_path_factory.mktemp("forms")
     four = bridge.quantize(mlp(), gptq(weight_bits=4, activation_order=True))
     save(four, folder / "dequantized.keras")
+    save(four, folder / "codes.safetensors", "codes")
+    mlp().save(folder / "float.keras")
     inputs = keras.Input((3, 6))
     layer = keras.layers.EinsumDense(EQUATION, output_shape=(3, 2, 5), bias_axes="de", name="heads")
     model = seeded(keras.Model(inputs, layer(inputs)))
@@ -126,7 +135,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     eight = bridge.quantize(model, Int8QuantizationConfig())
     save(eight, folder / "int8.keras", "keras")
     assert eight.model.layers[-1].quantization_mode == "int8"
-    assert {p.name for p in folder.iterdir()} == {"dequantized.keras", "int8.keras"}
+    files = {"dequantized.keras", "codes.safetensors", "float.keras", "int8.keras"}
+    assert {p.name for p in folder.iterdir()} == files
     return Written(folder, four, kernel, bias)
 
 
@@ -136,11 +146,12 @@ def test_models_load_on_every_backend(backend: str, written: Written) -> None:
     # Integers up to 127, whose codes every backend gets right.
     integers = np.random.default_rng(0).integers(-127, 128, (4, 3, 6)).astype(np.float32)
     integers[..., 0] = 127
-    dequantized, int8 = outputs_on(
-        backend, written.folder, {"dequantized": floats, "int8": integers}
+    dequantized, codes, int8 = outputs_on(
+        backend, written.folder, {"dequantized": floats, "codes": floats, "int8": integers}
     )
     expected, bound = expected_outputs(numpy_layers(written.gptq), floats)
     assert (np.abs(dequantized - expected) <= bound).all()
+    assert (np.abs(codes - expected) <= bound).all()
     assert np.abs(dequantized - to_numpy(mlp()(floats))).max() > bound.max()  # another model
     ours = Int8Dense.quantize(written.kernel, written.bias, equation=EQUATION)(integers)
     np.testing.assert_allclose(int8, ours, rtol=1e-5, atol=1e-5 * np.abs(ours).max())
