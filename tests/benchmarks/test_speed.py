@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantcheck.oracle import exact
 from quantref import (
     GPTQConfig,
     abs_max_quantize,
     accumulate_hessian,
     affine_parameters,
     certify,
-    exact,
     gptq_quantize,
     gptq_textbook,
     pack_codes,

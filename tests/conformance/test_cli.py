@@ -16,8 +16,8 @@ import jsonschema
 import pytest
 
 from quantcheck.report.document import schema
+from quantcheck.wire.cases import Case
 from quantref import mutants
-from quantref.vectors import Case
 
 
 @pytest.fixture

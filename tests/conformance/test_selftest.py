@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from quantcheck import selftest
+from quantcheck.run import selftest
 from quantref import mutants
 
 

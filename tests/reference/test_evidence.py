@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantcheck.wire.arrays import decode
 from quantref import Certificate, certify, gptq_quantize, gptq_textbook
 from quantref.arrays import Array
 from quantref.checks import check_loss
@@ -19,7 +20,6 @@ from quantref.factor import upper_inverse
 from quantref.mutants import MUTANTS, load
 from quantref.problem import prepare_problem
 from quantref.profile import GroupSource, NotPositiveDefinite, WholeGroup
-from quantref.vectors import decode
 
 from .problems import Problem, answered, normal_problem, problem_of, problems, with_arrays
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from quantcheck.oracle.bounds import growth
 from quantref import (
     HessianAccumulator,
     abs_max_dequantize,
@@ -24,7 +25,6 @@ from quantref import (
     unpack_codes,
 )
 from quantref.arrays import Array
-from quantref.bounds import growth
 from quantref.packing import code_bounds
 from quantref.problem import restrict_rows
 

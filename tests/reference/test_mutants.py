@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantcheck.judge.judges import judge
+from quantcheck.spec.places import spec_path
+from quantcheck.spec.sections import SECTIONS
+from quantcheck.targets.reference.operations import answer
+from quantcheck.wire.arrays import decode
+from quantcheck.wire.cases import Case
 from quantref import mutants
-from quantref.compare import judge
 from quantref.errors import AnswerError
 from quantref.mutants import MUTANTS, LoadedMutant, Mutant
-from quantref.operations import answer
-from quantref.vectors import SECTIONS, Case, decode, spec_path
 
 from .problems import cases
 

@@ -16,7 +16,7 @@ from quantcheck.errors import UnknownTargetError, UsageError
 from quantcheck.targets.answers import AnswersTarget
 from quantcheck.targets.base import Target
 from quantcheck.targets.process import START_LIMIT, TIME_LIMIT, ProcessTarget
-from quantcheck.targets.protocol import Handshake
+from quantcheck.wire.protocol import Handshake
 
 __all__ = [
     "KERAS_BACKENDS",
