@@ -1,0 +1,1 @@
+"""The same functions as the section modules, for speed; `quantref` exports these."""
