@@ -21,7 +21,6 @@ from quantref import SPEC_VERSION, __version__, corpus
 from quantref.certificate import U32, U64
 from quantref.compare import judge
 from quantref.errors import AnswerError, DamagedVectorError, QuantrefError
-from quantref.mutants import MUTANTS, load
 from quantref.operations import answer
 from quantref.vectors import SECTIONS, Case, decode, dump, load_all
 
@@ -46,6 +45,8 @@ def build(section: str) -> Texts:
     DisagreementError
         The reference does not pass one of its own cases.
     """
+    from quantcheck.mutants import MUTANTS, load
+
     mutants = [(m.id, load(m).answer) for m in MUTANTS if section in m.sections]
     texts: Texts = {}
     for case in corpus.cases(section):
@@ -89,6 +90,8 @@ def build_all(progress: Progress = _silent) -> Texts:
     DisagreementError
         A case disagrees with the reference, or a mutant survives all of them.
     """
+    from quantcheck.mutants import MUTANTS
+
     texts: Texts = {}
     for section in SECTIONS:
         files = build(section)

@@ -15,8 +15,8 @@ from typing import Any
 import jsonschema
 import pytest
 
+from quantcheck import mutants
 from quantcheck.report.document import schema
-from quantref import mutants
 from quantref.vectors import Case
 
 

@@ -10,10 +10,10 @@ import jsonschema
 import numpy as np
 import pytest
 
+from quantcheck import mutants
 from quantcheck.evidence import MOST_POINTS, MOST_ROWS, evidence
 from quantcheck.report.document import schema
 from quantcheck.verdict import Verdict, decode, judge_answer
-from quantref import mutants
 from quantref.operations import answer
 from quantref.vectors import Case
 

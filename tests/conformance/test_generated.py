@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantcheck import generated, properties, requirements, strategies
+from quantcheck import generated, mutants, properties, requirements, strategies
 from quantcheck.generated import Draws
 from quantcheck.properties import Property, Sizes
 from quantcheck.verdict import Verdict
-from quantref import mutants, operations
+from quantref import operations
 from quantref.vectors import parse
 
 PROPERTIES = properties.load()

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from quantcheck import selftest
-from quantref import mutants
+from quantcheck import mutants, selftest
 
 
 @pytest.mark.slow

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantcheck import mutants
 from quantcheck.smoke_questions import Probe, misfit, probes, spoil
 from quantcheck.smoke_steps import Smoke
 from quantcheck.targets.process import ProcessTarget
-from quantref import compare, mutants, operations
+from quantref import compare, operations
 from quantref.errors import AnswerError
 from quantref.vectors import Case, decode
 

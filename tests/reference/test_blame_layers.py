@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantref import mutants
+from quantcheck import mutants
 from quantref.compare import judge
 from quantref.compare_layers import dequantized, packed_layer, packed_products
 from quantref.operations import answer

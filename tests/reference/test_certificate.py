@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantcheck.mutants import MUTANTS, Mutant, load
 from quantref import (
     Certificate,
     GPTQResult,
@@ -21,7 +22,6 @@ from quantref import (
 )
 from quantref.errors import AnswerError
 from quantref.hessian import prepare_hessian
-from quantref.mutants import MUTANTS, Mutant, load
 from quantref.vectors import Case, decode, encode, load_all
 
 from .problems import Problem, answered, normal_problem, problem_of, problems, with_arrays
