@@ -25,7 +25,11 @@ BRIDGE = "quantref.keras"
 OF_BRIDGE = {"keras", "torch", "safetensors"}
 # Imported by commands and executors, in functions alone.
 SHOWING = {"rich", "jinja2", "matplotlib", "keras"}
-OF_PARTS = {"quantref.commands": SHOWING, "quantref.pipeline.executors": {"distributed"}}
+OF_PARTS = {
+    "quantref.commands": SHOWING,
+    "quantref.pipeline.executors": {"distributed"},
+    "quantref.generate": {"quantcheck"},  # its mutants
+}
 OF_BENCH = {"rich", "matplotlib", "threadpoolctl", "keras", "torch"}
 
 
