@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from quantref import exact
-from quantref.arrays import Array
 from quantref.corpus.draw import exact_list, floats
+from quantref.inputs import Array
 from quantref.vectors import dtype_of
 
 Draw = st.DrawFn

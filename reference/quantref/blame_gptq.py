@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from quantref.affine import group_layout
-from quantref.arrays import Array
 from quantref.certificate import Certificate, certify
 from quantref.config import GPTQConfig
 from quantref.errors import QuantrefError
 from quantref.hessian import prepare_hessian, require_hessian
+from quantref.inputs import Array
 from quantref.operations import gptq_config
 from quantref.profile import DeadColumns, OrderRule, Profile
 from quantref.vectors import Case

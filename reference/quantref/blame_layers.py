@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from quantref.absmax import AbsMaxQuantizer
-from quantref.arrays import Array
 from quantref.bounds import ULP32
 from quantref.compare_layers import (
     activated,
@@ -31,6 +30,7 @@ from quantref.compare_layers import (
 )
 from quantref.descriptions import build
 from quantref.equations import Equation, parse_equation
+from quantref.inputs import Array
 from quantref.layers import DENSE, require_absmax
 from quantref.vectors import Case
 

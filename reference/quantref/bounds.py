@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.arrays import Array
 from quantref.errors import ConfigError
 from quantref.exact import ExactGPTQ
+from quantref.inputs import Array
 
 ULP32 = 2.0**-23
 LIKELY = 8.0

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 import quantref
-from quantref.arrays import Array
 from quantref.calibration import calibration_windows
 from quantref.config import GPTQConfig
+from quantref.inputs import Array
 from quantref.models import model_of, quantize_model_gptq, quantize_model_int8, require_tokens
 
 Outputs = dict[str, Any]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantref.arrays import Array
 from quantref.compare_models import MODEL_JUDGES
+from quantref.inputs import Array
 
 if TYPE_CHECKING:
     from quantref.compare import _Judge

@@ -13,12 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from quantref.absmax import AbsMaxQuantizer
-from quantref.arrays import Array
 from quantref.bounds import ULP32, growth
 from quantref.config import Int8QuantizationConfig
 from quantref.descriptions import build
 from quantref.equations import Equation, parse_equation
 from quantref.errors import AnswerError, QuantrefError
+from quantref.inputs import Array
 from quantref.layers import DENSE, TIED, GPTQDense, require_absmax
 from quantref.vectors import Case
 

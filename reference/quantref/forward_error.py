@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantref.arrays import Array
 from quantref.bounds import growth
+from quantref.inputs import Array
 from quantref.models import Block, run_layer
 
 DEQUANTIZED = 4

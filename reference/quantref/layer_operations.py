@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from quantref import layer_process  # what it starts is the reference, for a mutant too
-from quantref.arrays import Array
 from quantref.descriptions import Outputs, build
+from quantref.inputs import Array
 from quantref.layer_files import to_text
 from quantref.layers import DENSE, GPTQDense, Int8Dense, Int8Embedding, Layer
 from quantref.vectors import decode_array, encode_array

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from quantref.absmax import AbsMaxQuantizer, abs_max_dequantize, abs_max_quantize
+from quantref.absmax import AbsMaxQuantizer, abs_max_dequantize
 from quantref.affine import affine_dequantize, affine_parameters, affine_quantize
 from quantref.blocked import gptq_quantize
 from quantref.calibration_wire import CALIBRATION_OPERATIONS
@@ -16,9 +16,10 @@ from quantref.calibration_wire import gptq_config as gptq_config  # noqa: PLC041
 from quantref.descriptions import Outputs, build, describe
 from quantref.errors import QuantrefError
 from quantref.factor import reversed_cholesky
+from quantref.fast.absmax import abs_max_quantize
+from quantref.fast.packing import pack_codes, unpack_codes
 from quantref.hessian import accumulate_hessian, prepare_hessian, require_hessian
 from quantref.layer_operations import LAYER_OPERATIONS
-from quantref.packing import pack_codes, unpack_codes
 from quantref.profile import Profile
 from quantref.rounding import round_half_even, saturating_cast
 from quantref.vectors import decode, encode

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from quantref.arrays import Array
 from quantref.errors import DamagedVectorError, DTypeError
+from quantref.inputs import Array
 
 FORMAT = 1
 SECTIONS = ("cfg", "rnd", "aff", "abs", "pack", "hes", "gptq", "lay", "cal")

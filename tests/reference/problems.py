@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from quantref import GPTQConfig, GPTQResult, Profile, exact, vectors
-from quantref.arrays import Array
+from quantref.inputs import Array
 from quantref.vectors import Case
 
 BITS = (2, 3, 4, 8)

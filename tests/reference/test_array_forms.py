@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from quantref import abs_max_quantize, pack_codes, unpack_codes
-from quantref.arrays import Array, Room
 from quantref.errors import NonFiniteError, OverflowRangeError
+from quantref.fast.memory import Scratch
+from quantref.inputs import Array
 from quantref.packing import CODES_PER_BYTE, code_bounds
 
 FLOATS = (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)
@@ -149,10 +150,10 @@ def test_packing_is_that_of_the_specification(
             np.testing.assert_array_equal(unpack_codes(view, bits, shape[axis], axis), codes)
 
 
-def test_room_keeps_names_apart() -> None:
-    room = Room()
-    one, two = room.of("one", (1024,), np.float32), room.of("two", (1024,), np.float32)
+def test_scratch_keeps_names_apart() -> None:
+    scratch = Scratch()
+    one, two = scratch.empty("one", (1024,), np.float32), scratch.empty("two", (1024,), np.float32)
     assert not np.shares_memory(one, two)
     assert one.ctypes.data % 64 == two.ctypes.data % 64 == 0
     assert (one.ctypes.data - two.ctypes.data) % 4096
-    assert room.of("one", (1024,), np.float32) is one
+    assert scratch.empty("one", (1024,), np.float32) is one

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 
 from quantref import GPTQResult, gptq_quantize, gptq_textbook
-from quantref.arrays import Array
 from quantref.bounds import FactorTerms, for_answer, for_exact
 from quantref.corpus.gptq import _required
 from quantref.factor import upper_inverse
+from quantref.inputs import Array
 from quantref.vectors import Case
 
 from .problems import Problem, answered, normal_problem, problem_of, problems

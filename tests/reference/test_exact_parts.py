@@ -20,11 +20,11 @@ from quantref import (
     unpack_codes,
 )
 from quantref.affine import range_parameters
-from quantref.arrays import Array
 from quantref.bounds import growth
 from quantref.corpus.affine import parameters_case
 from quantref.errors import DTypeError
 from quantref.factor import reversed_cholesky
+from quantref.inputs import Array
 from quantref.packing import code_bounds
 
 from .problems import BITS, hessians, integer_arrays

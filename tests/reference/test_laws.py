@@ -23,8 +23,8 @@ from quantref import (
     pack_codes,
     unpack_codes,
 )
-from quantref.arrays import Array
 from quantref.bounds import growth
+from quantref.inputs import Array
 from quantref.packing import code_bounds
 from quantref.problem import restrict_rows
 

@@ -44,7 +44,7 @@ def test_there_are_enough() -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
 def test_changes_one_line(mutant: Mutant) -> None:
-    source = (mutants.SOURCES / f"{mutant.module}.py").read_text("utf-8")
+    source = mutants.source_of(mutant.module).read_text("utf-8")
     assert source.count(mutant.line) == 1
     changed = mutants.mutated(mutant)
     assert changed != source

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from quantref import SPEC_VERSION, __version__, corpus, errors, generate, vectors
-from quantref.arrays import Array
 from quantref.errors import QuantrefError
+from quantref.inputs import Array
 from quantref.operations import OPERATIONS
 from quantref.vectors import SECTIONS, Case
 

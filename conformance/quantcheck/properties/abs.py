@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal
 from quantcheck.strategies import EXTREME_KINDS, ROW_KINDS, Draw, cast, grids, matrices, rows
-from quantref.absmax import resolve_axis
-from quantref.arrays import Array
 from quantref.compare import Finding
 from quantref.corpus.absmax import FULL, absmax_case
 from quantref.corpus.draw import exact_list, floats, refused
 from quantref.exact import fractions_of, nearest_float
+from quantref.inputs import Array, resolve_axis
 from quantref.vectors import Case
 
 RANGES = (

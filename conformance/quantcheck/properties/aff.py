@@ -11,11 +11,11 @@ from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal
 from quantcheck.strategies import BITS, ROW_KINDS, Draw, grids, matrices, two_sided
 from quantref.affine import group_layout
-from quantref.arrays import Array
 from quantref.compare import Finding
 from quantref.corpus.affine import FULL, parameters_case, quantize_case
 from quantref.corpus.draw import exact_list, floats, refused
 from quantref.exact import fractions_of, nearest_float
+from quantref.inputs import Array
 from quantref.vectors import Case
 
 CORE = ("AFF-040", "AFF-060")

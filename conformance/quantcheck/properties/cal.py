@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from quantcheck.properties import Sizes, single
 from quantcheck.strategies import Draw, grids
-from quantref.arrays import Array
 from quantref.corpus.cal import FULL, windows_case
 from quantref.corpus.cal_models import model_gptq_case, model_int8_case, random_model
 from quantref.corpus.draw import refused
+from quantref.inputs import Array
 from quantref.vectors import Case
 
 

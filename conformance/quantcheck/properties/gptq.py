@@ -21,9 +21,9 @@ from quantcheck.strategies import (
     two_sided,
     well_posed,
 )
-from quantref.arrays import Array
 from quantref.corpus.draw import refused
 from quantref.corpus.gptq import CORE, FULL, gptq_case
+from quantref.inputs import Array
 from quantref.vectors import Case
 
 PLAIN = ("plain", "fine", "ties", "near ties", "outlier", "small", "large")

@@ -14,8 +14,8 @@ from quantcheck.properties.relations import equal
 
 if TYPE_CHECKING:
     from quantcheck.properties import Answers
-    from quantref.arrays import Array
     from quantref.compare import Finding
+    from quantref.inputs import Array
     from quantref.vectors import Case
 
 NAMES = ("codes", "scale", "zero_point", "g_idx")

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal, within
 from quantcheck.strategies import Draw, grids, hessians, token_arrays
-from quantref.arrays import Array
 from quantref.bounds import growth
 from quantref.compare import Finding
 from quantref.corpus.draw import refused
 from quantref.corpus.hessian import factor_case, prepare_case, sum_case
+from quantref.inputs import Array
 from quantref.vectors import Case
 
 DAMPING = (0.0, 2.0**-10, 1 / 64, 0.01, 0.25, 1.0)

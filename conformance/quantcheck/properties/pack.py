@@ -11,9 +11,9 @@ from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal
 from quantcheck.strategies import Draw
 from quantref import exact
-from quantref.arrays import Array
 from quantref.compare import Finding
 from quantref.corpus.draw import refused
+from quantref.inputs import Array
 from quantref.packing import code_bounds
 from quantref.vectors import Case
 

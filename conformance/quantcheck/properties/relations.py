@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from quantref.arrays import Array
     from quantref.compare import Finding
+    from quantref.inputs import Array
     from quantref.vectors import Case
 
 

@@ -12,9 +12,9 @@ from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal
 from quantcheck.strategies import Draw, cast, grids
 from quantref import exact
-from quantref.arrays import Array
 from quantref.compare import Finding
 from quantref.corpus.draw import exact_list, floats, refused
+from quantref.inputs import Array
 from quantref.vectors import Case
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")

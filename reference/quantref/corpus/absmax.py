@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from quantref import exact
-from quantref.absmax import resolve_axis
-from quantref.arrays import Array
 from quantref.corpus.draw import U32, U64, dyadic, exact_list, floats, refused, shortened, single
+from quantref.inputs import Array, resolve_axis
 from quantref.vectors import Case, dtype_of
 
 FULL: dict[str, Any] = {

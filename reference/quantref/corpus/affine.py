@@ -9,7 +9,6 @@ import numpy as np
 
 from quantref import exact
 from quantref.affine import group_layout
-from quantref.arrays import Array
 from quantref.corpus.draw import (
     U32,
     ULP32,
@@ -18,6 +17,7 @@ from quantref.corpus.draw import (
     is_power_of_two,
     shortened,
 )
+from quantref.inputs import Array
 from quantref.vectors import Case
 
 FULL: dict[str, Any] = {"bits": 4, "symmetric": False, "per_channel": True, "group_size": -1}

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from quantref.arrays import Array
 from quantref.corpus.draw import numbers, refused
+from quantref.inputs import Array
 from quantref.vectors import Case
 
 FULL: dict[str, Any] = {

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from quantref.arrays import Array
 from quantref.corpus.absmax import absmax_case
 from quantref.corpus.cal import distinct_tokens
 from quantref.corpus.cal_exact import quantize_model_exact
 from quantref.corpus.draw import dyadic, floats, refused
 from quantref.corpus.hessian import tokens
+from quantref.inputs import Array
 from quantref.models import model_of
 from quantref.vectors import Case
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.arrays import Array
+from quantref.inputs import Array
 from quantref.vectors import Case, dtype_of
 
 U32, U64 = Fraction(1, 2**24), Fraction(1, 2**53)

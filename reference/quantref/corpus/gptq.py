@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref import exact
-from quantref.arrays import Array
 from quantref.bounds import Bounds, for_exact
 from quantref.corpus.draw import (
     ULP32,
@@ -22,6 +21,7 @@ from quantref.corpus.draw import (
     shortened,
 )
 from quantref.corpus.hessian import exact_hessian, tokens
+from quantref.inputs import Array
 from quantref.vectors import Case
 
 FULL: dict[str, Any] = {

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref import exact
-from quantref.arrays import Array
 from quantref.corpus.draw import dyadic, exact_list, floats, refused
+from quantref.inputs import Array
 from quantref.vectors import Case
 
 

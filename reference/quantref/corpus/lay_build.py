@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from quantref import exact_layers
-from quantref.arrays import Array
 from quantref.bounds import ULP32
 from quantref.compare_layers import rescaling
 from quantref.config import Int8QuantizationConfig
@@ -18,6 +17,7 @@ from quantref.descriptions import build, describe
 from quantref.equations import Equation, parse_equation, require_sizes
 from quantref.exact import nearest_float
 from quantref.exact_layers import Index, Numbers, numbers_of, round_up
+from quantref.inputs import Array
 from quantref.layers import DENSE, require_absmax
 from quantref.vectors import Case
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from quantref.arrays import Array
 from quantref.bounds import ULP32
 from quantref.corpus.lay_build import INT8, Weights, case_of, finished, int8_values, to_array
 from quantref.descriptions import build
 from quantref.equations import parse_equation, require_sizes
 from quantref.exact_layers import Numbers, round_up
+from quantref.inputs import Array
 from quantref.layers import DENSE, TIED
 from quantref.vectors import Case
 

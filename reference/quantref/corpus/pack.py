@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref import exact
-from quantref.arrays import Array
 from quantref.corpus.draw import integers, refused
+from quantref.inputs import Array
 from quantref.vectors import Case
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from quantref.mutants import abs, aff, cal, cfg, gptq, hes, lay, pack, rnd
 from quantref.mutants.mutant import Mutant
 
-__all__ = ["MUTANTS", "SOURCES", "LoadedMutant", "Mutant", "find", "load", "mutated"]
+__all__ = ["MUTANTS", "SOURCES", "LoadedMutant", "Mutant", "find", "load", "mutated", "source_of"]
 
 SOURCES = Path(__file__).parents[1]
 
@@ -39,6 +39,12 @@ MUTANTS: tuple[Mutant, ...] = (
 )
 
 
+def source_of(module: str) -> Path:
+    """Return the file of a module or package, named without `quantref`."""
+    path = SOURCES.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
 def mutated(mutant: Mutant) -> str:
     """Return the source of the mutant's module with its one line changed.
 
@@ -47,12 +53,10 @@ def mutated(mutant: Mutant) -> str:
     LookupError
         The line does not stand exactly once in the module.
     """
-    source = (SOURCES / f"{mutant.module}.py").read_text(encoding="utf-8")
+    source = source_of(mutant.module).read_text(encoding="utf-8")
     if source.count(mutant.line) != 1:
         count = source.count(mutant.line)
-        raise LookupError(
-            f"mutant {mutant.id}: its line stands {count} times in {mutant.module}.py"
-        )
+        raise LookupError(f"mutant {mutant.id}: its line stands {count} times in {mutant.module}")
     return source.replace(mutant.line, mutant.replacement)
 
 
@@ -67,14 +71,15 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     ) -> ModuleSpec | None:
         if name != self.alias and not name.startswith(self.alias + "."):
             return None
-        return importlib.util.spec_from_loader(name, self, is_package=name == self.alias)
+        source = source_of(name.removeprefix(self.alias).lstrip("."))
+        return importlib.util.spec_from_loader(name, self, is_package=source.name == "__init__.py")
 
     def exec_module(self, module: ModuleType) -> None:
         name = module.__name__.removeprefix(self.alias).lstrip(".")
         if name == self.mutant.module:
             source = mutated(self.mutant)
         elif name:
-            source = (SOURCES / f"{name}.py").read_text(encoding="utf-8")
+            source = source_of(name).read_text(encoding="utf-8")
         else:
             return  # the package itself: imports nothing
         source = source.replace("from quantref.", f"from {self.alias}.")
@@ -95,7 +100,7 @@ def find(identity: str) -> Mutant:
     Examples
     --------
     >>> find("pack-high-first").module
-    'packing'
+    'fast.packing'
     """
     for mutant in MUTANTS:
         if mutant.id == identity:

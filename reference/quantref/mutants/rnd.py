@@ -12,7 +12,7 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("rnd-half-away", "rounding", "return np.rint(array)  #",
            "return np.copysign(np.floor(np.abs(array.astype(np.float64)) + 0.5), array).astype(array.dtype)  #",
            "Ties go away from zero, as in school.", "rnd", blames="RND-010"),
-    mutant("rnd-nan-zero", "rounding", 'array = require_float(x, "x", "RND-030")\n    try:',
-           "array = np.nan_to_num(np.asarray(x), posinf=0.0, neginf=0.0)\n    try:",
+    mutant("rnd-nan-zero", "rounding", 'array = require_float(x, "x", "RND-030")\n    target =',
+           "array = np.nan_to_num(np.asarray(x), posinf=0.0, neginf=0.0)\n    target =",
            "NaN and infinity become 0 without a word.", "rnd", blames="RND-030"),
 )  # fmt: skip
