@@ -26,6 +26,8 @@ OF_BRIDGE = {"keras", "torch", "safetensors"}
 # Imported by commands and executors, in functions alone.
 SHOWING = {"rich", "jinja2", "matplotlib", "keras"}
 OF_PARTS = {"quantref.commands": SHOWING, "quantref.pipeline.executors": {"distributed"}}
+# Section modules that are the specification and nothing else, in the order of SPEC.md.
+PLAIN = ("config", "rounding", "absmax", "packing")
 OF_BENCH = {"rich", "matplotlib", "threadpoolctl", "keras", "torch"}
 
 
@@ -150,6 +152,30 @@ def test_the_oracle_shares_no_arithmetic_with_what_it_judges(reference: dict[str
         else:
             shared += sorted(found.targets & judged)
     assert not shared
+
+
+def every_import(path: Path) -> set[str]:
+    """Return the modules that a file imports: at the top, in functions, and for types alone."""
+    nodes = [*ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    found = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+    return found | {n.module or "." for n in nodes if isinstance(n, ast.ImportFrom)}
+
+
+def test_sections_import_checks_and_earlier_sections_alone(reference: dict[str, Path]) -> None:
+    allowed = {"quantref.errors", "quantref.inputs"}
+    for section in PLAIN:
+        found = every_import(reference[f"quantref.{section}"])
+        tops = {name.partition(".")[0] for name in found}
+        assert tops <= {"numpy", "quantref"} | set(sys.stdlib_module_names)
+        assert {name for name in found if name.startswith("quantref")} <= allowed, section
+        allowed.add(f"quantref.{section}")
+
+
+def test_checks_of_input_import_errors_alone(reference: dict[str, Path]) -> None:
+    for name, path in reference.items():
+        if f"{name}.".startswith("quantref.inputs."):
+            ours = {i for i in every_import(path) if i.startswith("quantref")}
+            assert {i for i in ours if not i.startswith("quantref.inputs.")} <= {"quantref.errors"}
 
 
 @pytest.mark.parametrize("package", ["quantref", "quantcheck"])

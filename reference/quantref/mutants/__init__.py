@@ -56,7 +56,9 @@ def mutated(mutant: Mutant) -> str:
     source = source_of(mutant.module).read_text(encoding="utf-8")
     if source.count(mutant.line) != 1:
         count = source.count(mutant.line)
-        raise LookupError(f"mutant {mutant.id}: its line stands {count} times in {mutant.module}")
+        raise LookupError(
+            f"mutant {mutant.id}: its line stands {count} times in {source_of(mutant.module).name}"
+        )
     return source.replace(mutant.line, mutant.replacement)
 
 
@@ -78,10 +80,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         name = module.__name__.removeprefix(self.alias).lstrip(".")
         if name == self.mutant.module:
             source = mutated(self.mutant)
-        elif name:
-            source = source_of(name).read_text(encoding="utf-8")
         else:
-            return  # the package itself: imports nothing
+            source = source_of(name).read_text(encoding="utf-8")
         source = source.replace("from quantref.", f"from {self.alias}.")
         exec(compile(source, f"<{self.alias}.{name}>", "exec"), module.__dict__)
 
