@@ -28,12 +28,15 @@ from quantcheck.mutants.mutant import Edit, Mutant
 ENTRY, ANSWER = "quantcheck.targets.reference.operations", "answer"
 COPIED = ("quantref", "quantcheck")
 PREFIX = "mutant_of_the_reference_"
-TEXTBOOK = (
-    "from quantref.blocked import gptq_quantize",
-    "from quantref.gptq import gptq_textbook as gptq_quantize",
+PLAIN = tuple(
+    Edit("quantref", "", f"from quantref.{fast} import {names}", f"from quantref.{plain}")
+    for fast, names, plain in (
+        ("fast.absmax", "abs_max_quantize", "absmax import abs_max_quantize"),
+        ("fast.packing", "pack_codes, unpack_codes", "packing import pack_codes, unpack_codes"),
+        ("blocked", "gptq_quantize", "gptq import gptq_textbook as gptq_quantize"),
+    )
 )
-PLAIN = (Edit(ENTRY, "", *TEXTBOOK), Edit("quantref.models", "", *TEXTBOOK))
-"""What makes the plain forms answer."""
+"""What makes the plain forms public."""
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
