@@ -5,14 +5,11 @@ from functools import partial
 from quantcheck.mutants.mutant import Edit, Mutant, mutant
 
 textbook = partial(Edit, "quantref.gptq", "gptq_textbook")
-UNIT = (
-    "quantref.problem",
-    "GPTQProblem.unit",
-    (
-        "unit_factor(self.prepared, fraction=self.config.hessian_damping, profile=self.profile, "
-        "dtype=self.dtype, workers=self.workers)"
-    ),
+FACTOR = (
+    "unit_factor(self.prepared, fraction=self.config.hessian_damping, "
+    "profile=self.profile, dtype=self.dtype, workers=self.workers)"
 )
+UNIT = "quantref.problem", "GPTQProblem.unit", FACTOR
 
 MUTANTS: tuple[Mutant, ...] = (
     mutant("gptq-plain-rounding", "quantref.blocked", "_Solver.leaf",
