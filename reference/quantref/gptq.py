@@ -13,17 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from quantref.affine import group_layout, group_parameters, require_weights
-from quantref.arrays import Array
-from quantref.config import GPTQConfig, require_integer
+from quantref.affine import group_layout, group_parameters
+from quantref.config import GPTQConfig
 from quantref.errors import ConfigError, DTypeError, OverflowRangeError
-from quantref.hessian import (
-    PreparedHessian,
-    prepared_of,
-    require_hessian,
-    reversed_cholesky,
-    upper_inverse,
-)
+from quantref.hessian import PreparedHessian, prepared_of, reversed_cholesky, upper_inverse
+from quantref.inputs import Array, require_hessian, require_integer, require_weights
 from quantref.rules import (
     DEFAULT_PROFILE,
     Group,

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.arrays import Array
 from quantref.errors import ConfigError
+from quantref.inputs import Array
 from quantref.packing import pack_codes, pack_int32_words
 
 Ends = tuple[Array, Array]

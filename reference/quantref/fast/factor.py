@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from quantref.arrays import Array
 from quantref.fast.hessian import bands, permuted
+from quantref.fast.threads import each
 from quantref.hessian import PreparedHessian, not_positive_definite
-from quantref.threads import each
+from quantref.inputs import Array
 
 TALL = 512  # rows of a matrix that are scaled at a time, within the cache
 

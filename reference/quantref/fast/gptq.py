@@ -31,12 +31,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from quantref.arrays import Array, spaced, tiles
-from quantref.config import GPTQConfig, require_integer
+from quantref.config import GPTQConfig
 from quantref.errors import ConfigError
 from quantref.fast.factor import unit_inverse
+from quantref.fast.memory import spaced, tiles
 from quantref.fast.problem import GPTQProblem, prepare_problem
+from quantref.fast.threads import blas_threads, each
 from quantref.gptq import BLOCK_SIZE, GPTQResult, require_known_base
+from quantref.inputs import Array, require_integer
 from quantref.rules import (
     DEFAULT_PROFILE,
     Group,
@@ -45,7 +47,6 @@ from quantref.rules import (
     original_weights,
     round_then_add,
 )
-from quantref.threads import blas_threads, each
 
 LEAF = 8
 WIDTH = 4096  # rows of the weights that are solved at a time

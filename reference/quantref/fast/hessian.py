@@ -8,12 +8,21 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from quantref import hessian as plain
-from quantref.arrays import Array
-from quantref.config import require_bool
 from quantref.errors import EmptyArrayError
-from quantref.hessian import ASYMMETRY, PreparedHessian
+from quantref.fast.threads import each
+from quantref.hessian import PreparedHessian
+from quantref.inputs import (
+    ASYMMETRY,
+    Array,
+    not_symmetric,
+    require_bool,
+    require_damping,
+    require_diagonal,
+    require_n_in,
+    require_square,
+    require_zeros_beside_dead,
+)
 from quantref.rules import DEFAULT_PROFILE, Profile
-from quantref.threads import each
 
 BATCH = 2**22  # elements of a batch whose products are computed at a time, at most …
 TOKENS = 2048  # … or so many tokens, where they need no copy
@@ -96,7 +105,7 @@ def accumulate_hessian(
     total: HessianAccumulator | None = None
     for batch in batches:
         if total is None:
-            total = HessianAccumulator(plain.require_n_in(batch), profile, dtype)
+            total = HessianAccumulator(require_n_in(batch), profile, dtype)
         total.update(batch)
     if total is None:
         raise EmptyArrayError("at least one batch", "none", "HES-090")
@@ -117,7 +126,7 @@ def prepare_hessian(
     >>> prepare_hessian(np.diag([1.0, 0.0, 4.0]), damping=0.5).damping
     1.0
     """
-    fraction = plain.require_damping(damping, "HES-090")
+    fraction = require_damping(damping, "HES-090")
     ordered = require_bool(activation_order, "activation_order", "HES-090")
     H = require_hessian(hessian, "HES-090")
     H = H.copy() if np.may_share_memory(H, hessian) else H
@@ -154,11 +163,11 @@ def require_hessian(
 
     `workers`: threads.
     """
-    h = plain.require_square(hessian, requirement, n_in)
-    plain.require_diagonal(h, requirement)
+    h = require_square(hessian, requirement, n_in)
+    require_diagonal(h, requirement)
     size = np.sqrt(np.diagonal(h).astype(np.float64))
     exactly = _require_symmetric(h, size, requirement, workers)
-    plain.require_zeros_beside_dead(h, requirement)
+    require_zeros_beside_dead(h, requirement)
     if not exactly:
         h = h.astype(np.float64)
         return np.asarray((h + h.T) / 2)
@@ -185,7 +194,7 @@ def _require_symmetric(h: Array, size: Array, requirement: str, workers: int) ->
     found = each(compare, bands(len(h)), workers)
     if all(within for _, within in found):
         return all(exactly for exactly, _ in found)
-    raise plain.not_symmetric(h, requirement)
+    raise not_symmetric(h, requirement)
 
 
 def bands(n: int) -> list[slice]:

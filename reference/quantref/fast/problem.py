@@ -8,14 +8,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from quantref.affine import group_layout, require_weights
-from quantref.arrays import Array, spaced, transpose
+from quantref.affine import group_layout
 from quantref.config import GPTQConfig
 from quantref.errors import ShapeError
 from quantref.fast.factor import factor_hessian, inverse_factor, unit_factor, unit_upper
 from quantref.fast.hessian import permuted, require_hessian
+from quantref.fast.memory import spaced, transpose
 from quantref.gptq import BLOCK_SIZE, Settings, require_representable, require_settings
 from quantref.hessian import prepared_of, upper_inverse
+from quantref.inputs import Array, require_weights
 from quantref.rules import DEFAULT_PROFILE, Profile, rows_of_cholesky
 
 OF_HESSIAN = ("R", "U", "M")  # of a problem, whatever its weights are
