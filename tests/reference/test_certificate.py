@@ -33,7 +33,7 @@ ROUNDOFF = {"float64": U64, "float32": U32}
 
 def solve(problem: Problem, dtype: str = "float64") -> GPTQResult:
     return gptq_quantize(
-        problem.weights, problem.hessian, problem.config, profile=problem.profile, dtype=dtype
+        problem.weights, problem.hessian, problem.config, block_size=problem.block_size, dtype=dtype
     )
 
 
@@ -43,7 +43,7 @@ def certified(problem: Problem, answer: Any, u: float = U64) -> Certificate:
         problem.hessian,
         answer,
         problem.config,
-        profile=problem.profile,
+        block_size=problem.block_size,
         unit_roundoff=u,
     )
 
@@ -54,7 +54,7 @@ def test_accepts_the_reference_on_the_vectors(case: Case, dtype: str) -> None:
     problem = problem_of(case)
     for form in (gptq_quantize, gptq_textbook):
         result = form(
-            problem.weights, problem.hessian, problem.config, profile=problem.profile, dtype=dtype
+            problem.weights, problem.hessian, problem.config, block_size=problem.block_size, dtype=dtype
         )
         certificate = certified(problem, result, ROUNDOFF[dtype])
         assert certificate.passed, str(certificate)

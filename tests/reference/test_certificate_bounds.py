@@ -26,13 +26,13 @@ def certified(problem: Problem, answer: Any, u: float = U64) -> Certificate:
         problem.hessian,
         answer,
         problem.config,
-        profile=problem.profile,
+        block_size=problem.block_size,
         unit_roundoff=u,
     )
 
 
 def solve(problem: Problem) -> GPTQResult:
-    return gptq_quantize(problem.weights, problem.hessian, problem.config, profile=problem.profile)
+    return gptq_quantize(problem.weights, problem.hessian, problem.config, block_size=problem.block_size)
 
 
 def half_steps(share: float) -> tuple[Problem, Array]:

@@ -18,28 +18,12 @@ from quantref import (
     gptq_textbook,
 )
 from quantref.errors import AnswerError
-from quantref.profile import (
-    CodeRule,
-    DeadColumns,
-    DegenerateRule,
-    FeedbackDtype,
-    GroupIndexDtype,
-    GroupSource,
-    NotPositiveDefinite,
-    OrderRule,
-    Propagation,
-    RaggedGroup,
-    RangeRule,
-    ScaleRounding,
-    SymmetricRule,
-    WholeGroup,
-    ZeroPointRule,
-)
+from quantref.rules import add_then_round, carry_storage_precision, dead_kept, g_idx_fractional, groups_per_block, mirror_where_negative, order_damped_float32, original_weights, ragged_padded, raw_range, rows_of_inverse, scale_rounded_twice, widen_any_equal, zero_point_wrapped
 
 from .problems import Problem, normal_problem
 
 U32, U64 = 2.0**-24, 2.0**-53
-RAW = {"range_rule": RangeRule.RAW}
+RAW = {"range": raw_range}
 
 
 def positive(problem: Problem) -> Problem:
@@ -88,25 +72,25 @@ WHOLE = normal_problem(7, 4, 24, block_size=8)
 RAGGED = normal_problem(7, 4, 22, group_size=4, block_size=8)
 UNDAMPED = normal_problem(7, 4, 24, group_size=4, block_size=8, damping=0.0)
 DETECTED: dict[str, tuple[Problem, dict[str, Any]]] = {
-    "live": (BASE, {"group_source": GroupSource.LIVE}),
-    "static": (BASE, {"group_source": GroupSource.STATIC}),
-    "inverse rows": (BASE, {"propagation": Propagation.INVERSE_ROWS}),
+    "live": (BASE, {"base": GroupSource.LIVE}),
+    "static": (BASE, {"base": original_weights}),
+    "inverse rows": (BASE, {"rows": rows_of_inverse}),
     "raw": (positive(BASE), RAW),
-    "raw, wrapped": (positive(BASE), RAW | {"zero_point_rule": ZeroPointRule.WRAPPED}),
-    "raw, any equal": (positive(BASE), RAW | {"degenerate": DegenerateRule.ANY_EQUAL}),
+    "raw, wrapped": (positive(BASE), RAW | {"zero_point": zero_point_wrapped}),
+    "raw, any equal": (positive(BASE), RAW | {"degenerate": widen_any_equal}),
     "scale floor": (zero_group(BASE), {"degenerate": DegenerateRule.SCALE_FLOOR}),
-    "mirrored if negative": (positive(SYMMETRIC), {"symmetric_rule": SymmetricRule.IF_NEGATIVE}),
-    "anew per block": (WHOLE, {"whole_group": WholeGroup.PER_BLOCK}),
-    "ragged, zeros": (positive(RAGGED), RAW | {"ragged": RaggedGroup.ZERO_PADDED}),
-    "ties descending": (tied(ORDERED), {"order_rule": OrderRule.TIES_DESCENDING}),
-    "damped order": (near_tied(ORDERED), {"order_rule": OrderRule.DAMPED_FLOAT32}),
-    "dead kept": (with_dead(BASE), {"dead_columns": DeadColumns.KEPT}),
-    "fractional index": (BASE, {"g_idx_dtype": GroupIndexDtype.FRACTIONAL}),
+    "mirrored if negative": (positive(SYMMETRIC), {"mirror": mirror_where_negative}),
+    "anew per block": (WHOLE, {"groups": groups_per_block}),
+    "ragged, zeros": (positive(RAGGED), RAW | {"ragged": ragged_padded}),
+    "ties descending": (tied(ORDERED), {"order": OrderRule.TIES_DESCENDING}),
+    "damped order": (near_tied(ORDERED), {"order": order_damped_float32}),
+    "dead kept": (with_dead(BASE), {"dead": dead_kept}),
+    "fractional index": (BASE, {"g_idx": g_idx_fractional}),
     "block size": (BASE, {"block_size": 4}),
 }
 ADMITTED: dict[str, tuple[Problem, dict[str, Any]]] = {
-    "two roundings": (BASE, {"scale_rounding": ScaleRounding.TWICE}),
-    "ties by sum": (BASE, {"code_rule": CodeRule.ADD_THEN_ROUND}),
+    "two roundings": (BASE, {"scale": scale_rounded_twice}),
+    "ties by sum": (BASE, {"code": add_then_round}),
 }
 
 
@@ -169,7 +153,7 @@ def test_a_mended_hessian_is_certified_as_mended(rule: NotPositiveDefinite) -> N
 
 def test_feedback_in_the_dtype_of_the_weights_is_told() -> None:
     problem = half(normal_problem(7, 8, 64, correlation=4.0, bits=8))
-    profile = profile_of(problem, {"feedback_dtype": FeedbackDtype.STORAGE})
+    profile = profile_of(problem, {"carry": carry_storage_precision})
     result = solve(problem, profile)
     assert not certified(problem, result, u=U32).passed
     assert certified(problem, result, profile, u=2.0**-11).passed

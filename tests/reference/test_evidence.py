@@ -19,7 +19,6 @@ from quantref.evidence import SUMS, Evidence, gather, tiles
 from quantref.factor import upper_inverse
 from quantref.inputs import Array
 from quantref.problem import prepare_problem
-from quantref.profile import GroupSource, NotPositiveDefinite, WholeGroup
 
 from .problems import Problem, answered, normal_problem, problem_of, problems, with_arrays
 
@@ -51,14 +50,14 @@ def certified(problem: Problem, answer: Any, u: float) -> Certificate:
         problem.hessian,
         answer,
         problem.config,
-        profile=problem.profile,
+        block_size=problem.block_size,
         unit_roundoff=u,
     )
 
 
 def solve(problem: Problem, dtype: str = "float64") -> Any:
     return gptq_quantize(
-        problem.weights, problem.hessian, problem.config, profile=problem.profile, dtype=dtype
+        problem.weights, problem.hessian, problem.config, block_size=problem.block_size, dtype=dtype
     )
 
 
@@ -178,7 +177,7 @@ def test_ranges_are_those_of_the_base_weights(
     kind: str, source: GroupSource, whole: WholeGroup
 ) -> None:
     problem = normal_problem(2, 5, 40, correlation=1.0, **KINDS[kind])
-    fields: dict[str, Any] = {"group_source": source, "whole_group": whole}
+    fields: dict[str, Any] = {"base": source, "groups": whole}
     answer = gptq_textbook(
         problem.weights, problem.hessian, problem.config, profile=replace(problem.profile, **fields)
     )

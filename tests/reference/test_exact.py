@@ -25,7 +25,7 @@ ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24}
 
 def solve(form: str, problem: Problem, dtype: str = "float64") -> GPTQResult:
     return FORMS[form](
-        problem.weights, problem.hessian, problem.config, profile=problem.profile, dtype=dtype
+        problem.weights, problem.hessian, problem.config, block_size=problem.block_size, dtype=dtype
     )
 
 
