@@ -134,7 +134,7 @@ def test_gptq(text: str) -> None:
     assert "w′_1 = 0.6 + (1 − ŵ_0)/2, 1.8 steps: code 2" in words
     assert (0.6 + (1 - 3 * s) / 2) / s == pytest.approx(1.8, abs=1e-6)
     assert result.codes.tolist() == [[3, 2]]
-    assert "block size B = 128" in words
+    assert "`block_size` | an integer from 1 on, 128 by default" in words
     assert DEFAULT_PROFILE.block_size == 128
 
 
