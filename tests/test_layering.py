@@ -18,15 +18,12 @@ TEST_TOOLS = {"pytest", "_pytest", "hypothesis"}
 CORE = {"numpy", "scipy"}
 # Imported by the reference in functions alone, where a caller's arrays or models need it.
 OPTIONAL = {"ml_dtypes", "threadpoolctl"}
-# Imported by `quantref bench`, in functions alone: what it shows with, and what it times.
-BENCH = "quantref.bench"
 # What touches models of Keras, and its backends where they have a switch of their own.
 BRIDGE = "quantref.keras"
 OF_BRIDGE = {"keras", "torch", "safetensors"}
 # Imported by commands and executors, in functions alone.
 SHOWING = {"rich", "jinja2", "matplotlib", "keras"}
 OF_PARTS = {"quantref.commands": SHOWING, "quantref.pipeline.executors": {"distributed"}}
-OF_BENCH = {"rich", "matplotlib", "threadpoolctl", "keras", "torch"}
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ def test_the_reference_imports_neither_frameworks_nor_the_suite(
 ) -> None:
     allowed = CORE | set(sys.stdlib_module_names) | {"quantref"}
     wrong = []
-    parts = {BENCH: OF_BENCH, BRIDGE: OF_BRIDGE, **OF_PARTS}
+    parts = {BRIDGE: OF_BRIDGE, **OF_PARTS}
     for name, path in reference.items():
         for found in imports_of(path, package_of(name, path)):
             if found.top in allowed or (found.top in OPTIONAL and not found.eager):
@@ -128,15 +125,6 @@ def test_the_bridge_is_imported_by_commands_alone(reference: dict[str, Path]) ->
             }
     assert users
     assert all(user.startswith("quantref.commands.") for user in users)
-
-
-def test_the_command_line_alone_imports_the_benchmark(reference: dict[str, Path]) -> None:
-    users = set()
-    for name, path in reference.items():
-        if not name.startswith(BENCH):
-            found = imports_of(path, package_of(name, path))
-            users |= {name for i in found if any(t.startswith(BENCH) for t in i.targets)}
-    assert users == {"quantref.cli"}
 
 
 def test_the_oracle_shares_no_arithmetic_with_what_it_judges(reference: dict[str, Path]) -> None:
@@ -186,8 +174,8 @@ def test_the_suite_imports_frameworks_only_when_a_target_asks(
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
-        ("quantref", FRAMEWORKS | TEST_TOOLS | OPTIONAL | OF_BENCH | SHOWING | {"quantcheck"}),
-        ("quantref.cli", FRAMEWORKS | TEST_TOOLS | OF_BENCH | SHOWING | {"quantcheck"}),
+        ("quantref", FRAMEWORKS | TEST_TOOLS | OPTIONAL | SHOWING | {"quantcheck"}),
+        ("quantref.cli", FRAMEWORKS | TEST_TOOLS | OPTIONAL | SHOWING | {"quantcheck"}),
         ("quantref.pipeline", FRAMEWORKS | TEST_TOOLS | OPTIONAL | SHOWING | {"quantcheck"}),
         ("quantcheck", FRAMEWORKS | TEST_TOOLS),
         ("quantcheck.cli", FRAMEWORKS),

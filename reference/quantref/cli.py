@@ -1,4 +1,4 @@
-"""Command line of the reference: `quantref bench`, `quantize`, `certify`."""
+"""Command line of the reference: `quantref quantize`, `quantref certify`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import sys
 
 from quantref import __version__
-from quantref.bench import command as bench
 from quantref.commands import certify, quantize
 from quantref.errors import QuantrefError
 
@@ -30,19 +29,17 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="quantref",
-        description="Reference of AbsMax and GPTQ quantization: models, speed.",
+        description="AbsMax and GPTQ quantization of models, with certificates.",
         epilog="exit codes: 0 done, 1 refused or different, 2 usage, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"quantref {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    bench.add_parser(commands)
     quantize.add_parser(commands)
     certify.add_parser(commands)
     return parser
 
 
 COMMANDS = {
-    "bench": bench.run,
     "quantize": quantize.run,
     "certify": certify.run,
 }

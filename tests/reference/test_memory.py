@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.benchmarks.speed.problems import hessian
 
 from quantref import GPTQConfig
 from quantref.arrays import Array
-from quantref.bench.problems import hessian
 from quantref.pipeline import Batch, Settings, quantize_blocks
 from quantref.pipeline.executors import open_executor
 from quantref.pipeline.task import PART, Task, parts_of, run_task

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from quantref.bench import machine
-from quantref.bench.progress import Progress
-from quantref.bench.row import NotAvailableError, Outcome, Row, Settings
-from quantref.bench.threads import limited
+from tests.benchmarks.speed import machine
+from tests.benchmarks.speed.progress import Progress
+from tests.benchmarks.speed.row import NotAvailableError, Outcome, Row, Settings
+from tests.benchmarks.speed.threads import limited
 
-FORMAT = "quantref-bench"
+FORMAT = "quantref-speed"
 FORMAT_VERSION = 1
 
 

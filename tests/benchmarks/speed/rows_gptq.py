@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from tests.benchmarks.speed import problems
+from tests.benchmarks.speed.row import Limit, Measured, Row, Settings, Work
+from tests.benchmarks.speed.timing import Contestant, contestant, interleave, medians, per_round
 
-from quantref import certify, gptq_quantize
-from quantref.arrays import Array
-from quantref.bench import problems
-from quantref.bench.row import Limit, Measured, Row, Settings, Work
-from quantref.bench.timing import Contestant, contestant, interleave, medians, per_round
-from quantref.config import GPTQConfig
+from quantref import GPTQConfig, certify, gptq_quantize
 
 SIZES = (1024, 2048, 4096)
 WIDE_AND_TALL = ((4096, 11008), (11008, 4096), (50257, 768))
@@ -30,7 +29,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def gptq(W: Array, H: Array, config: GPTQConfig, **named: Any) -> Contestant:
+def gptq(W: NDArray[Any], H: NDArray[Any], config: GPTQConfig, **named: Any) -> Contestant:
     """Return our GPTQ in float32 as a contestant, the Hessian given."""
     name = " ".join(["gptq", *(f"{key}={value}" for key, value in named.items())])
     return contestant(name, lambda: gptq_quantize(W, H, config, dtype=np.float32, **named))
@@ -42,7 +41,7 @@ def gptq_work(n_out: int, n_in: int, seconds: float) -> Work:
     return Work(operations, 4.0 * n_out * n_in + 8.0 * n_in**2 + n_out * n_in, seconds)
 
 
-def unavoidable(H: Array, n_out: int) -> list[Contestant]:
+def unavoidable(H: NDArray[Any], n_out: int) -> list[Contestant]:
     """Return the arithmetic that GPTQ cannot do without, each part as a contestant.
 
     All of it is SciPy's: threads of NumPy's BLAS would keep the cores after their work is done.
@@ -55,7 +54,7 @@ def unavoidable(H: Array, n_out: int) -> list[Contestant]:
     E = np.ones((n_out, n_in), np.float32, order="F")
     U = np.ones((n_in, n_in), np.float32, order="F")
 
-    def fresh(a: Array) -> Callable[[], tuple[Array]]:
+    def fresh(a: NDArray[Any]) -> Callable[[], tuple[NDArray[Any]]]:
         return lambda: (np.array(a, order="F"),)  # LAPACK works in place
 
     return [

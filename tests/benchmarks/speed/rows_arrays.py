@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from tests.benchmarks.speed import problems
+from tests.benchmarks.speed.row import Limit, Measured, Row, Settings, Work
+from tests.benchmarks.speed.timing import contestant, interleave, medians, per_round
 
 from quantref import abs_max_quantize, accumulate_hessian, pack_codes, unpack_codes
-from quantref.bench import problems
-from quantref.bench.row import Limit, Measured, Row, Settings, Work
-from quantref.bench.timing import contestant, interleave, medians, per_round
 
 AXES: dict[str, int | None] = {"axis-0": 0, "last-axis": -1, "whole": None}
 BATCHES = 8

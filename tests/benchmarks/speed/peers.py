@@ -12,10 +12,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any, cast
 
-from quantref.bench.timing import Contestant
+from tests.benchmarks.speed.timing import Contestant
 
+# The checkout: a peer finds this package from there.
+ROOT = Path(__file__).parents[3]
 # Keras's backends, each with the module that it needs. The one on NumPy calls JAX.
 KERAS_BACKENDS = {
     "numpy": "jax",
@@ -65,7 +68,7 @@ class Peer:
     Parameters
     ----------
     program : str
-        Of `quantref.bench.peer_programs`.
+        Of `tests.benchmarks.speed.peer_programs`.
     arguments : dict
         Of the program, as JSON.
     seconds : float
@@ -79,13 +82,14 @@ class Peer:
     ) -> None:
         self.seconds = seconds
         self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        command = [sys.executable, "-m", "quantref.bench.peer_programs"]
+        command = [sys.executable, "-m", "tests.benchmarks.speed.peer_programs"]
         self._process = subprocess.Popen(
             [*command, program, json.dumps(arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
+            cwd=ROOT,
             env=environment(backend),
             start_new_session=True,  # a Ctrl-C is ours: we end it
         )

@@ -2,7 +2,7 @@
 
 From algorithm 1 of the paper (arXiv 2210.17323), in float32: within a block of columns each error
 is subtracted from the block's later columns at once; what comes after the block receives the
-errors of all its columns in one product. A contestant of the benchmark: nothing else uses it.
+errors of all its columns in one product. A contestant of the speed table: nothing else uses it.
 """
 
 from __future__ import annotations

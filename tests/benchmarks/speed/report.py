@@ -6,7 +6,8 @@ import json
 import os
 from pathlib import Path
 
-from quantref.bench.run import Run
+from tests.benchmarks.speed.run import Run
+
 from quantref.files import write_text, write_whole
 
 
@@ -29,6 +30,6 @@ def write_json(run: Run, path: Path) -> None:
 
 def write_plot(run: Run, path: Path) -> None:
     """Write the picture."""
-    from quantref.bench.plot import draw
+    from tests.benchmarks.speed.plot import draw
 
     write_whole(path, lambda part: draw(run, part, path.suffix.lower()))

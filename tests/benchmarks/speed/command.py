@@ -1,25 +1,33 @@
-"""The command `quantref bench`: its arguments, and what it returns to the shell."""
+"""The command: its arguments, and what it returns to the shell."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+PROGRAM = "python -m tests.benchmarks.speed"
 OK, USAGE, INTERRUPTED = 0, 2, 130
 
 EPILOG = """
 Every figure is a ratio of times that were taken by turns in this run, and the median of its rounds.
-exit codes: 0 the table was made, whatever its verdicts; 2 usage, or a package of the extra `bench`
+exit codes: 0 the table was made, whatever its verdicts; 2 usage, or a package of the extra `dev`
 is missing; 130 interrupted, with the table of what was done.
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to those of `quantref`."""
-    parser = commands.add_parser(
-        "bench", help="measure every figure of the project's performance", epilog=EPILOG
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    return run(_parser().parse_args(arguments))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Measure every figure of the project's performance.",
+        epilog=EPILOG,
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them: .png or .svg")
@@ -30,6 +38,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--rounds", type=_positive, metavar="N", help="of every row (by its cost)")
     parser.add_argument("--peer-seconds", type=_seconds, default=120.0, metavar="S",
                         help="longest call of another quantizer (120)")  # fmt: skip
+    return parser
 
 
 def _positive(text: str) -> int:
@@ -47,11 +56,11 @@ def _seconds(text: str) -> float:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command and return its exit code."""
+    """Measure the rows that the options name, show the table, and return the exit code."""
     complaint = _complaint(options)
     if complaint is not None:
         return _refuse(complaint)
-    from quantref.bench.rows import UnknownRowError, chosen_rows
+    from tests.benchmarks.speed.rows import UnknownRowError, chosen_rows
 
     try:
         rows = chosen_rows(options.only)
@@ -62,11 +71,11 @@ def run(options: argparse.Namespace) -> int:
             sys.stdout.write(f"{row.name:<26} {row.limit!s:<12} {row.what}\n")
         return OK
 
-    from quantref.bench.progress import Progress
-    from quantref.bench.report import write_json, write_plot
-    from quantref.bench.row import Settings
-    from quantref.bench.run import Run, measure_all
-    from quantref.bench.table import show
+    from tests.benchmarks.speed.progress import Progress
+    from tests.benchmarks.speed.report import write_json, write_plot
+    from tests.benchmarks.speed.row import Settings
+    from tests.benchmarks.speed.run import Run, measure_all
+    from tests.benchmarks.speed.table import show
 
     progress = Progress(len(rows))
     settings = Settings(options.quick, options.rounds, options.peer_seconds, progress.tell)
@@ -88,8 +97,8 @@ def _complaint(options: argparse.Namespace) -> str | None:
     needed = ["threadpoolctl", "rich"] + ["matplotlib"] * (options.plot is not None)
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
-        return f'{", ".join(missing)} not installed: pip install "quantref[bench]"'
-    from quantref.bench.report import refusal
+        return f'{", ".join(missing)} not installed: pip install --editable ".[dev]"'
+    from tests.benchmarks.speed.report import refusal
 
     for path in (options.json, options.plot):
         if path is not None and (wrong := refusal(path)) is not None:
@@ -100,5 +109,5 @@ def _complaint(options: argparse.Namespace) -> str | None:
 
 
 def _refuse(complaint: str) -> int:
-    sys.stderr.write(f"quantref bench: {complaint}\n")
+    sys.stderr.write(f"{PROGRAM}: {complaint}\n")
     return USAGE

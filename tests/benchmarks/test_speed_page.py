@@ -1,4 +1,4 @@
-"""reference/SPEED.md: the rows of `quantref bench`, all of them, with their limits."""
+"""reference/SPEED.md: the rows of the speed table, all of them, with their limits."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-
-from quantref.bench.row import MET, MISSED
-from quantref.bench.rows import all_rows
+from tests.benchmarks.speed.row import MET, MISSED
+from tests.benchmarks.speed.rows import all_rows
 
 PAGE = Path(__file__).parents[2] / "reference" / "SPEED.md"
 LINES = re.findall(r"^\| `([^`]+)` \| ([^|]+) \|(.*)\|$", PAGE.read_text("utf-8"), re.MULTILINE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from quantref.bench.row import Outcome
+from tests.benchmarks.speed.row import Outcome
 
 
 class Progress:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from fnmatch import fnmatchcase
 
-from quantref.bench import rows_arrays, rows_gptq, rows_peers, rows_whole
-from quantref.bench.row import Row
+from tests.benchmarks.speed import rows_arrays, rows_gptq, rows_peers, rows_whole
+from tests.benchmarks.speed.row import Row
 
 
 class UnknownRowError(Exception):
@@ -36,7 +36,7 @@ def chosen_rows(wanted: list[str]) -> list[Row]:
     >>> chosen_rows(["gptq-2084"])
     Traceback (most recent call last):
     ...
-    quantref.bench.rows.UnknownRowError: no row 'gptq-2084'; near: gptq-2048, ...
+    tests.benchmarks.speed.rows.UnknownRowError: no row 'gptq-2084'; near: gptq-2048, ...
     """
     every = all_rows()
     names = [row.name for row in every]
@@ -44,7 +44,7 @@ def chosen_rows(wanted: list[str]) -> list[Row]:
         if not any(fnmatchcase(name, pattern) for name in names):
             near = difflib.get_close_matches(pattern, names, n=4, cutoff=0.4)
             near = near or [name for name in names if pattern in name][:4]
-            hint = f"; near: {', '.join(near)}" if near else "; see quantref bench --list"
+            hint = f"; near: {', '.join(near)}" if near else "; see --list"
             raise UnknownRowError(f"no row {pattern!r}{hint}")
     chosen = [row for row in every if any(fnmatchcase(row.name, p) for p in wanted)]
     return chosen if wanted else every

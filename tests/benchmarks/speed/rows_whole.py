@@ -10,13 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from tests.benchmarks.speed import problems
+from tests.benchmarks.speed.row import Limit, Measured, Row, Settings, Work
+from tests.benchmarks.speed.rows_gptq import gptq, gptq_work
+from tests.benchmarks.speed.timing import Contestant, contestant, interleave, medians, per_round
 
-from quantref import accumulate_hessian, gptq_quantize
-from quantref.bench import problems
-from quantref.bench.row import Limit, Measured, Row, Settings, Work
-from quantref.bench.rows_gptq import gptq, gptq_work
-from quantref.bench.timing import Contestant, contestant, interleave, medians, per_round
-from quantref.config import GPTQConfig
+from quantref import GPTQConfig, accumulate_hessian, gptq_quantize
 
 # Beside the arrays that a limit of memory names: objects, and arrays of one row.
 SMALL = 2**20

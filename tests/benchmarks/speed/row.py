@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from quantref.bench.timing import QUICK_SECONDS, ROW_SECONDS, Plan
+from tests.benchmarks.speed.timing import QUICK_SECONDS, ROW_SECONDS, Plan
 
 MET, MISSED, NOT_AVAILABLE = "met", "missed", "not available"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.config import GPTQConfig
+from quantref import GPTQConfig
 
 TOKENS = 2048
 DEFAULT = GPTQConfig(None, None, weight_bits=4, group_size=128)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from tests.benchmarks.speed import problems
+from tests.benchmarks.speed.peers import PeerError, fastest_of_keras, installed, peer
+from tests.benchmarks.speed.row import Limit, Measured, NotAvailableError, Row, Settings
+from tests.benchmarks.speed.rows_arrays import AXES, SIZE
+from tests.benchmarks.speed.rows_gptq import gptq
+from tests.benchmarks.speed.timing import Contestant, contestant, interleave, medians, per_round
+
 from quantref import abs_max_quantize
-from quantref.bench import problems
-from quantref.bench.peers import PeerError, fastest_of_keras, installed, peer
-from quantref.bench.row import Limit, Measured, NotAvailableError, Row, Settings
-from quantref.bench.rows_arrays import AXES, SIZE
-from quantref.bench.rows_gptq import gptq
-from quantref.bench.timing import Contestant, contestant, interleave, medians, per_round
 
 
 def against_keras(

@@ -6,8 +6,8 @@ import statistics
 import sys
 from typing import Any
 
-from quantref.bench.row import MET, MISSED, NOT_AVAILABLE, Outcome
-from quantref.bench.run import Run
+from tests.benchmarks.speed.row import MET, MISSED, NOT_AVAILABLE, Outcome
+from tests.benchmarks.speed.run import Run
 
 COLOURS = {MET: "green", MISSED: "red", NOT_AVAILABLE: "yellow"}
 HEADINGS = ("row", "what", "threads", "limit", "median", "quartiles", "rounds", "verdict")
@@ -22,7 +22,7 @@ def figure(outcome: Outcome) -> str:
 
     Examples
     --------
-    >>> from quantref.bench.row import Limit, Measured, Row
+    >>> from tests.benchmarks.speed.row import Limit, Measured, Row
     >>> row = Row("import-time", "", Limit(high=0.15), lambda _: Measured([], {}, {}), unit="s")
     >>> figure(Outcome(row, Measured([0.1234], {}, {})))
     '0.123 s'
@@ -38,7 +38,7 @@ def spread(outcome: Outcome) -> str:
 
     Examples
     --------
-    >>> from quantref.bench.row import Limit, Measured, Row
+    >>> from tests.benchmarks.speed.row import Limit, Measured, Row
     >>> row = Row("gptq", "", Limit(high=1.3), lambda _: Measured([], {}, {}))
     >>> spread(Outcome(row, Measured([1.0, 3.0, 1.5, 2.0, 2.5], {}, {})))
     '1.5 … 2.5'
@@ -131,6 +131,6 @@ def show(run: Run, width: int | None = None) -> None:
     if narrow:
         beside = {outcome.row.name: remarks(outcome) for outcome in run.outcomes}
         lines = [f"{name}: {text}" for name, text in beside.items() if text] + lines
-        lines.append("what the rows are: quantref bench --list, or a wider terminal")
+        lines.append("what the rows are: --list, or a wider terminal")
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)

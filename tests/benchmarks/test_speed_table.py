@@ -1,4 +1,4 @@
-"""`quantref bench`: what its verdicts follow from, and that a run leaves what it should."""
+"""The speed table: what its verdicts follow from, and that a run leaves what it should."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from quantref import certify, gptq_quantize
-from quantref.affine import group_index
-from quantref.bench import peers, problems, rows_gptq, rows_whole
-from quantref.bench.row import Limit, Measured, NotAvailableError, Outcome, Row, Settings, Work
-from quantref.bench.rows import all_rows, chosen_rows
-from quantref.bench.run import Run, measure
-from quantref.bench.table import show
-from quantref.bench.timing import (
+from tests.benchmarks.speed import peers, problems, rows_gptq, rows_whole
+from tests.benchmarks.speed.command import main
+from tests.benchmarks.speed.row import (
+    Limit,
+    Measured,
+    NotAvailableError,
+    Outcome,
+    Row,
+    Settings,
+    Work,
+)
+from tests.benchmarks.speed.rows import all_rows, chosen_rows
+from tests.benchmarks.speed.run import Run, measure
+from tests.benchmarks.speed.table import show
+from tests.benchmarks.speed.timing import (
     LEAST_ROUNDS,
     MOST_ROUNDS,
     Contestant,
@@ -33,18 +39,23 @@ from quantref.bench.timing import (
     medians,
     per_round,
 )
-from quantref.cli import main
+
+from quantref import certify, gptq_quantize
+from quantref.affine import group_index
 from quantref.files import write_whole
 from quantref.problem import GPTQResult
 
 Output = pytest.CaptureFixture[str]
+ROOT = Path(__file__).parents[2]
 FAST = ["absmax-axis-0", "pack-last-axis", "import-without-scipy"]
 
 
-def bench(*arguments: str | Path, seconds: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run `quantref bench --quick …` as people do, in a process of its own."""
-    command = [sys.executable, "-P", "-m", "quantref.cli", "bench", "--quick", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
+def speed(*arguments: str | Path, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run `python -m tests.benchmarks.speed --quick …` in a process of its own, in the checkout."""
+    command = [sys.executable, "-m", "tests.benchmarks.speed", "--quick", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds
+    )
 
 
 def outcome(figures: list[float], limit: Limit, **named: Any) -> Outcome:
@@ -169,12 +180,12 @@ def test_rows_are_chosen_by_name_and_pattern() -> None:
 
 
 def test_a_run(tmp_path: Path) -> None:
-    report, picture = tmp_path / "bench.json", tmp_path / "bench.png"
+    report, picture = tmp_path / "speed.json", tmp_path / "speed.png"
     growth = ["growth-n_out", "growth-n_in", "gptq-1024"]
-    done = bench("--only", *FAST, *growth, "--rounds", "2", "--json", report, "--plot", picture)
+    done = speed("--only", *FAST, *growth, "--rounds", "2", "--json", report, "--plot", picture)
     assert done.returncode == 0, done.stderr
     found = json.loads(report.read_text("utf-8"))
-    assert (found["format"], found["format_version"]) == ("quantref-bench", 1)
+    assert (found["format"], found["format_version"]) == ("quantref-speed", 1)
     assert (found["quick"], found["interrupted"], found["not_run"]) == (True, False, [])
     assert {"numpy", "scipy", "python", "quantref"} <= set(found["machine"]["versions"])
     assert found["machine"]["processor"] in done.stdout
@@ -200,18 +211,18 @@ def test_a_run(tmp_path: Path) -> None:
     pixels = imread(picture)
     assert min(pixels.shape[:2]) > 500
     assert pixels.std() > 0.01
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bench.json", "bench.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["speed.json", "speed.png"]
 
 
 def test_a_picture_as_svg(tmp_path: Path, capsys: Output) -> None:
-    picture = tmp_path / "bench.SVG"
-    assert main(["bench", "--quick", "--only", *FAST[1:], "--plot", str(picture)]) == 0
+    picture = tmp_path / "speed.SVG"
+    assert main(["--quick", "--only", *FAST[1:], "--plot", str(picture)]) == 0
     assert ET.parse(picture).getroot().tag.endswith("svg")
     assert "an eighth of every size" in capsys.readouterr().out
 
 
 def test_the_list(capsys: Output) -> None:
-    assert main(["bench", "--list"]) == 0
+    assert main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [row.name for row in all_rows()]
 
@@ -236,14 +247,14 @@ def test_the_table_fits_its_terminal(width: int, capsys: Output) -> None:
     ("arguments", "complaint"),
     [
         (["--only", "gptq-1042"], "no row 'gptq-1042'; near: gptq-1024"),
-        (["--only", "import-time", "zzz-*"], "no row 'zzz-*'; see quantref bench --list"),
-        (["--plot", "bench.pdf"], "expected a file .png or .svg, got bench.pdf"),
-        (["--json", "nowhere/bench.json"], "nowhere/bench.json: no folder nowhere"),
+        (["--only", "import-time", "zzz-*"], "no row 'zzz-*'; see --list"),
+        (["--plot", "speed.pdf"], "expected a file .png or .svg, got speed.pdf"),
+        (["--json", "nowhere/speed.json"], "nowhere/speed.json: no folder nowhere"),
         (["--json", "."], "is a folder"),
     ],
 )
 def test_usage(arguments: list[str], complaint: str, capsys: Output) -> None:
-    assert main(["bench", "--quick", *arguments]) == 2
+    assert main(["--quick", *arguments]) == 2
     captured = capsys.readouterr()
     assert complaint in captured.err
     assert not captured.out
@@ -252,9 +263,9 @@ def test_usage(arguments: list[str], complaint: str, capsys: Output) -> None:
 @pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--peer-seconds", "-1"], ["--only"]])
 def test_usage_of_the_parser(arguments: list[str], capsys: Output) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["bench", *arguments])
+        main([*arguments])
     assert caught.value.code == 2
-    assert "usage: quantref bench" in capsys.readouterr().err
+    assert "usage: python -m tests.benchmarks.speed" in capsys.readouterr().err
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
@@ -272,8 +283,8 @@ def test_a_missing_extra_is_named(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: Output, tmp_path: Path
 ) -> None:
     hide(monkeypatch, name)
-    assert main(["bench", "--plot", str(tmp_path / "bench.png")]) == 2
-    assert f'{name} not installed: pip install "quantref[bench]"' in capsys.readouterr().err
+    assert main(["--plot", str(tmp_path / "speed.png")]) == 2
+    assert f'{name} not installed: pip install --editable ".[dev]"' in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
@@ -281,9 +292,9 @@ def test_missing_peers_are_named(
     monkeypatch: pytest.MonkeyPatch, capsys: Output, tmp_path: Path
 ) -> None:
     hide(monkeypatch, "keras", "torch")
-    report = tmp_path / "bench.json"
+    report = tmp_path / "speed.json"
     only = ["--only", "keras-gptq-1024", "--only", "torch-gptq-1024"]  # one adds to the other
-    assert main(["bench", "--quick", *only, "--json", str(report)]) == 0
+    assert main(["--quick", *only, "--json", str(report)]) == 0
     found = json.loads(report.read_text("utf-8"))
     assert found["peers_left_out"] == {"keras": "not installed", "torch": "not installed"}
     assert {row["verdict"] for row in found["rows"]} == {"not available"}
@@ -301,17 +312,18 @@ def test_missing_backends_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 INTERRUPTIBLE = (
     "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler);"
-    "from quantref.cli import main; sys.exit(main(sys.argv[1:]))"
+    "from tests.benchmarks.speed.command import main; sys.exit(main(sys.argv[1:]))"
 )
 
 
 def test_interrupted_it_shows_what_was_done(tmp_path: Path) -> None:
-    report, picture = tmp_path / "bench.json", tmp_path / "bench.png"
+    report, picture = tmp_path / "speed.json", tmp_path / "speed.png"
     rows = ["import-without-scipy", "growth-n_in"]
-    arguments = ["bench", "--quick", "--rounds", "1000000", "--only", *rows]
-    command = [sys.executable, "-P", "-c", INTERRUPTIBLE]
+    arguments = ["--quick", "--rounds", "1000000", "--only", *rows]
+    command = [sys.executable, "-c", INTERRUPTIBLE]
     with subprocess.Popen(
         [*command, *arguments, "--json", report, "--plot", picture],
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -331,7 +343,7 @@ def test_interrupted_it_shows_what_was_done(tmp_path: Path) -> None:
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "bench.json"
+    path = tmp_path / "speed.json"
     path.write_text("before", "utf-8")
 
     def half(beside: Path) -> None:
@@ -341,7 +353,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no space"):
         write_whole(path, half)
     assert path.read_text("utf-8") == "before"
-    assert [p.name for p in tmp_path.iterdir()] == ["bench.json"]
+    assert [p.name for p in tmp_path.iterdir()] == ["speed.json"]
 
 
 # Peers
@@ -366,9 +378,9 @@ def test_a_peer_that_takes_too_long_is_ended() -> None:
 
 def test_torch_is_timed_in_its_own_process(capsys: Output, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    report = tmp_path / "bench.json"
+    report = tmp_path / "speed.json"
     arguments = ["--only", "torch-gptq-1024", "--rounds", "2", "--json", str(report)]
-    assert main(["bench", "--quick", *arguments]) == 0
+    assert main(["--quick", *arguments]) == 0
     (row,) = json.loads(report.read_text("utf-8"))["rows"]
     assert row["rounds"] == 2
     assert row["seconds"]["torch"] > 0
@@ -391,7 +403,8 @@ def test_keras_is_timed_in_its_own_process(name: str, monkeypatch: pytest.Monkey
 def test_the_torch_contestant_does_the_same_work(group_size: int) -> None:
     """Its answer passes the certificate, and is ours but for ties of rounding."""
     torch = pytest.importorskip("torch")
-    from quantref.bench.torch_gptq import quantize
+    from tests.benchmarks.speed.torch_gptq import quantize
+
     from quantref.config import GPTQConfig
 
     W, H = problems.weights(48, 320), problems.hessian(320)

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from quantref.bench.rows_whole import exponent
-from quantref.bench.run import Run
+from tests.benchmarks.speed.rows_whole import exponent
+from tests.benchmarks.speed.run import Run
 
 SUFFIXES = (".png", ".svg")
 

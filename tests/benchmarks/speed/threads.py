@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from quantref.bench.row import NotAvailableError
+from tests.benchmarks.speed.row import NotAvailableError
 
 PINS = hasattr(os, "sched_setaffinity")
 

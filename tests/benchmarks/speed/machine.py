@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.benchmarks.speed.row import NotAvailableError, Settings
+from tests.benchmarks.speed.threads import PINS, available_cores, limited
+from tests.benchmarks.speed.timing import Plan, contestant, interleave, medians
 
 from quantref import __version__
-from quantref.bench.row import NotAvailableError, Settings
-from quantref.bench.threads import PINS, available_cores, limited
-from quantref.bench.timing import Plan, contestant, interleave, medians
 
 RATE_ROUNDS = 7
 PACKAGES = ("numpy", "scipy", "threadpoolctl", "keras", "jax", "tensorflow", "tensorflow-cpu",

@@ -1,6 +1,6 @@
 """What runs in a peer's process: import, warm up, then time one call for every line on stdin.
 
-    python -m quantref.bench.peer_programs PROGRAM ARGUMENTS-AS-JSON
+    python -m tests.benchmarks.speed.peer_programs PROGRAM ARGUMENTS-AS-JSON
 
 Frameworks are imported here and nowhere else in the package.
 """
@@ -13,8 +13,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from quantref.bench import problems
-from quantref.bench.timing import contestant
+from tests.benchmarks.speed import problems
+from tests.benchmarks.speed.timing import contestant
+
 from quantref.config import Axis
 
 WARM_UP = 32
@@ -80,8 +81,7 @@ def keras_abs_max(n: int, axis: Axis) -> Callable[[], float]:
 def torch_gptq(n_out: int, n_in: int) -> Callable[[], float]:
     """Time GPTQ in plain torch."""
     import torch
-
-    from quantref.bench.torch_gptq import quantize
+    from tests.benchmarks.speed.torch_gptq import quantize
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
