@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from quantref.arrays import Array
-from quantref.models import Model, model_of, run_layer
+from quantref.calibration import Model, model_of, run_layer
 from quantref.pipeline import Batch
 
 Watch = Callable[[str, Array], None]
@@ -80,7 +80,7 @@ def batches(count: int = 4, windows: int = 3, width: int = 16, seed: int = 1) ->
 
 @dataclass
 class ModelBlock:
-    """A block of `quantref.models`."""
+    """A block of `quantref.calibration`."""
 
     model: Model
     index: int

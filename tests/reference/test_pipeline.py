@@ -22,6 +22,7 @@ from quantref import (
     gptq_quantize,
     group_index,
 )
+from quantref.calibration import quantize_model_gptq
 from quantref.errors import (
     CalibrationError,
     CheckpointError,
@@ -29,7 +30,6 @@ from quantref.errors import (
     NotPositiveDefiniteError,
     ShapeError,
 )
-from quantref.models import quantize_model_gptq
 from quantref.pipeline import (
     Batch,
     Checkpoint,

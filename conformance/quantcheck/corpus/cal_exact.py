@@ -11,7 +11,7 @@ import numpy as np
 
 from quantcheck.oracle import exact
 from quantref.arrays import Array
-from quantref.models import Block, Model
+from quantref.calibration import Block, Model
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from quantcheck.corpus.draw import dyadic, floats, refused
 from quantcheck.corpus.hessian import tokens
 from quantcheck.wire.cases import Case
 from quantref.arrays import Array
-from quantref.models import model_of
+from quantref.calibration import model_of
 
 FULL: dict[str, Any] = {
     "num_samples": 1,

@@ -19,11 +19,11 @@ from quantcheck.wire.arrays import decode
 from quantcheck.wire.configs import gptq_config
 from quantref.affine import group_parameters
 from quantref.arrays import Array
+from quantref.calibration import model_of
 from quantref.certificate import U64
 from quantref.checks import Check, check_parameters, check_residuals
 from quantref.errors import AnswerError, ConfigError
 from quantref.evidence import gather
-from quantref.models import model_of
 from quantref.problem import prepare_problem
 
 ULP32 = 2.0**-23
