@@ -42,7 +42,7 @@ from tests.benchmarks.speed.timing import (
 
 from quantref import certify, gptq_quantize
 from quantref.affine import group_index
-from quantref.files import write_whole
+from quantref.formats.files import write_whole
 from quantref.problem import GPTQResult
 
 Output = pytest.CaptureFixture[str]

@@ -1,4 +1,4 @@
-"""Blocks of Dense layers in NumPy for the pipeline, which knows blocks by their protocol alone."""
+"""Blocks of Dense layers in NumPy for `quantref.models`, which knows blocks by their protocol."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from quantref.arrays import Array
 from quantref.calibration import Model, model_of, run_layer
-from quantref.pipeline import Batch
+from quantref.models import Batch
 
 Watch = Callable[[str, Array], None]
 

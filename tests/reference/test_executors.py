@@ -21,7 +21,7 @@ import pytest
 
 from quantref import GPTQConfig
 from quantref.errors import ConfigError, NotPositiveDefiniteError
-from quantref.pipeline import (
+from quantref.models import (
     Batch,
     LayerRecord,
     Listener,
@@ -31,7 +31,7 @@ from quantref.pipeline import (
     executors,
     quantize_blocks,
 )
-from quantref.pipeline.executors import OnExecutor, open_executor
+from quantref.models.executors import OnExecutor, open_executor
 
 from .plain_models import attention, batches
 

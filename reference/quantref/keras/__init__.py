@@ -3,7 +3,7 @@
 `quantize` quantizes a model; `Quantized` is what comes back; `certify` judges a model that somebody
 else quantized. Reading order: `layers` reads and
 writes one layer, `graph` runs a part of a model, `structure` finds the parts, `quantize` brings
-them to `quantref.pipeline`, `forms` writes the result.
+them to `quantref.models`, `forms` writes the result.
 """
 
 from quantref.keras.certify import certify

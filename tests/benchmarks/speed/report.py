@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.benchmarks.speed.run import Run
 
-from quantref.files import write_text, write_whole
+from quantref.formats.files import write_text, write_whole
 
 
 def refusal(path: Path) -> str | None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from quantref.commands.common import (
+from quantref.cli.common import (
     FAILED,
     INTERRUPTED,
     OK,
@@ -70,11 +70,11 @@ def _run(options: argparse.Namespace, console: Any) -> int:
     original = load_model(options.original, options.modules)
     quantized, config = _quantized(options, config)
 
-    from quantref.commands.page import write_page
-    from quantref.commands.progress import TerminalProgress
-    from quantref.commands.table import show
+    from quantref.cli.page import write_page
+    from quantref.cli.progress import TerminalProgress
+    from quantref.cli.table import show
     from quantref.keras import certify
-    from quantref.pipeline.executors import open_executor
+    from quantref.models.executors import open_executor
 
     with (
         open_executor(options.executor, options.workers) as mapper,
@@ -103,7 +103,7 @@ def _quantized(options: argparse.Namespace, config: Any) -> tuple[Any, Any]:
     if path.suffix != ".safetensors":
         return load_model(path, options.modules), config
     from quantref.config import GPTQConfig
-    from quantref.keras.codes import read_codes
+    from quantref.formats.codes import read_codes
 
     found, answers = read_codes(path)
     if not isinstance(found, GPTQConfig):

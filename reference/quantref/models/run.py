@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 from quantref.arrays import Array
 from quantref.config import GPTQConfig
 from quantref.errors import CalibrationError, ModelError, NotPositiveDefiniteError
-from quantref.pipeline.answer import Answer, joined, rows_of
-from quantref.pipeline.capture import Enough, Hessians, Scout, Watcher
-from quantref.pipeline.checkpoint import Checkpoint
-from quantref.pipeline.protocols import Batch, Block, Here, Layer, Listener, Mapper
-from quantref.pipeline.record import LayerRecord, record_of
-from quantref.pipeline.task import Task, parts_of
+from quantref.models.answer import Answer, joined, rows_of
+from quantref.models.capture import Enough, Hessians, Scout, Watcher
+from quantref.models.checkpoint import Checkpoint
+from quantref.models.protocols import Batch, Block, Here, Layer, Listener, Mapper
+from quantref.models.record import LayerRecord, record_of
+from quantref.models.task import Task, parts_of
 
 
 @dataclass(frozen=True)

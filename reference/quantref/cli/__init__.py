@@ -1,4 +1,9 @@
-"""Command line of the reference: `quantref quantize`, `quantref certify`."""
+"""The command line: `quantref quantize`, `quantref certify`; files in, files and a table out.
+
+Reading order: `main` here chooses the command; `quantize` and `certify` are one command each;
+`common` has their options and `calibration_files` reads their data; `progress`, `table` and `page`
+show.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import argparse
 import sys
 
 from quantref import __version__
-from quantref.commands import certify, quantize
+from quantref.cli import certify, quantize
 from quantref.errors import QuantrefError
 
 FAILED = 1
@@ -43,6 +48,3 @@ COMMANDS = {
     "quantize": quantize.run,
     "certify": certify.run,
 }
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""What the pipeline asks of blocks and layers, of who is told, and of who does the tasks."""
+"""What `quantref.models` asks of blocks, layers, listeners and mappers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.arrays import Array
-from quantref.pipeline.answer import Answer
-from quantref.pipeline.record import LayerRecord
-from quantref.pipeline.task import Task, run_task
+from quantref.models.answer import Answer
+from quantref.models.record import LayerRecord
+from quantref.models.task import Task, run_task
 
 Watch = Callable[[str, Array], None]
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from quantref.errors import CheckpointError, ReportError
-from quantref.files import write_json, write_whole
-from quantref.pipeline.answer import Answer
-from quantref.pipeline.record import LayerRecord
+from quantref.formats.files import write_json, write_whole
+from quantref.models.answer import Answer
+from quantref.models.record import LayerRecord
 
 ARRAYS = ("codes", "scale", "zero_point", "g_idx")
 

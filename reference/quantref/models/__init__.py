@@ -6,10 +6,10 @@ what comes back, with its `figures`; `record` is what is known of a layer afterw
 keeps layers that are done; `executors` do the tasks. `quantref.keras` brings models to it.
 """
 
-from quantref.pipeline.checkpoint import Checkpoint
-from quantref.pipeline.protocols import Batch, Block, Layer, Listener, Mapper
-from quantref.pipeline.record import LayerRecord, Report
-from quantref.pipeline.run import Outcome, Settings, quantize_blocks
+from quantref.models.checkpoint import Checkpoint
+from quantref.models.protocols import Batch, Block, Layer, Listener, Mapper
+from quantref.models.record import LayerRecord, Report
+from quantref.models.run import Outcome, Settings, quantize_blocks
 
 __all__ = [
     "Batch",

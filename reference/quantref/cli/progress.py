@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from quantref.pipeline import LayerRecord, Listener
+from quantref.models import LayerRecord, Listener
 
 
 class TerminalProgress(Listener):

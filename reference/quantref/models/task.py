@@ -19,8 +19,8 @@ from quantref.blocked import quantize_problem
 from quantref.certificate import Certificate, certify_problem
 from quantref.config import GPTQConfig
 from quantref.evidence import U32, gather
-from quantref.pipeline.answer import Answer, recovered
-from quantref.pipeline.figures import Figures, of_hessian, plain_loss, tally
+from quantref.models.answer import Answer, recovered
+from quantref.models.figures import Figures, of_hessian, plain_loss, tally
 from quantref.problem import GPTQProblem, prepare_problem
 
 PART = 2048  # rows of a part

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 from quantref.errors import ReportError
-from quantref.pipeline.answer import Answer
-from quantref.pipeline.figures import Figures, HessianFigures
+from quantref.models.answer import Answer
+from quantref.models.figures import Figures, HessianFigures
 
 Verdict = Literal["certified", "failed", "plain rounding", "not judged"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from quantref import __version__
-from quantref.commands.common import (
+from quantref.cli.common import (
     FAILED,
     INTERRUPTED,
     OK,
@@ -101,11 +101,11 @@ def _run(options: argparse.Namespace, console: Any) -> int:
     variables = to_be_quantized(model, config, options.layers)
     require_precision(options.form, variables)
 
-    from quantref.commands.progress import TerminalProgress
-    from quantref.commands.table import show
+    from quantref.cli.progress import TerminalProgress
+    from quantref.cli.table import show
     from quantref.keras import quantize
-    from quantref.pipeline import Checkpoint
-    from quantref.pipeline.executors import open_executor
+    from quantref.models import Checkpoint
+    from quantref.models.executors import open_executor
 
     checkpoint = None
     if isinstance(config, GPTQConfig):
@@ -194,8 +194,8 @@ def _sha256(path: Path) -> str:
 
 def write_folder(out: Path, write: Any, report: Any) -> None:
     """Write what `write` does, and both reports, into a folder that is there whole or not."""
-    from quantref.commands.page import write_page
-    from quantref.files import write_json
+    from quantref.cli.page import write_page
+    from quantref.formats.files import write_json
 
     place = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:

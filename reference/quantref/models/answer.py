@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from quantref.affine import affine_dequantize
 from quantref.arrays import Array
 from quantref.factor import upper_inverse
-from quantref.pipeline.figures import Figures, HessianFigures
+from quantref.models.figures import Figures, HessianFigures
 from quantref.problem import GPTQProblem
 
 GRID = 1e-4  # of a step: how far from the grid a dequantized weight may lie

@@ -10,9 +10,9 @@ from multiprocessing import get_context
 from typing import Any
 
 from quantref.errors import ConfigError
-from quantref.pipeline.answer import Answer
-from quantref.pipeline.protocols import Here, Mapper
-from quantref.pipeline.task import Task, run_task
+from quantref.models.answer import Answer
+from quantref.models.protocols import Here, Mapper
+from quantref.models.task import Task, run_task
 from quantref.threads import blas_threads
 
 TRIES = 3  # of a task whose worker died

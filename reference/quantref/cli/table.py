@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from quantref.pipeline import LayerRecord, Report
+from quantref.models import LayerRecord, Report
 
 STYLES = {
     "certified": "green",

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from quantref.commands.calibration_files import read_calibration, read_tokenizer
+from quantref.cli.calibration_files import read_calibration, read_tokenizer
 from quantref.config import GPTQConfig, Int8QuantizationConfig
 from quantref.errors import ConfigError, ModelError, QuantrefError
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from quantref.commands.table import HEADS, STYLES, cells, closing, skipped
-from quantref.files import write_text
-from quantref.pipeline import LayerRecord, Report
-from quantref.pipeline.figures import EDGES
+from quantref.cli.table import HEADS, STYLES, cells, closing, skipped
+from quantref.formats.files import write_text
+from quantref.models import LayerRecord, Report
+from quantref.models.figures import EDGES
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 COLOURS = {"good": "#2f7d4f", "bad": "#b3261e", "plain": "#888888", "bound": "#c98a1b"}
