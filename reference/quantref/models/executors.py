@@ -38,7 +38,7 @@ class OnExecutor:
 
     def map(self, tasks: Sequence[Task]) -> Iterator[list[Answer]]:
         """Yield the answers of all tasks, in their order."""
-        waiting = [self._submit(task) for task in tasks]
+        waiting = self._submit_all(tasks)
         try:
             for k, task in enumerate(tasks):
                 yield self._result(waiting, k, task, tasks)
@@ -53,10 +53,20 @@ class OnExecutor:
             try:
                 return waiting[k].result()
             except BrokenExecutor:
-                self._executor.shutdown(wait=False)
-                self._executor = self._make()
-                waiting[k:] = [self._submit(later) for later in tasks[k:]]
+                self._renew()
+                waiting[k:] = self._submit_all(tasks[k:])
         return run_task(task)  # a task that kills its workers says here why
+
+    def _renew(self) -> None:
+        self._executor.shutdown(wait=False)
+        self._executor = self._make()
+
+    def _submit_all(self, tasks: Sequence[Task]) -> list[Future[list[Answer]]]:
+        try:
+            return [self._submit(task) for task in tasks]
+        except BrokenExecutor:  # a worker died since the tasks before
+            self._renew()
+            return [self._submit(task) for task in tasks]
 
     def _submit(self, task: Task) -> Future[list[Answer]]:
         with warnings.catch_warnings():
