@@ -20,7 +20,7 @@ CORE = {"numpy", "scipy"}
 OPTIONAL = {"ml_dtypes", "threadpoolctl"}
 # What rooms of the reference import beyond the core, in functions alone. Keras's backends have
 # switches of their own.
-SHOWING = {"rich", "jinja2", "matplotlib", "keras"}
+SHOWING = {"rich", "jinja2", "matplotlib"}
 OF_PARTS = {
     "quantref.cli": SHOWING,
     "quantref.formats": {"safetensors"},

@@ -10,8 +10,8 @@ Reading order, each module beside the section of SPEC.md of the same name:
 6. `calibration`: windows of a dataset, and small models block by block (section 10).
 
 Everything else is a room, a package that says by its name what it is for: `models` quantizes any
-model block by block, `formats` has the files that others load, `keras` brings models of Keras, `cli`
-is the command line.
+model block by block, `formats` has the files that others load, `keras` brings models of Keras,
+`cli` is the command line.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -20,7 +20,6 @@ from quantref.cli.common import (
     finish,
     layer_count,
     load_backend,
-    load_model,
 )
 from quantref.errors import ModelError, OutputError
 
@@ -67,6 +66,8 @@ def _run(options: argparse.Namespace, console: Any) -> int:
         raise OutputError("--report a file .html in a folder that is there", f"{page}", "")
     config = config_of(options)
     load_backend(options)
+    from quantref.keras.loading import load_model
+
     original = load_model(options.original, options.modules)
     quantized, config = _quantized(options, config)
 
@@ -101,6 +102,8 @@ def _quantized(options: argparse.Namespace, config: Any) -> tuple[Any, Any]:
     """Return the model or the codes, and the settings: those of a file of codes are its own."""
     path: Path = options.quantized
     if path.suffix != ".safetensors":
+        from quantref.keras.loading import load_model
+
         return load_model(path, options.modules), config
     from quantref.config import GPTQConfig
     from quantref.formats.codes import read_codes

@@ -6,7 +6,6 @@ import argparse
 import importlib
 import importlib.util
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -104,44 +103,16 @@ def config_of(options: argparse.Namespace) -> GPTQConfig | Int8QuantizationConfi
 
 
 def load_backend(options: argparse.Namespace) -> None:
-    """Say which backend Keras is to use, before it is imported."""
-    if options.backend is not None:
-        if "keras" in sys.modules:
-            import keras
+    """Say which backend Keras is to use, and import the modules that register classes."""
+    from quantref.keras.loading import use_backend
 
-            if keras.backend.backend() != options.backend:
-                got = f"{keras.backend.backend()}, which is in use"
-                raise ConfigError(f"Keras on {options.backend}", got, "")
-        os.environ["KERAS_BACKEND"] = options.backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    use_backend(options.backend)
     sys.path.insert(0, str(Path.cwd()))  # for --import, as `python -m` has it
     for name in options.modules:
         try:
             importlib.import_module(name)
         except ImportError as error:
             raise ModelError(f"a module {name}", f"{error}", "") from None
-
-
-def load_model(path: Path, modules: list[str]) -> Any:
-    """Return the model of a file; Keras's safe mode stays on, and nothing is unpickled.
-
-    Raises
-    ------
-    ModelError
-        The file is not there, is no model, or has classes that nobody registered.
-    """
-    import keras
-
-    if path.suffix != ".keras":
-        raise ModelError("a .keras file", f"{path}", "")
-    if not path.is_file():
-        raise ModelError(f"a file {path}", "none", "")
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # noqa: BLE001 - Keras raises many kinds
-        hint = "" if modules else "; --import MODULE imports what registers its classes"
-        got = f"{type(error).__name__}: {error!s:.300}{hint}"
-        raise ModelError(f"a model of Keras in {path}", got, "") from None
 
 
 def layer_count(model: Any, filters: list[str] | None) -> int:

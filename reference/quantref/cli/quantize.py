@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from quantref import __version__
 from quantref.cli.common import (
     FAILED,
     INTERRUPTED,
@@ -25,7 +24,6 @@ from quantref.cli.common import (
     console_of,
     finish,
     load_backend,
-    load_model,
 )
 from quantref.config import GPTQConfig
 from quantref.errors import CheckpointError, OutputError
@@ -95,6 +93,7 @@ def _run(options: argparse.Namespace, console: Any) -> int:
         save,
         to_be_quantized,
     )
+    from quantref.keras.loading import load_model
 
     require_form(options.form, options.method)
     model = load_model(options.model, options.modules)
@@ -167,21 +166,16 @@ def nothing_left(checkpoint: Any) -> Iterator[None]:
 
 def fingerprint(options: argparse.Namespace) -> dict[str, Any]:
     """Return what decides the result, for a checkpoint."""
-    import keras
-    import numpy as np
-    import scipy
+    from quantref.keras.quantize import about
 
+    versions = about()
     decisive = (
         "bits", "group_size", "damping", "symmetric", "per_tensor", "activation_order",
         "block_at_once", "samples", "sequence_length", "batch", "layers", "tokenizer",
     )  # fmt: skip
     files = {"model": options.model, "calibration": options.calibration}
     return {
-        "quantref": __version__,
-        "keras": keras.__version__,
-        "backend": keras.backend.backend(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
+        **{name: versions[name] for name in ("quantref", "keras", "backend", "numpy", "scipy")},
         **{name: _sha256(path) for name, path in files.items()},
         **{name: getattr(options, name) for name in decisive},
     }
