@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.absmax import abs_max_quantize
-from quantref.arrays import Array
-from quantref.config import GPTQConfig, require_integer
+from quantref.config import GPTQConfig
 from quantref.errors import ConfigError, DTypeError, ShapeError, TokenCountError, TokenRangeError
 from quantref.gptq import gptq_textbook
 from quantref.hessian import accumulate_hessian
+from quantref.inputs import Array, require_integer
 from quantref.problem import GPTQResult
 
 LARGEST_TOKEN = 2**31 - 1

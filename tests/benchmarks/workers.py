@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantref import GPTQConfig
-from quantref.arrays import Array
+from quantref.inputs import Array
 from quantref.models import Batch, Mapper, Outcome, Settings, quantize_blocks
 from quantref.models.executors import open_executor
 from quantref.models.protocols import Watch

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from quantref.arrays import Array
 from quantref.calibration import Model, model_of, run_layer
+from quantref.inputs import Array
 from quantref.models import Batch
 
 Watch = Callable[[str, Array], None]

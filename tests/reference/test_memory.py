@@ -16,7 +16,7 @@ import pytest
 from tests.benchmarks.speed.problems import hessian
 
 from quantref import GPTQConfig
-from quantref.arrays import Array
+from quantref.inputs import Array
 from quantref.models import Batch, Settings, quantize_blocks
 from quantref.models.executors import open_executor
 from quantref.models.task import PART, Task, parts_of, run_task

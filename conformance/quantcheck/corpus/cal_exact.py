@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from quantcheck.oracle import exact
-from quantref.arrays import Array
 from quantref.calibration import Block, Model
+from quantref.inputs import Array
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from quantcheck.judge.findings import Judging
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 
 def _windows(judge: Judging) -> None:

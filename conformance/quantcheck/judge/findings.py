@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from quantcheck.wire.cases import Case
-from quantref.arrays import Array
 from quantref.errors import AnswerError
+from quantref.inputs import Array
 
 
 @dataclass(frozen=True)

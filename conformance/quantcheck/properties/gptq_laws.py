@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from quantcheck.judge.findings import Finding
     from quantcheck.properties import Answers
     from quantcheck.wire.cases import Case
-    from quantref.arrays import Array
+    from quantref.inputs import Array
 
 NAMES = ("codes", "scale", "zero_point", "g_idx")
 

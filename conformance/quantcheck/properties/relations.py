@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from quantcheck.judge.findings import Finding
     from quantcheck.wire.cases import Case
-    from quantref.arrays import Array
+    from quantref.inputs import Array
 
 
 def equal(case: Case, requirement: str, what: str, got: Array, expected: Array) -> Finding:

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from quantref.absmax import abs_max_dequantize
 from quantref.affine import affine_dequantize
-from quantref.arrays import Array
 from quantref.config import GPTQConfig, Int8QuantizationConfig, QuantizationConfig
 from quantref.errors import OutputError, ReportError
-from quantref.packing import pack_codes, unpack_codes
+from quantref.fast.packing import pack_codes, unpack_codes
+from quantref.inputs import Array
 
 FORMAT = "quantref codes 1"
 Config = GPTQConfig | Int8QuantizationConfig

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from quantref.arrays import Array
 from quantref.config import GPTQConfig, Int8QuantizationConfig
 from quantref.errors import ModelError
+from quantref.fast.packing import unpack_codes
 from quantref.formats.codes import LayerCodes
 from quantref.geometry import Geometry
+from quantref.inputs import Array
 from quantref.keras.filters import Filters, selected
 from quantref.keras.int8 import certify_int8
 from quantref.keras.layers import is_linear, leaves, names_of, to_numpy
@@ -19,7 +20,6 @@ from quantref.keras.quantize import BATCH, about, config_of, restored_on_failure
 from quantref.layers import DENSE
 from quantref.models import Listener, Mapper, Report, Settings
 from quantref.models.answer import Answer
-from quantref.packing import unpack_codes
 
 
 def certify(

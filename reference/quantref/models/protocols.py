@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.arrays import Array
+from quantref.inputs import Array
 from quantref.models.answer import Answer
 from quantref.models.record import LayerRecord
 from quantref.models.task import Task, run_task

@@ -16,7 +16,7 @@ from typing import Any
 from tests.benchmarks.speed import problems
 from tests.benchmarks.speed.timing import contestant
 
-from quantref.config import Axis
+from quantref.inputs import Axis
 
 WARM_UP = 32
 

@@ -15,7 +15,6 @@ import numpy as np
 import quantcheck
 import quantref
 from quantcheck.wire.configs import gptq_config
-from quantref.arrays import Array
 from quantref.calibration import (
     calibration_windows,
     model_of,
@@ -23,6 +22,7 @@ from quantref.calibration import (
     quantize_model_int8,
     require_tokens,
 )
+from quantref.inputs import Array
 
 Outputs = dict[str, Any]
 FRESH = """
