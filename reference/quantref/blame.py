@@ -19,7 +19,7 @@ from quantref import blame_gptq, blame_layers
 from quantref.absmax import resolve_axis
 from quantref.affine import Group, codes_of, group_layout, range_parameters
 from quantref.arrays import Array
-from quantref.bounds import ULP32
+from quantref.certificate import ULP32
 from quantref.errors import OverflowRangeError
 from quantref.profile import (
     DegenerateRule,

@@ -15,13 +15,14 @@ import numpy as np
 
 from quantref.affine import group_layout
 from quantref.arrays import Array
-from quantref.certificate import Certificate, certify
 from quantref.config import GPTQConfig
 from quantref.errors import QuantrefError
+from quantref.fast.certificate import certify
 from quantref.hessian import prepare_hessian, require_hessian
 from quantref.operations import gptq_config
 from quantref.profile import DeadColumns, OrderRule, Profile
 from quantref.vectors import Case
+from quantref.verdict import Certificate
 
 HALF_PRECISION = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # unit roundoffs
 CODE_CHECKS = ("CERT-010", "CERT-020", "CERT-050")

@@ -16,7 +16,7 @@ import numpy as np
 
 from quantref.absmax import AbsMaxQuantizer
 from quantref.arrays import Array
-from quantref.bounds import ULP32
+from quantref.certificate import ULP32
 from quantref.compare_layers import (
     activated,
     activation_codes,

@@ -16,11 +16,11 @@ import numpy as np
 from quantref.arrays import Array
 from quantref.blame import explain, other_axes
 from quantref.blame_gptq import judged_checks, stays
-from quantref.bounds import ULP32, growth
-from quantref.certificate import certify
+from quantref.certificate import ULP32, growth
 from quantref.compare_calibration import CALIBRATION_JUDGES
 from quantref.compare_layers import LAYER_JUDGES
 from quantref.errors import AnswerError
+from quantref.fast.certificate import certify
 from quantref.operations import gptq_config
 from quantref.profile import Profile
 from quantref.vectors import Case

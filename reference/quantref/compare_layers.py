@@ -14,7 +14,7 @@ import numpy as np
 
 from quantref.absmax import AbsMaxQuantizer
 from quantref.arrays import Array
-from quantref.bounds import ULP32, growth
+from quantref.certificate import ULP32, growth
 from quantref.config import Int8QuantizationConfig
 from quantref.descriptions import build
 from quantref.equations import Equation, parse_equation

@@ -17,13 +17,14 @@ from quantref.affine import group_parameters
 from quantref.arrays import Array
 from quantref.calibration_wire import gptq_config
 from quantref.certificate import U64
-from quantref.checks import Check, check_parameters, check_residuals
 from quantref.errors import AnswerError, ConfigError
-from quantref.evidence import gather
+from quantref.fast.certificate.checks import check_parameters, check_residuals
+from quantref.fast.certificate.evidence import gather
 from quantref.forward_error import Known, hessian_known, run_block_known
 from quantref.models import model_of
 from quantref.problem import prepare_problem
 from quantref.vectors import decode
+from quantref.verdict import Check
 
 if TYPE_CHECKING:
     from quantref.compare import _Judge

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantref.arrays import Array
-from quantref.bounds import growth
+from quantref.certificate import growth
 from quantref.models import Block, run_layer
 
 DEQUANTIZED = 4

@@ -11,15 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantref import (
-    Certificate,
     GPTQResult,
     affine_parameters,
-    certify,
     gptq_quantize,
     gptq_textbook,
     group_index,
 )
 from quantref.errors import AnswerError
+from quantref.fast.certificate import LazyCertificate, certify
 from quantref.hessian import prepare_hessian
 from quantref.mutants import MUTANTS, Mutant, load
 from quantref.vectors import Case, decode, encode, load_all
@@ -36,7 +35,7 @@ def solve(problem: Problem, dtype: str = "float64") -> GPTQResult:
     )
 
 
-def certified(problem: Problem, answer: Any, u: float = U64) -> Certificate:
+def certified(problem: Problem, answer: Any, u: float = U64) -> LazyCertificate:
     return certify(
         problem.weights,
         problem.hessian,

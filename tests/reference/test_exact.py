@@ -11,9 +11,9 @@ from hypothesis import given
 
 from quantref import GPTQResult, gptq_quantize, gptq_textbook
 from quantref.arrays import Array
-from quantref.bounds import FactorTerms, for_answer, for_exact
 from quantref.corpus.gptq import _required
 from quantref.factor import upper_inverse
+from quantref.fast.certificate.bounds import FactorTerms, for_answer, for_exact
 from quantref.vectors import Case
 
 from .problems import Problem, answered, normal_problem, problem_of, problems
@@ -157,7 +157,7 @@ def test_both_forms_of_the_bounds_are_equal(problem: Problem) -> None:
     weights = np.array([[float(w) for w in row] for row in answer.weights])
     magnitudes = np.abs(weights) + np.abs(targets - residuals)
     ours = for_exact(answer)
-    theirs = for_answer(residuals, magnitudes, FactorTerms.of(R, upper_inverse(R)))
+    theirs = for_answer(residuals, magnitudes, FactorTerms.from_factor(R, upper_inverse(R)))
     for name in ("always", "likely", "inverse"):
         largest = np.abs(getattr(ours, name)).max()
         np.testing.assert_allclose(

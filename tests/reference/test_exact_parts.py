@@ -21,7 +21,7 @@ from quantref import (
 )
 from quantref.affine import range_parameters
 from quantref.arrays import Array
-from quantref.bounds import growth
+from quantref.certificate import growth
 from quantref.corpus.affine import parameters_case
 from quantref.errors import DTypeError
 from quantref.factor import reversed_cholesky

@@ -24,7 +24,7 @@ from quantref import (
     unpack_codes,
 )
 from quantref.arrays import Array
-from quantref.bounds import growth
+from quantref.certificate import growth
 from quantref.packing import code_bounds
 from quantref.problem import restrict_rows
 

@@ -24,7 +24,7 @@ from quantref import (
     vectors,
 )
 from quantref.affine import SMALLEST_SCALE
-from quantref.bounds import growth
+from quantref.certificate import growth
 from quantref.factor import reversed_cholesky
 from quantref.hessian import ASYMMETRY
 from quantref.profile import DEFAULT_PROFILE

@@ -97,7 +97,7 @@ def _same_codes(
     case: Case, other: Case, one: Mapping[str, Array], two: Mapping[str, Array], u: float
 ) -> Finding:
     from quantref.compare import Finding
-    from quantref.evidence import gather
+    from quantref.fast.certificate.evidence import gather
     from quantref.operations import gptq_config
     from quantref.problem import prepare_problem
     from quantref.profile import Profile

@@ -11,7 +11,7 @@ from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal, within
 from quantcheck.strategies import Draw, grids, hessians, token_arrays
 from quantref.arrays import Array
-from quantref.bounds import growth
+from quantref.certificate import growth
 from quantref.compare import Finding
 from quantref.corpus.draw import refused
 from quantref.corpus.hessian import factor_case, prepare_case, sum_case

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from quantref import exact
 from quantref.arrays import Array
-from quantref.bounds import Bounds, for_exact
 from quantref.corpus.draw import (
     ULP32,
     dyadic,
@@ -22,6 +21,7 @@ from quantref.corpus.draw import (
     shortened,
 )
 from quantref.corpus.hessian import exact_hessian, tokens
+from quantref.fast.certificate.bounds import Bounds, for_exact
 from quantref.vectors import Case
 
 FULL: dict[str, Any] = {

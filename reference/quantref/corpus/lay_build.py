@@ -10,7 +10,7 @@ import numpy as np
 
 from quantref import exact_layers
 from quantref.arrays import Array
-from quantref.bounds import ULP32
+from quantref.certificate import ULP32
 from quantref.compare_layers import rescaling
 from quantref.config import Int8QuantizationConfig
 from quantref.corpus.draw import U32, exact_list

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from quantref.arrays import Array
-from quantref.bounds import ULP32
+from quantref.certificate import ULP32
 from quantref.corpus.lay_build import INT8, Weights, case_of, finished, int8_values, to_array
 from quantref.descriptions import build
 from quantref.equations import parse_equation, require_sizes

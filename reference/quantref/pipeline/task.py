@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from quantref.arrays import Array
 from quantref.blocked import quantize_problem
-from quantref.certificate import Certificate, certify_problem
+from quantref.certificate import U32
 from quantref.config import GPTQConfig
-from quantref.evidence import U32, gather
+from quantref.fast.certificate import LazyCertificate, certify_problem
+from quantref.fast.certificate.evidence import gather
 from quantref.pipeline.answer import Answer, recovered
 from quantref.pipeline.figures import Figures, of_hessian, plain_loss, tally
 from quantref.problem import GPTQProblem, prepare_problem
@@ -117,7 +118,7 @@ def _figures(problem: GPTQProblem, result: Answer, *, certify: bool) -> Figures:
     certificate = (
         certify_problem(problem, result)
         if certify
-        else Certificate((), gather(problem, result, U32))  # for its losses alone
+        else LazyCertificate((), gather(problem, result, U32))  # for its losses alone
     )
     checks = certificate.checks
     took = time.perf_counter() - start
