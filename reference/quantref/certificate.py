@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quantref.affine import Group, codes_of
+from quantref.affine import SMALLEST_SCALE, Group, codes_of
 from quantref.arrays import Array
 from quantref.config import GPTQConfig
 from quantref.errors import ConfigError
@@ -313,43 +313,86 @@ def base_weights(found: Recovered, group: Group) -> NDArray[np.float64]:
 
 def check_parameters(found: Recovered, scale: Array, zero_point: Array) -> list[Check]:
     """Check scale and zero-point of every group against its base weights.  [CERT-030]"""
-    problem, u, delta, maxq = found.problem, found.u, found.delta, found.problem.maxq
-    lo, hi, s, z = (np.empty(scale.shape) for _ in range(4))
-    for k, group in enumerate(problem.groups):
+    lo, hi = np.empty(scale.shape), np.empty(scale.shape)
+    for k, group in enumerate(found.problem.groups):
         base = base_weights(found, group)
         lo[:, k], hi[:, k] = base.min(axis=1), base.max(axis=1)
-        s[:, k], z[:, k] = problem.parameters(base, group)
-    if not problem.config.per_channel:
+    if not found.problem.config.per_channel:
         lo[:], hi[:] = lo.min(axis=0), hi.max(axis=0)
+    expected = expected_parameters(found.problem, lo, hi)
+    judged = judge_parameters(
+        found.problem, (lo, hi), expected, (scale, zero_point), found.delta, found.u
+    )
+    checks = []
+    for name, (ratio, wanted), got in zip(
+        ("scale", "zero-point"), judged, (scale, zero_point), strict=True
+    ):
+        place = place_of(ratio)
+        worst, places = float(ratio[place]), places_beyond(ratio)
+        message = parameter_message(ratio, place, float(wanted[place]), float(got[place]))
+        checks.append(Check(name, "CERT-030", not places, 1.0, worst, place, message, places))
+    return checks
 
-    # ZEROS: where no base weight exceeds δ, the range −1 … 1 of a group of zeros is admissible
-    zeros = np.maximum(-lo, hi) <= delta
-    zeros &= np.abs(scale * maxq - 2.0) <= 4 * ULP32
+
+def expected_parameters(problem: GPTQProblem, lo: Array, hi: Array) -> tuple[Array, Array]:
+    """Return scale and zero-point of smallest and largest base weights, (n_out, n_groups)."""
+    pairs = [
+        problem.parameters(np.stack([lo[:, k], hi[:, k]], axis=1), group)
+        for k, group in enumerate(problem.groups)
+    ]
+    scales, zero_points = zip(*pairs, strict=True)
+    return np.stack(scales, axis=1).astype(float), np.stack(zero_points, axis=1).astype(float)
+
+
+def judge_parameters(
+    problem: GPTQProblem,
+    ranges: tuple[Array, Array],
+    expected: tuple[Array, Array],
+    got: tuple[Array, Array],
+    delta: Array,
+    u: float,
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Return observed / bound and what is expected, of scales and of zero-points.  [CERT-030]
+
+    Parameters
+    ----------
+    ranges, expected, got : pairs of (n_out, n_groups) arrays
+        Smallest and largest base weight; scale and zero-point of these; those of the answer.
+    delta : (n_out, n_groups) array
+    u : float
+    """
+    (lo, hi), (s, z), (scale, zero_point), maxq = ranges, expected, got, problem.maxq
+
+    # ZEROS: where no base weight exceeds δ, the range is −1 … 1, or one of rounding errors
+    s_zeros, z_zeros = (a[:, None] for a in problem.parameters(0 * lo[:, :1], problem.groups[0]))
+    vanishing = np.maximum(-lo, hi) <= delta
+    zeros = vanishing & has_scale_of_zeros(problem, scale)
+    rounding = vanishing & ~zeros & (delta > 0)
+    degenerate = is_degenerate(lo, hi, z)
 
     # SCALE
-    allowed = 2 * delta / maxq + 2 * ULP32 * s
-    scale_ratio = np.where(zeros, 0.0, np.abs(scale - s) / allowed)
+    nearest = np.where(degenerate & rounding, SMALLEST_SCALE, s)
+    allowed = 2 * delta / maxq + 2 * ULP32 * nearest
+    scale_ratio = np.where(zeros, 0.0, np.abs(scale - nearest) / allowed)
 
     # ZERO-POINT
-    low = np.where(zeros | is_degenerate(lo, hi, z), -1.0, np.minimum(lo, 0.0))
+    low = np.where(zeros | degenerate & ~rounding, -1.0, np.minimum(lo, 0.0))
     position = zero_point_position(problem, low, scale)
     allowed = delta / scale + np.abs(position) * (3 * u + 2 * ULP32) + 1e-300
-    zero_ratio = np.maximum(np.abs(zero_point - position) - 0.5, 0.0) / allowed
-    if problem.config.symmetric:
-        zero_ratio[:] = np.inf
-    zero_ratio[zero_point == z] = 0.0
+    over = np.maximum(np.abs(zero_point - position) - 0.5, 0.0)
+    exact = np.where(zeros, zero_point == z_zeros, zero_point == z)
+    exact &= ~rounding | (scale_ratio <= 1)
+    otherwise = np.inf if problem.config.symmetric else over / allowed
+    zero_ratio = np.where(exact, 0.0, otherwise)
 
-    return [
-        _parameter_check("scale", scale_ratio, s, scale),
-        _parameter_check("zero-point", zero_ratio, z, zero_point),
-    ]
+    vanished = vanishing & (delta > 0)
+    s, z = np.where(vanished, s_zeros, s), np.where(vanished, z_zeros, z)
+    return (scale_ratio, s), (zero_ratio, z)
 
 
-def _parameter_check(name: str, ratio: Array, expected: Array, got: Array) -> Check:
-    i, k = place_of(ratio)
-    message = parameter_message(ratio, (i, k), float(expected[i, k]), float(got[i, k]))
-    worst = float(ratio[i, k])
-    return Check(name, "CERT-030", worst <= 1, 1.0, worst, (i, k), message, places_beyond(ratio))
+def has_scale_of_zeros(problem: GPTQProblem, scale: Array) -> NDArray[np.bool_]:
+    """Return which scales are those of the range −1 … 1, up to 2 ulp."""
+    return np.abs(scale * problem.maxq - 2.0) <= 4 * ULP32
 
 
 # LOSS

@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from quantref.arrays import Array
-from quantref.certificate import U64, ULP32, growth, is_degenerate, zero_point_position
+from quantref.certificate import (
+    U64,
+    expected_parameters,
+    growth,
+    has_scale_of_zeros,
+    judge_parameters,
+)
 from quantref.fast.certificate.evidence import Evidence
 from quantref.verdict import (
     Check,
@@ -124,81 +130,54 @@ def _residual_figures(
 
 def check_parameters(evidence: Evidence) -> list[Check]:
     """Recompute scale and zero-point of every group from its base weights.  [CERT-030]"""
-    expected = _expected_parameters(evidence)
-    error = evidence.least_base
-    (*ratios, unsettled) = _parameter_ratios(evidence, expected, error)
-    shared = not evidence.problem.config.per_channel and unsettled.any()
-    rows = np.flatnonzero(unsettled.any(axis=1) | shared)
+    expected = expected_parameters(evidence.problem, *evidence.ranges)
+    delta = evidence.least_base
+    judged = _judge_parameters(evidence, expected, delta)
+    rows = np.flatnonzero(_unsettled(evidence, judged, delta))
     if rows.size:
-        error = error.copy()
-        error[rows] = evidence.base_bound_of(rows)
-        (*ratios, _) = _parameter_ratios(evidence, expected, error)
+        delta = delta.copy()
+        delta[rows] = evidence.base_bound_of(rows)
+        judged = _judge_parameters(evidence, expected, delta)
     return [
         LazyCheck(
             name,
             "CERT-030",
-            passed=bool((ratio <= 1).all()),
+            passed=not places_beyond(ratio),
             figures=partial(_parameter_figures, evidence, expected, k),
             places=places_beyond(ratio),
         )
-        for k, (name, ratio) in enumerate(zip(("scale", "zero-point"), ratios, strict=True))
+        for k, (name, (ratio, _)) in enumerate(zip(("scale", "zero-point"), judged, strict=True))
     ]
 
 
-def _expected_parameters(evidence: Evidence) -> tuple[Array, Array]:
-    """Return scale and zero-point of every group's base weights, (n_out, n_groups) twice."""
-    problem, (lowest, highest) = evidence.problem, evidence.ranges
-    s, z = np.empty_like(evidence.scale), np.empty_like(evidence.scale)
-    for k, group in enumerate(problem.groups):
-        s[:, k], z[:, k] = problem.parameters(np.stack([lowest[:, k], highest[:, k]]).T, group)
-    return s, z
+def _judge_parameters(
+    evidence: Evidence, expected: tuple[Array, Array], delta: Array
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    got = evidence.scale, evidence.zero_point
+    return judge_parameters(evidence.problem, evidence.ranges, expected, got, delta, evidence.u)
 
 
-def _parameter_ratios(
-    evidence: Evidence, expected: tuple[Array, Array], error: Array
-) -> tuple[Array, Array, Array]:
-    """Return observed / bound of scales and zero-points when base weights are off by `error`.
-
-    Returns
-    -------
-    scale_ratio, zero_ratio : (n_out, n_groups) arrays
-    unsettled : (n_out, n_groups) bool array
-        A larger error could change the verdict.
-    """
-    (s, z), (lowest, highest) = expected, evidence.ranges
-    allowed = 2 * error / evidence.problem.maxq + 2 * ULP32 * s
-    size = np.maximum(-lowest, highest)
-    all_zero = size <= error  # up to rounding: the parameters of a group of zeros are admissible
-    degenerate = np.abs(evidence.scale * evidence.problem.maxq - 2.0) <= 4 * ULP32
-    scale_ratio = np.where(all_zero & degenerate, 0.0, np.abs(evidence.scale - s) / allowed)
-    zero_ratio = _zero_ratio(evidence, error, z, all_zero & degenerate)
-    within = (scale_ratio <= 1) & (zero_ratio <= 1) & (all_zero | ~degenerate)
-    return scale_ratio, zero_ratio, ~within & evidence.compensated_groups
-
-
-def _zero_ratio(evidence: Evidence, error: Array, z: Array, zeros: Array) -> Array:
-    """Return |z − (−lo / s)| beyond half a code, over its bound.  [CERT-030]
-
-    `zeros`: where the answer takes what is all-zero up to rounding for zeros.
-    """
-    problem, s, (lowest, highest) = evidence.problem, evidence.scale, evidence.ranges
-    if problem.config.symmetric:
-        return np.where(evidence.zero_point == z, 0.0, np.inf)
-    low = np.where(zeros | is_degenerate(lowest, highest, z), -1.0, np.minimum(lowest, 0.0))
-    position = zero_point_position(problem, low, s)
-    allowed = error / s + np.abs(position) * (3 * evidence.u + 2 * ULP32) + 1e-300
-    over = np.abs(evidence.zero_point - position) - 0.5
-    by_profile = evidence.zero_point == z  # the profile's own rule, ranges it may choose included
-    return np.where(by_profile, 0.0, np.maximum(over, 0.0) / allowed)
+def _unsettled(
+    evidence: Evidence, judged: tuple[tuple[Array, Array], tuple[Array, Array]], delta: Array
+) -> Array:
+    """Return in which rows a δ larger than this one could change a verdict, (n_out,)."""
+    (scale_ratio, _), (zero_ratio, _) = judged
+    lowest, highest = evidence.ranges
+    zeros = has_scale_of_zeros(evidence.problem, evidence.scale)
+    zeros &= np.maximum(-lowest, highest) > delta  # they may be base weights of zeros
+    unsettled = ~(scale_ratio <= 1) | ~(zero_ratio <= 1) | zeros
+    unsettled &= evidence.compensated_groups
+    shared = not evidence.problem.config.per_channel and unsettled.any()
+    return np.asarray(unsettled.any(axis=1) | shared)
 
 
 def _parameter_figures(evidence: Evidence, expected: tuple[Array, Array], which: int) -> Figures:
     """Return the figures of scales (0) or zero-points (1)."""
-    ratio = _parameter_ratios(evidence, expected, evidence.base_bound)[which]
+    ratio, wanted = _judge_parameters(evidence, expected, evidence.base_bound)[which]
     got = (evidence.scale, evidence.zero_point)[which]
-    i, k = place_of(ratio)
-    message = parameter_message(ratio, (i, k), float(expected[which][i, k]), float(got[i, k]))
-    return Figures(float(ratio[i, k]), (i, k), message)
+    place = place_of(ratio)
+    message = parameter_message(ratio, place, float(wanted[place]), float(got[place]))
+    return Figures(float(ratio[place]), place, message)
 
 
 def check_loss(evidence: Evidence) -> list[Check]:
