@@ -83,10 +83,10 @@ def test_the_wheel_holds_the_vectors_and_the_specification(
 ) -> None:
     vectors = files_below(root / "vectors")
     assert "MANIFEST.json" in vectors
-    assert below(names, "quantref/_vectors/") == vectors
+    assert below(names, "quantcheck/_vectors/") == vectors
     for name in vectors:
-        assert wheel.read(f"quantref/_vectors/{name}") == (root / "vectors" / name).read_bytes()
-    assert wheel.read("quantref/_spec/SPEC.md") == (root / "SPEC.md").read_bytes()
+        assert wheel.read(f"quantcheck/_vectors/{name}") == (root / "vectors" / name).read_bytes()
+    assert wheel.read("quantcheck/_spec/SPEC.md") == (root / "SPEC.md").read_bytes()
 
 
 def test_the_wheel_holds_its_licence_and_commands(wheel: zipfile.ZipFile) -> None:

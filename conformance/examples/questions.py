@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from quantref.vectors import decode, encode
+from quantcheck.wire.arrays import decode, encode
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 Operation = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]

@@ -7,6 +7,10 @@ import sys
 
 def main() -> int:
     """Run the command line; exit code 2 where a package that it needs is not installed."""
+    if sys.argv[1:2] == ["vectors"]:
+        from quantcheck.corpus import command
+
+        return command.main(sys.argv[2:])
     try:
         from quantcheck.cli import main as run
     except ModuleNotFoundError as error:

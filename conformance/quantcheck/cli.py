@@ -35,15 +35,18 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from quantcheck import corpus, generated, report, selftest, smoke
+from quantcheck import report
 from quantcheck.errors import QuantcheckError, SuiteError, UsageError
-from quantcheck.generated import Draws
-from quantcheck.questions import write_questions
 from quantcheck.report import outputs, provenance
 from quantcheck.report.document import merged
-from quantcheck.requirements import SECTIONS
-from quantcheck.run import EXIT_INTERRUPTED, EXIT_USAGE, exit_code_of
+from quantcheck.run import generated, selftest
+from quantcheck.run import golden as corpus
+from quantcheck.run.generated import Draws
+from quantcheck.run.run import EXIT_INTERRUPTED, EXIT_USAGE, exit_code_of
+from quantcheck.smoke import command as smoke
+from quantcheck.spec.sections import SECTIONS
 from quantcheck.targets import list_targets, open_target
+from quantcheck.wire.questions import write_questions
 
 WIDTH = 120  # columns where there is no terminal, as in logs
 SUITE = Path(__file__).resolve().parent / "suite"

@@ -14,16 +14,16 @@ import pytest
 
 from quantcheck import properties
 from quantcheck.errors import QuantcheckError, UsageError
-from quantcheck.generated import Draws
+from quantcheck.judge.verdict import CaseResult, Verdict
 from quantcheck.properties import Property
 from quantcheck.report import files
 from quantcheck.report.document import empty
-from quantcheck.run import EXIT_INTERRUPTED, Run, exit_code_of
+from quantcheck.run.generated import Draws
+from quantcheck.run.run import EXIT_INTERRUPTED, Run, exit_code_of
 from quantcheck.targets import default_workers, open_target
-from quantcheck.verdict import CaseResult, Verdict
 
 if TYPE_CHECKING:
-    from quantref.vectors import Case
+    from quantcheck.wire.cases import Case
 
 RUN = pytest.StashKey[Run]()
 ABORTED = pytest.StashKey[QuantcheckError]()

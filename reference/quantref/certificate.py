@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quantref.affine import SMALLEST_SCALE, Group, codes_of
-from quantref.arrays import Array
 from quantref.config import GPTQConfig
 from quantref.errors import ConfigError
 from quantref.factor import upper_inverse
+from quantref.inputs import Array
 from quantref.problem import GPTQProblem, prepare_problem
 from quantref.profile import DEFAULT_PROFILE, GroupSource, Profile, Propagation, ZeroPointRule
 from quantref.verdict import (

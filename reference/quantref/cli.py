@@ -1,21 +1,16 @@
-"""Command line of the reference: `quantref vectors`, `bench`, `quantize`, `certify`."""
+"""Command line of the reference: `quantref bench`, `quantize`, `certify`."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from quantref import __version__, vectors
+from quantref import __version__
 from quantref.bench import command as bench
 from quantref.commands import certify, quantize
 from quantref.errors import QuantrefError
 
-OK, FAILED, USAGE = 0, 1, 2
+FAILED = 1
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,99 +30,18 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="quantref",
-        description="Reference of AbsMax and GPTQ quantization: golden vectors, models, speed.",
+        description="Reference of AbsMax and GPTQ quantization: models, speed.",
         epilog="exit codes: 0 done, 1 refused or different, 2 usage, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"quantref {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    golden = commands.add_parser("vectors", help="write, check or show the golden vectors")
-    golden.add_argument("show", nargs="*", metavar="show ID", help="show one case, with margins")
-    golden.add_argument("--write", type=Path, metavar="DIR", help="write all vectors into DIR")
-    golden.add_argument("--check", action="store_true", help="regenerate and compare bytes")
-    golden.add_argument("--list", action="store_true", help="one line per case")
-    golden.add_argument("--dir", type=Path, help="the folder to check or show (default: our own)")
     bench.add_parser(commands)
     quantize.add_parser(commands)
     certify.add_parser(commands)
     return parser
 
 
-def _vectors(options: argparse.Namespace) -> int:
-    folder = options.dir or vectors.directory()
-    start = time.perf_counter()
-
-    def progress(text: str) -> None:
-        print(f"[{time.perf_counter() - start:6.1f} s] {text}", flush=True)
-
-    if options.write is not None or options.check:
-        from quantref import generate
-
-        if options.write is not None:
-            generate.write(options.write, progress)
-        else:
-            generate.check(folder, progress)
-        return OK
-    if options.list:
-        for case in vectors.load_all(folder):
-            print(f"{case.id:<36} {case.operation:<20} {case.title}")
-        return OK
-    if len(options.show) == 2 and options.show[0] == "show":
-        return _show(folder, options.show[1])
-    print("quantref vectors: expected --write DIR, --check, --list or show ID", file=sys.stderr)
-    return USAGE
-
-
-def _show(folder: Path, identity: str) -> int:
-    """Print one case, its arrays as tables and codes beside their margins."""
-    found = sorted(folder.glob(f"*/{identity}.json"))
-    if not found:
-        near = [p.stem for p in sorted(folder.glob("*/*.json")) if identity in p.stem]
-        hint = f"; near: {', '.join(near[:8])}" if near else "; see quantref vectors --list"
-        print(f"quantref: no case {identity!r}{hint}", file=sys.stderr)
-        return FAILED
-    case = vectors.load(found[0])
-    print(f"{case.id}: {case.title}")
-    print(f"  operation     {case.operation}")
-    print(f"  requirements  {' '.join(case.requirements)}")
-    for name, value in case.parameters.items():
-        print(f"  {name:<13} {value}")
-    for kind, values in (("input", case.inputs), ("expected", case.expected.get("outputs", {}))):
-        for name, value in values.items():
-            _print_value(f"{kind} {name}", value)
-    if "refused" in case.expected:
-        print(f"\nexpected: refused with {case.expected['refused']}")
-    _print_margins(case)
-    print(f"\nkills: {', '.join(case.kills) or 'no mutant'}")
-    return OK
-
-
-def _print_value(name: str, value: Any) -> None:
-    for k, item in enumerate(value if isinstance(value, list) else [value]):
-        label = f"{name}[{k}]" if isinstance(value, list) else name
-        if isinstance(item, np.ndarray):
-            print(f"\n{label}  {item.dtype.name} {item.shape}")
-            text = np.array2string(item, max_line_width=100, threshold=400, precision=6)
-            print("  " + text.replace("\n", "\n  "))
-        else:
-            print(f"\n{label}  {item}")
-
-
-def _print_margins(case: vectors.Case) -> None:
-    """Print margins, and how many codes are required of single and double precision."""
-    judging = case.judging
-    if "margins" not in judging:
-        return
-    margins = judging["margins"]
-    _print_value("margins (codes to the nearest change of code)", margins)
-    for name in ("required", "required_float32", "required_float64"):
-        if name in judging:
-            mask = judging[name]
-            print(f"  {name}: {int(mask.sum())} of {mask.size} codes, smallest margin "
-                  f"{float(margins.min()):.3g}")  # fmt: skip
-
-
 COMMANDS = {
-    "vectors": _vectors,
     "bench": bench.run,
     "quantize": quantize.run,
     "certify": certify.run,

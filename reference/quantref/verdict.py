@@ -12,9 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.arrays import Array
-from quantref.config import require_number
 from quantref.errors import AnswerError, ConfigError
+from quantref.inputs import Array, require_number
 from quantref.problem import GPTQProblem
 
 

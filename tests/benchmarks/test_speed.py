@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantcheck.oracle import exact
 from quantref import (
     GPTQConfig,
     abs_max_quantize,
     accumulate_hessian,
     affine_parameters,
     certify,
-    exact,
     gptq_quantize,
     gptq_textbook,
     pack_codes,
     unpack_codes,
 )
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 N = 128
 CONFIG = GPTQConfig(None, None, weight_bits=4, group_size=32, activation_order=True)

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from quantref import vectors
+from quantcheck.spec.places import directory
+from quantcheck.wire import cases as vectors
 
 READY = {"protocol": 1, "name": "small", "version": "1.0", "precision": "float32"}
 
@@ -70,7 +71,7 @@ def corpus(tmp_path: Path) -> Corpus:
     def copy(ids: Iterable[str]) -> Path:
         root = tmp_path / "vectors"
         files = {}
-        for source in sorted(vectors.directory().glob("*/*.json")):
+        for source in sorted(directory().glob("*/*.json")):
             if source.stem in set(ids):
                 name = f"{source.parent.name}/{source.name}"
                 (root / source.parent.name).mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,8 @@ from quantcheck.errors import (
     TargetProtocolError,
     UsageError,
 )
-from quantcheck.questions import write_questions
 from quantcheck.targets import AnswersTarget, open_target
+from quantcheck.wire.questions import write_questions
 
 READY = {"ready": {"protocol": 1, "name": "elsewhere", "version": "2"}}
 A = {"id": "a", "outputs": {}}

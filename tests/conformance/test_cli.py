@@ -15,9 +15,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from quantcheck import mutants
 from quantcheck.report.document import schema
-from quantref import mutants
-from quantref.vectors import Case
+from quantcheck.wire.cases import Case
 
 
 @pytest.fixture

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from quantcheck import deviations, properties, rewrite
+from quantcheck import deviations, properties
+from quantcheck.deviations import rewrite
 from quantcheck.errors import DeviationError
+from quantcheck.judge.verdict import CaseResult, Judgement, Verdict
 from quantcheck.targets import Handshake
-from quantcheck.verdict import CaseResult, Judgement, Verdict
-from quantref.vectors import Case
+from quantcheck.wire.cases import Case
 
 KERAS = Handshake("keras", "3.15.1", "jax")
 

@@ -10,12 +10,12 @@ import jsonschema
 import numpy as np
 import pytest
 
-from quantcheck.evidence import MOST_POINTS, MOST_ROWS, evidence
+from quantcheck import mutants
+from quantcheck.judge.evidence import MOST_POINTS, MOST_ROWS, evidence
+from quantcheck.judge.verdict import Verdict, decode, judge_answer
 from quantcheck.report.document import schema
-from quantcheck.verdict import Verdict, decode, judge_answer
-from quantref import mutants
-from quantref.operations import answer
-from quantref.vectors import Case
+from quantcheck.targets.reference.operations import answer
+from quantcheck.wire.cases import Case
 
 U = 2.0**-24
 SCHEMA = {"$ref": "#/$defs/evidence", "$defs": schema()["$defs"]}

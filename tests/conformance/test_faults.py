@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from quantref import operations
-from quantref.vectors import Case
+from quantcheck.targets.reference import operations
+from quantcheck.wire.cases import Case
 
 SECTION = ("--section", "rnd", "--only", "vectors")
 PRELUDE = """

@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantcheck import generated, properties, requirements, strategies
-from quantcheck.generated import Draws
-from quantcheck.properties import Property, Sizes
-from quantcheck.verdict import Verdict
-from quantref import mutants, operations
-from quantref.vectors import parse
+from quantcheck import mutants, properties
+from quantcheck.judge.verdict import Verdict
+from quantcheck.properties import Property, Sizes, strategies
+from quantcheck.run import generated
+from quantcheck.run.generated import Draws
+from quantcheck.spec import requirements
+from quantcheck.spec.sections import SECTIONS
+from quantcheck.targets.reference import operations
+from quantcheck.wire.cases import parse
 
 PROPERTIES = properties.load()
 U32 = 2.0**-24
@@ -29,7 +32,7 @@ def ids(prop: Property, draws: Draws | None = None) -> list[str]:
 
 
 def test_every_section_has_properties() -> None:
-    assert Counter(p.section for p in PROPERTIES.values()).keys() == set(properties.SECTIONS)
+    assert Counter(p.section for p in PROPERTIES.values()).keys() == set(SECTIONS)
     assert all(identity == prop.id for identity, prop in PROPERTIES.items())
 
 
@@ -38,9 +41,7 @@ def test_requirements_exist() -> None:
     named = {r for prop in PROPERTIES.values() for r in prop.requirements}
     assert named <= known.keys()
     # Whatever the vectors judge by rounding, range, order or certificate, the properties judge too.
-    missing = {
-        i for i, r in known.items() if r.section in properties.SECTIONS and i not in named
-    } - ELSEWHERE
+    missing = {i for i, r in known.items() if r.section in SECTIONS and i not in named} - ELSEWHERE
     assert not missing
 
 

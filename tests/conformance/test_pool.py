@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from quantcheck.pool import COSTLY, Pool, cost
+from quantcheck.run.pool import COSTLY, Pool, cost
 from quantcheck.targets.process import ProcessTarget
 
 # Answers with how many questions it had before, and who it is.

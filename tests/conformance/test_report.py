@@ -18,12 +18,12 @@ from rich.console import Console
 
 from quantcheck.deviations import DIRECTORY
 from quantcheck.errors import UsageError
+from quantcheck.judge.verdict import Verdict
 from quantcheck.report import files, print_matrix, print_report
 from quantcheck.report.document import BLAME, VERDICTS, by_id, merged, schema, worst_verdicts
 from quantcheck.report.provenance import of_deviations
 from quantcheck.report.terminal import STYLES, SYMBOLS
-from quantcheck.verdict import Verdict
-from quantref.vectors import directory, spec_path
+from quantcheck.spec.places import directory, spec_path
 
 Document = dict[str, Any]
 

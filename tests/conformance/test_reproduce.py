@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantcheck import reproduce
-from quantcheck.reproduce_templates import TEMPLATES
-from quantref.vectors import Case, encode
+from quantcheck.report import reproduction as reproduce
+from quantcheck.report.reproduction.templates import TEMPLATES
+from quantcheck.wire.arrays import encode
+from quantcheck.wire.cases import Case
 
 W = np.array([[0.5, -1.0, 2.0, 0.25]], np.float32)
 SCALE, ZERO, GROUPS = np.ones((1, 1), np.float32), np.full((1, 1), 3, np.uint8), np.zeros(4, "i4")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from quantcheck import requirements
 from quantcheck.errors import SpecificationError
+from quantcheck.spec import requirements
+from quantcheck.spec.sections import SECTIONS
 
 TEXT = """
 # 7 GPTQ
@@ -52,6 +53,6 @@ def test_no_requirements(tmp_path: Path) -> None:
 
 def test_the_specification_of_the_package() -> None:
     found = requirements.load()
-    assert {r.section for r in found.values()} >= set(requirements.SECTIONS)
+    assert {r.section for r in found.values()} >= set(SECTIONS)
     assert {r.level for r in found.values()} <= {"core", "optional"}
     assert all(r.text for r in found.values())

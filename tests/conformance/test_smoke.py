@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantcheck.smoke_questions import Probe, misfit, probes, spoil
-from quantcheck.smoke_steps import Smoke
+from quantcheck import mutants
+from quantcheck.judge.judges import judge
+from quantcheck.smoke.questions import Probe, misfit, probes, spoil
+from quantcheck.smoke.steps import Smoke
 from quantcheck.targets.process import ProcessTarget
-from quantref import compare, mutants, operations
+from quantcheck.targets.reference import operations
+from quantcheck.wire.arrays import decode
+from quantcheck.wire.cases import Case
 from quantref.errors import AnswerError
-from quantref.vectors import Case, decode
 
 ASKED = ("round_half_even", "abs_max_quantize", "config_round_trip", "pack")
 ALL = set(ASKED)
@@ -419,7 +422,7 @@ def test_wrong_values_fit_and_a_wrong_form_does_not_pass_the_suite_either(
                 and case.parameters == question["parameters"]
             )
             try:
-                findings = compare.judge(case, decode(given), unit_roundoff=2.0**-24)
+                findings = judge(case, decode(given), unit_roundoff=2.0**-24)
             except AnswerError:
                 continue
             # The shape of a maximum over other axes is a known mistake, with its requirement.

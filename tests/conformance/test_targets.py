@@ -13,9 +13,9 @@ import pytest
 
 from quantcheck.errors import TargetCrashed, UnknownTargetError
 from quantcheck.targets import KERAS_BACKENDS, list_targets, open_process, open_target
-from quantref import vectors
+from quantcheck.wire.arrays import decode_array, encode
 
-X = vectors.encode({"x": vectors.decode_array({"dtype": "float32", "shape": [1], "data": [2.5]})})
+X = encode({"x": decode_array({"dtype": "float32", "shape": [1], "data": [2.5]})})
 QUESTION = {"id": "a", "operation": "round_half_even", "parameters": {}, "inputs": X}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from quantcheck.variants import VARIANTS, find
+from quantcheck.targets.variants import VARIANTS, find
 
 
 def test_there_are_enough() -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from quantcheck.requirements import Requirement
-from quantcheck.verdict import (
+from quantcheck.judge.verdict import (
     CaseResult,
     Judgement,
     Verdict,
@@ -18,8 +17,9 @@ from quantcheck.verdict import (
     to_json,
     worst_of,
 )
-from quantref import operations
-from quantref.vectors import Case
+from quantcheck.spec.requirements import Requirement
+from quantcheck.targets.reference import operations
+from quantcheck.wire.cases import Case
 
 ROUNDOFF = 2.0**-24
 SPEC = {i: Requirement(i, "exact", "core", "Says.") for i in ("PACK-010", "PACK-020")}

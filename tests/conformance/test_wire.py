@@ -12,14 +12,14 @@ from typing import Any
 import jsonschema
 import pytest
 
-from quantcheck import wire
 from quantcheck.errors import TargetProtocolError
-from quantcheck.questions import write_questions
 from quantcheck.targets import Handshake
-from quantcheck.targets.protocol import check_answer
+from quantcheck.targets.reference import operations
 from quantcheck.targets.worker import OPERATIONS
-from quantref import operations
-from quantref.vectors import Case
+from quantcheck.wire import schema as wire
+from quantcheck.wire.cases import Case
+from quantcheck.wire.protocol import check_answer
+from quantcheck.wire.questions import write_questions
 
 ROW = re.compile(r"^\| `(\w+)` \|(.*)\|(.*)\|(.*)\|$", re.MULTILINE)
 READY = {"protocol": 1, "name": "small", "version": "1.0"}

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from quantref import GPTQConfig, GPTQResult, Profile, exact, vectors
-from quantref.arrays import Array
-from quantref.vectors import Case
+from quantcheck.oracle import exact
+from quantcheck.wire import cases as vectors
+from quantcheck.wire.cases import Case
+from quantref import GPTQConfig, GPTQResult, Profile
+from quantref.inputs import Array
 
 BITS = (2, 3, 4, 8)
 

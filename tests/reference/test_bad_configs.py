@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantcheck.targets.reference.operations import answer
 from quantref import (
     AbsMaxQuantizer,
     GPTQConfig,
@@ -20,7 +21,6 @@ from quantref import (
     unpack_codes,
 )
 from quantref.errors import ConfigError, DTypeError, QuantrefError, ValueRangeError
-from quantref.operations import answer
 
 NUMBERS: tuple[Any, ...] = ("a string", None, True, "4", [4], np.True_)
 STRUCTURES: tuple[Any, ...] = ([], "blocks", {"layers": []})

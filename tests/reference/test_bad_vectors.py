@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from quantref import vectors
+from quantcheck.spec.places import directory
+from quantcheck.wire import cases as vectors
 from quantref.errors import DamagedVectorError
 
 NAME = "pack/pack-int3.json"
@@ -26,7 +27,7 @@ def corpus(tmp_path: Path) -> Path:
     files = {}
     for name in (NAME, "rnd/rnd-near-ties.json"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        data = (vectors.directory() / name).read_bytes()
+        data = (directory() / name).read_bytes()
         (folder / name).write_bytes(data)
         files[name] = hashlib.sha256(data).hexdigest()
     (folder / "MANIFEST.json").write_text(json.dumps({"files": files}), encoding="utf-8")

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantref import mutants
-from quantref.compare import judge
-from quantref.compare_layers import dequantized, packed_layer, packed_products
-from quantref.operations import answer
-from quantref.vectors import Case, decode
+from quantcheck import mutants
+from quantcheck.judge.judges import judge
+from quantcheck.judge.layers import dequantized, packed_layer, packed_products
+from quantcheck.targets.reference.operations import answer
+from quantcheck.wire.arrays import decode
+from quantcheck.wire.cases import Case
 
 from .problems import cases
 

@@ -22,12 +22,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantcheck.wire.cases import Case
 from quantref import KERAS_PROFILE, ORIGINAL_PROFILE, Profile, certificate, gptq_textbook
 from quantref import certify as public
 from quantref.certificate import U32, U64
 from quantref.errors import AnswerError, ConfigError
 from quantref.fast import certificate as fast
-from quantref.vectors import Case
 from quantref.verdict import Certificate, Check
 
 from .problems import Problem, answered, normal_problem, problem_of, problems, with_arrays

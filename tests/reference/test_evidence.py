@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantcheck.mutants import MUTANTS, load
+from quantcheck.wire.arrays import decode
 from quantref import gptq_quantize, gptq_textbook
-from quantref.arrays import Array
 from quantref.certificate import MOST_SUMS, compensated_columns
 from quantref.factor import upper_inverse
 from quantref.fast.certificate import LazyCertificate, certify
 from quantref.fast.certificate.checks import check_loss
 from quantref.fast.certificate.evidence import Evidence, gather, tiles
-from quantref.mutants import MUTANTS, load
+from quantref.inputs import Array
 from quantref.problem import prepare_problem
 from quantref.profile import GroupSource, NotPositiveDefinite, WholeGroup
-from quantref.vectors import decode
 
 from .problems import Problem, answered, normal_problem, problem_of, problems, with_arrays
 

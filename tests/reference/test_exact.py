@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from quantcheck.corpus.gptq import _required
+from quantcheck.oracle.bounds import for_exact
+from quantcheck.wire.cases import Case
 from quantref import GPTQResult, gptq_quantize, gptq_textbook
-from quantref.arrays import Array
-from quantref.corpus.gptq import _required
 from quantref.factor import upper_inverse
-from quantref.fast.certificate.bounds import FactorTerms, for_answer, for_exact
-from quantref.vectors import Case
+from quantref.fast.certificate.bounds import FactorTerms, for_answer
+from quantref.inputs import Array
 
 from .problems import Problem, answered, normal_problem, problem_of, problems
 

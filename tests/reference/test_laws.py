@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from quantcheck.oracle.bounds import growth
 from quantref import (
     HessianAccumulator,
     abs_max_dequantize,
@@ -23,8 +24,7 @@ from quantref import (
     pack_codes,
     unpack_codes,
 )
-from quantref.arrays import Array
-from quantref.certificate import growth
+from quantref.inputs import Array
 from quantref.packing import code_bounds
 from quantref.problem import restrict_rows
 

@@ -13,11 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantref.compare import judge
+from quantcheck.corpus.draw import single
+from quantcheck.corpus.lay_build import WEIGHT_ONLY, lay_gptq_case, lay_int8_case
+from quantcheck.corpus.lay_rows import lay_embedding_case, lay_reverse_case
+from quantcheck.judge.judges import judge
+from quantcheck.targets.reference.layer_files import from_text, load, save, to_text
+from quantcheck.targets.reference.operations import answer
+from quantcheck.wire.arrays import decode
+from quantcheck.wire.cases import Case
 from quantref.config import GPTQConfig, Int8QuantizationConfig, Quantizer
-from quantref.corpus.draw import single
-from quantref.corpus.lay_build import WEIGHT_ONLY, lay_gptq_case, lay_int8_case
-from quantref.corpus.lay_rows import lay_embedding_case, lay_reverse_case
 from quantref.equations import parse_equation
 from quantref.errors import (
     AxisError,
@@ -29,11 +33,8 @@ from quantref.errors import (
     NonFiniteError,
     ShapeError,
 )
-from quantref.layer_files import from_text, load, save, to_text
 from quantref.layers import DENSE, GPTQDense, Int8Dense, Int8Embedding, Layer
-from quantref.operations import answer
 from quantref.packing import pack_codes
-from quantref.vectors import Case, decode
 
 U = 2.0**-24
 EQUATIONS = {

@@ -7,18 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantcheck.corpus.cal_models import random_model
+from quantcheck.judge.forward_error import Known, hessian_known, run_block_known
+from quantcheck.judge.judges import judge
+from quantcheck.targets.reference.operations import answer
+from quantcheck.wire.arrays import decode
+from quantcheck.wire.cases import Case, load_all
+from quantcheck.wire.configs import gptq_config
 from quantref import GPTQConfig, Profile, accumulate_hessian, certify, gptq_quantize
-from quantref.arrays import Array
-from quantref.calibration_wire import gptq_config
 from quantref.certificate import U32
-from quantref.compare import judge
-from quantref.corpus.cal_models import random_model
 from quantref.errors import ConfigError, QuantrefError, ShapeError, TokenRangeError
-from quantref.forward_error import Known, hessian_known, run_block_known
+from quantref.inputs import Array
 from quantref.models import Block, Model, model_of, require_tokens
-from quantref.operations import answer
 from quantref.profile import Propagation
-from quantref.vectors import Case, decode, load_all
 
 from .problems import normal_problem
 

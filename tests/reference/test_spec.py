@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from quantcheck.oracle import exact
+from quantcheck.oracle.bounds import growth
+from quantcheck.spec.places import spec_path
 from quantref import (
     GPTQConfig,
     abs_max_quantize,
     accumulate_hessian,
     affine_parameters,
     certify,
-    exact,
     gptq_quantize,
     pack_codes,
     prepare_hessian,
     round_half_even,
-    vectors,
 )
 from quantref.affine import SMALLEST_SCALE
-from quantref.certificate import growth
 from quantref.factor import reversed_cholesky
 from quantref.hessian import ASYMMETRY
 from quantref.profile import DEFAULT_PROFILE
@@ -46,7 +46,7 @@ def section(text: str, title: str) -> str:
 
 
 def test_the_package_carries_this_text(text: str) -> None:
-    assert vectors.spec_path().read_text("utf-8") == text
+    assert spec_path().read_text("utf-8") == text
 
 
 def test_examples(root: Path) -> None:

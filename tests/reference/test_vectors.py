@@ -15,15 +15,21 @@ import jsonschema
 import numpy as np
 import pytest
 
-from quantref import SPEC_VERSION, __version__, corpus, errors, generate, vectors
-from quantref.arrays import Array
+from quantcheck import corpus
+from quantcheck.corpus import generate
+from quantcheck.spec.places import directory
+from quantcheck.spec.sections import SECTIONS
+from quantcheck.targets.reference.operations import OPERATIONS
+from quantcheck.wire import cases as vectors
+from quantcheck.wire.arrays import DTYPES, decode, dtype_of, encode
+from quantcheck.wire.cases import Case
+from quantref import SPEC_VERSION, __version__, errors
 from quantref.errors import QuantrefError
-from quantref.operations import OPERATIONS
-from quantref.vectors import SECTIONS, Case
+from quantref.inputs import Array
 
 from .problems import cases
 
-FILES = sorted(vectors.directory().glob("*/*.json"))
+FILES = sorted(directory().glob("*/*.json"))
 
 
 def arrays(value: Any) -> list[Array]:
@@ -43,19 +49,19 @@ def test_there_are_enough() -> None:
     assert {case.operation for case in cases()} == set(OPERATIONS)
     assert not [i for i, count in Counter(case.id for case in cases()).items() if count > 1]
     assert [f"{case.section}/{case.id}.json" for case in cases()] == [
-        file.relative_to(vectors.directory()).as_posix() for file in FILES
+        file.relative_to(directory()).as_posix() for file in FILES
     ]
 
 
 def test_manifest() -> None:
-    manifest = json.loads((vectors.directory() / "MANIFEST.json").read_text("utf-8"))
+    manifest = json.loads((directory() / "MANIFEST.json").read_text("utf-8"))
     assert manifest["cases"] == len(manifest["files"]) == len(FILES)
     assert (manifest["format"], manifest["spec"]) == (vectors.FORMAT, SPEC_VERSION)
     assert manifest["generator"] == __version__
 
 
 def test_size() -> None:
-    files = [file for file in vectors.directory().rglob("*") if file.is_file()]
+    files = [file for file in directory().rglob("*") if file.is_file()]
     assert sum(file.stat().st_size for file in files) < 10e6
 
 
@@ -70,7 +76,7 @@ def test_texts_are_canonical(file: Path) -> None:
 
 @pytest.fixture(scope="module")
 def validator() -> Any:
-    schema = json.loads((vectors.directory() / "schema.json").read_text("utf-8"))
+    schema = json.loads((directory() / "schema.json").read_text("utf-8"))
     kind = jsonschema.validators.validator_for(schema)
     kind.check_schema(schema)
     return kind(schema)
@@ -113,18 +119,18 @@ def test_a_disagreement_is_not_published(monkeypatch: pytest.MonkeyPatch) -> Non
         generate.build("rnd")
 
 
-@pytest.mark.parametrize("dtype", vectors.DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_arrays_survive_the_wire(dtype: str) -> None:
-    kind = vectors.dtype_of(dtype)
+    kind = dtype_of(dtype)
     if kind.kind in "iu":
         info = np.iinfo(kind)
         array = np.array([[info.min, 0, info.max]], kind)
     else:
         values = [0.1, -0.0, 2.0**-14, np.inf, -np.inf, np.nan]
         array = np.array(values).astype(kind).reshape(2, 3)
-    text = json.dumps(vectors.encode(array), allow_nan=False)
-    again = vectors.decode(json.loads(text))
+    text = json.dumps(encode(array), allow_nan=False)
+    again = decode(json.loads(text))
     assert (again.dtype, again.shape) == (array.dtype, array.shape)
     assert again.tobytes() == array.tobytes()
-    empty = vectors.decode(vectors.encode(np.zeros((0, 3), kind)))
+    empty = decode(encode(np.zeros((0, 3), kind)))
     assert empty.shape == (0, 3)

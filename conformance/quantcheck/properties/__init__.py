@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
+from quantcheck.spec.sections import SECTIONS
+
 if TYPE_CHECKING:
-    from quantref.compare import Finding
-    from quantref.vectors import Case
+    from quantcheck.judge.findings import Finding
+    from quantcheck.wire.cases import Case
 
 Answers = Sequence[Mapping[str, Any]]
 Law = Callable[[tuple["Case", ...], Answers, float], "list[Finding]"]
-SECTIONS = ("cfg", "rnd", "aff", "abs", "pack", "hes", "gptq", "lay", "cal")
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,23 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from quantcheck.corpus.absmax import FULL, absmax_case
+from quantcheck.corpus.draw import exact_list, floats, refused
+from quantcheck.judge.findings import Finding
+from quantcheck.oracle.exact import fractions_of, nearest_float
 from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal
-from quantcheck.strategies import EXTREME_KINDS, ROW_KINDS, Draw, cast, grids, matrices, rows
-from quantref.absmax import resolve_axis
-from quantref.arrays import Array
-from quantref.compare import Finding
-from quantref.corpus.absmax import FULL, absmax_case
-from quantref.corpus.draw import exact_list, floats, refused
-from quantref.exact import fractions_of, nearest_float
-from quantref.vectors import Case
+from quantcheck.properties.strategies import (
+    EXTREME_KINDS,
+    ROW_KINDS,
+    Draw,
+    cast,
+    grids,
+    matrices,
+    rows,
+)
+from quantcheck.wire.cases import Case
+from quantref.inputs import Array, resolve_axis
 
 RANGES = (
     ([-127, 127], "int8"), ([-128, 127], "int8"), ([-8, 7], "int8"), ([-3, 100], "int8"),

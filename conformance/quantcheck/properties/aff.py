@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from quantcheck.corpus.affine import FULL, parameters_case, quantize_case
+from quantcheck.corpus.draw import exact_list, floats, refused
+from quantcheck.judge.findings import Finding
+from quantcheck.oracle.exact import fractions_of, nearest_float
 from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal
-from quantcheck.strategies import BITS, ROW_KINDS, Draw, grids, matrices, two_sided
+from quantcheck.properties.strategies import BITS, ROW_KINDS, Draw, grids, matrices, two_sided
+from quantcheck.wire.cases import Case
 from quantref.affine import group_layout
-from quantref.arrays import Array
-from quantref.compare import Finding
-from quantref.corpus.affine import FULL, parameters_case, quantize_case
-from quantref.corpus.draw import exact_list, floats, refused
-from quantref.exact import fractions_of, nearest_float
-from quantref.vectors import Case
+from quantref.inputs import Array
 
 CORE = ("AFF-040", "AFF-060")
 CODES = ("AFF-070", "AFF-120")

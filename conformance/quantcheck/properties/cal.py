@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from quantcheck.corpus.cal import FULL, windows_case
+from quantcheck.corpus.cal_models import model_gptq_case, model_int8_case, random_model
+from quantcheck.corpus.draw import refused
 from quantcheck.properties import Sizes, single
-from quantcheck.strategies import Draw, grids
-from quantref.arrays import Array
-from quantref.corpus.cal import FULL, windows_case
-from quantref.corpus.cal_models import model_gptq_case, model_int8_case, random_model
-from quantref.corpus.draw import refused
-from quantref.vectors import Case
+from quantcheck.properties.strategies import Draw, grids
+from quantcheck.wire.cases import Case
+from quantref.inputs import Array
 
 
 @st.composite

@@ -6,11 +6,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from quantcheck.corpus.cfg import DEFAULT_ABSMAX, DEFAULT_GPTQ
+from quantcheck.corpus.draw import refused
 from quantcheck.properties import Sizes, single
-from quantcheck.strategies import BITS, Draw
-from quantref.corpus.cfg import DEFAULT_ABSMAX, DEFAULT_GPTQ
-from quantref.corpus.draw import refused
-from quantref.vectors import Case
+from quantcheck.properties.strategies import BITS, Draw
+from quantcheck.wire.cases import Case
 
 EPSILONS = (1e-7, 1e-5, 0.001, 0.5, 3e-9)
 RANGES = ([-127, 127], [-128, 127], [-8, 7], [-100, 1], [0, 127])

@@ -8,9 +8,11 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from quantcheck.corpus.draw import refused
+from quantcheck.corpus.gptq import CORE, FULL, gptq_case
 from quantcheck.properties import Sizes, law, single
 from quantcheck.properties.gptq_laws import agrees, moved_rows, other_blocks, scaled_weights
-from quantcheck.strategies import (
+from quantcheck.properties.strategies import (
     BITS,
     ROW_KINDS,
     Draw,
@@ -21,10 +23,8 @@ from quantcheck.strategies import (
     two_sided,
     well_posed,
 )
-from quantref.arrays import Array
-from quantref.corpus.draw import refused
-from quantref.corpus.gptq import CORE, FULL, gptq_case
-from quantref.vectors import Case
+from quantcheck.wire.cases import Case
+from quantref.inputs import Array
 
 PLAIN = ("plain", "fine", "ties", "near ties", "outlier", "small", "large")
 DAMPING = (2.0**-10, 1 / 64, 0.01, 0.1, 1.0)

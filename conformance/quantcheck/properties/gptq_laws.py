@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from quantcheck.properties.relations import equal
 
 if TYPE_CHECKING:
+    from quantcheck.judge.findings import Finding
     from quantcheck.properties import Answers
-    from quantref.arrays import Array
-    from quantref.compare import Finding
-    from quantref.vectors import Case
+    from quantcheck.wire.cases import Case
+    from quantref.inputs import Array
 
 NAMES = ("codes", "scale", "zero_point", "g_idx")
 
@@ -83,7 +83,7 @@ def _first(case: Case) -> str:
 
 
 def _same_shapes(case: Case, one: Mapping[str, Array], two: Mapping[str, Array]) -> Finding:
-    from quantref.compare import Finding
+    from quantcheck.judge.findings import Finding
 
     wrong = [name for name in NAMES if one[name].shape != two[name].shape]
     message = "the same shapes"
@@ -96,9 +96,9 @@ def _same_shapes(case: Case, one: Mapping[str, Array], two: Mapping[str, Array])
 def _same_codes(
     case: Case, other: Case, one: Mapping[str, Array], two: Mapping[str, Array], u: float
 ) -> Finding:
-    from quantref.compare import Finding
+    from quantcheck.judge.findings import Finding
+    from quantcheck.wire.configs import gptq_config
     from quantref.fast.certificate.evidence import gather
-    from quantref.operations import gptq_config
     from quantref.problem import prepare_problem
     from quantref.profile import Profile
 

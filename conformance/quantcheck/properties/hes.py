@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from quantcheck.corpus.draw import refused
+from quantcheck.corpus.hessian import factor_case, prepare_case, sum_case
+from quantcheck.judge.findings import Finding
+from quantcheck.oracle.bounds import growth
 from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal, within
-from quantcheck.strategies import Draw, grids, hessians, token_arrays
-from quantref.arrays import Array
-from quantref.certificate import growth
-from quantref.compare import Finding
-from quantref.corpus.draw import refused
-from quantref.corpus.hessian import factor_case, prepare_case, sum_case
-from quantref.vectors import Case
+from quantcheck.properties.strategies import Draw, grids, hessians, token_arrays
+from quantcheck.wire.cases import Case
+from quantref.inputs import Array
 
 DAMPING = (0.0, 2.0**-10, 1 / 64, 0.01, 0.25, 1.0)
 WIDTHS, FREE = (8,), (1, 2, 3, 5, 8, 13)

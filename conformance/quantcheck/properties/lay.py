@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from quantcheck.corpus.draw import refused
+from quantcheck.corpus.lay_build import INT8, WEIGHT_ONLY, lay_gptq_case, lay_int8_case
+from quantcheck.corpus.lay_rows import lay_embedding_case, lay_reverse_case
 from quantcheck.properties import Sizes, single
-from quantcheck.strategies import Draw, grids
+from quantcheck.properties.strategies import Draw, grids
+from quantcheck.wire.cases import Case
 from quantref.affine import group_index
-from quantref.arrays import Array
-from quantref.corpus.draw import refused
-from quantref.corpus.lay_build import INT8, WEIGHT_ONLY, lay_gptq_case, lay_int8_case
-from quantref.corpus.lay_rows import lay_embedding_case, lay_reverse_case
+from quantref.inputs import Array
 from quantref.packing import pack_codes
-from quantref.vectors import Case
 
 # Equation, shapes of inputs and kernel, axes of the bias and its shape.
 EQUATIONS = (

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from quantcheck.corpus.draw import refused
+from quantcheck.judge.findings import Finding
+from quantcheck.oracle import exact
 from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal
-from quantcheck.strategies import Draw
-from quantref import exact
-from quantref.arrays import Array
-from quantref.compare import Finding
-from quantref.corpus.draw import refused
+from quantcheck.properties.strategies import Draw
+from quantcheck.wire.cases import Case
+from quantref.inputs import Array
 from quantref.packing import code_bounds
-from quantref.vectors import Case
 
 SHAPES = ((4, 3), (5, 3), (3, 5), (7,), (2, 3, 5))
 FREE = (*SHAPES, (1,), (1, 1), (8,), (9, 2), (3, 1, 4), (2, 2, 2, 3))

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from quantref.arrays import Array
-    from quantref.compare import Finding
-    from quantref.vectors import Case
+    from quantcheck.judge.findings import Finding
+    from quantcheck.wire.cases import Case
+    from quantref.inputs import Array
 
 
 def equal(case: Case, requirement: str, what: str, got: Array, expected: Array) -> Finding:
     """Return whether two arrays of answers hold the same numbers."""
-    from quantref.compare import Finding
+    from quantcheck.judge.findings import Finding
 
     got, expected = np.asarray(got), np.asarray(expected)
     if got.shape != expected.shape:
@@ -37,7 +37,7 @@ def equal(case: Case, requirement: str, what: str, got: Array, expected: Array) 
 
 def within(case: Case, requirement: str, what: str, difference: Array, bound: Array) -> Finding:
     """Return whether |difference| <= bound, element by element; NaN is outside."""
-    from quantref.compare import Finding
+    from quantcheck.judge.findings import Finding
 
     bound = np.broadcast_to(bound, difference.shape)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from quantcheck.corpus.draw import exact_list, floats, refused
+from quantcheck.judge.findings import Finding
+from quantcheck.oracle import exact
 from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal
-from quantcheck.strategies import Draw, cast, grids
-from quantref import exact
-from quantref.arrays import Array
-from quantref.compare import Finding
-from quantref.corpus.draw import exact_list, floats, refused
-from quantref.vectors import Case
+from quantcheck.properties.strategies import Draw, cast, grids
+from quantcheck.wire.cases import Case
+from quantref.inputs import Array
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "uint8", "int16", "int32")

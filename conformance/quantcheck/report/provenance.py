@@ -33,7 +33,7 @@ def of_run(
         What was asked for.
     """
     import quantref
-    from quantref.vectors import directory, spec_path
+    from quantcheck.spec.places import directory, spec_path
 
     corpus = directory() if vectors is None else Path(vectors)
     return {

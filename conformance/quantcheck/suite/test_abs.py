@@ -9,7 +9,7 @@ from quantcheck.suite import needs_plugin
 
 if TYPE_CHECKING:
     from quantcheck.properties import Property
-    from quantref.vectors import Case
+    from quantcheck.wire.cases import Case
 
 # Requirements judged here:
 # [ABS-010] [ABS-020] [ABS-030] [ABS-040] [ABS-050] [ABS-060] [ABS-070] [ABS-080] [ABS-090]

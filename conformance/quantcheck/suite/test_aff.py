@@ -9,7 +9,7 @@ from quantcheck.suite import needs_plugin
 
 if TYPE_CHECKING:
     from quantcheck.properties import Property
-    from quantref.vectors import Case
+    from quantcheck.wire.cases import Case
 
 # Requirements judged here:
 # [AFF-010] [AFF-020] [AFF-030] [AFF-040] [AFF-050] [AFF-060] [AFF-070] [AFF-080] [AFF-090]

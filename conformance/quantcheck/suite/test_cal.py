@@ -9,7 +9,7 @@ from quantcheck.suite import needs_plugin
 
 if TYPE_CHECKING:
     from quantcheck.properties import Property
-    from quantref.vectors import Case
+    from quantcheck.wire.cases import Case
 
 # Requirements judged here:
 # [CAL-010] [CAL-020] [CAL-030] [CAL-040] [CAL-050] [CAL-060] [CAL-070] [CAL-080] [CAL-090]

@@ -9,7 +9,7 @@ from quantcheck.suite import needs_plugin
 
 if TYPE_CHECKING:
     from quantcheck.properties import Property
-    from quantref.vectors import Case
+    from quantcheck.wire.cases import Case
 
 # Requirements judged here:
 # [CFG-010] [CFG-020] [CFG-030] [CFG-040] [CFG-050] [CFG-060] [CFG-070] [CFG-080] [CFG-090]

@@ -9,7 +9,7 @@ from quantcheck.suite import needs_plugin
 
 if TYPE_CHECKING:
     from quantcheck.properties import Property
-    from quantref.vectors import Case
+    from quantcheck.wire.cases import Case
 
 # Requirements judged here:
 # [GPTQ-010] [GPTQ-020] [GPTQ-030] [GPTQ-040] [GPTQ-050] [GPTQ-060] [GPTQ-070] [GPTQ-080]

@@ -9,7 +9,7 @@ from quantcheck.suite import needs_plugin
 
 if TYPE_CHECKING:
     from quantcheck.properties import Property
-    from quantref.vectors import Case
+    from quantcheck.wire.cases import Case
 
 # Requirements judged here:
 # [HES-010] [HES-020] [HES-030] [HES-040] [HES-050] [HES-060] [HES-070] [HES-080] [HES-090]

@@ -9,7 +9,7 @@ from quantcheck.suite import needs_plugin
 
 if TYPE_CHECKING:
     from quantcheck.properties import Property
-    from quantref.vectors import Case
+    from quantcheck.wire.cases import Case
 
 # Requirements judged here:
 # [LAY-010] [LAY-020] [LAY-030] [LAY-040] [LAY-050] [LAY-060] [LAY-070] [LAY-080] [LAY-090]

@@ -9,7 +9,7 @@ from quantcheck.suite import needs_plugin
 
 if TYPE_CHECKING:
     from quantcheck.properties import Property
-    from quantref.vectors import Case
+    from quantcheck.wire.cases import Case
 
 # Requirements judged here:
 # [PACK-010] [PACK-020] [PACK-030] [PACK-040] [PACK-050] [PACK-060] [PACK-070] [PACK-080]

@@ -14,7 +14,7 @@ from typing import Any
 
 from quantcheck.errors import TargetCrashed, TargetError, TargetProtocolError
 from quantcheck.targets.base import Target
-from quantcheck.targets.protocol import Handshake, check_answer, read_line, short
+from quantcheck.wire.protocol import Handshake, check_answer, read_line, short
 
 MOST_NAMED = 5  # ids or lines in one message
 

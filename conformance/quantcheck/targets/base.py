@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from quantcheck.errors import TargetProtocolError
-from quantcheck.targets.protocol import Handshake
+from quantcheck.wire.protocol import Handshake
 
 
 class Target(Protocol):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from quantcheck.errors import TargetCrashed, TargetTimeout
-from quantcheck.targets.protocol import read_line, short
+from quantcheck.wire.protocol import read_line, short
 
 STDERR_KEPT = 64 * 1024
 LINE_LIMIT = 256 * 1024 * 1024

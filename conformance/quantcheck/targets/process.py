@@ -8,7 +8,7 @@ from typing import Any
 from quantcheck.errors import TargetCrashed, TargetError
 from quantcheck.targets.base import Target
 from quantcheck.targets.pipes import Pipes
-from quantcheck.targets.protocol import PROTOCOL, Handshake, check_answer
+from quantcheck.wire.protocol import PROTOCOL, Handshake, check_answer
 
 START_LIMIT = 120.0
 TIME_LIMIT = 60.0

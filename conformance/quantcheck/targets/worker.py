@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import IO, Any
 
-from quantcheck.targets.protocol import PROTOCOL
+from quantcheck.wire.protocol import PROTOCOL
 
 Answer = Callable[[dict[str, Any]], Mapping[str, Any]]
 OPERATIONS = (

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.arrays import Array
 from quantref.blocked import quantize_problem
 from quantref.certificate import U32
 from quantref.config import GPTQConfig
 from quantref.fast.certificate import LazyCertificate, certify_problem
 from quantref.fast.certificate.evidence import gather
+from quantref.inputs import Array
 from quantref.pipeline.answer import Answer, recovered
 from quantref.pipeline.figures import Figures, of_hessian, plain_loss, tally
 from quantref.problem import GPTQProblem, prepare_problem

@@ -105,7 +105,7 @@ def _breakable(text: str) -> str:
 
 def _sections(table: Mapping[str, Any]) -> dict[str, str]:
     """Give the sections of the matrix with their headings in SPEC.md."""
-    from quantref.vectors import spec_path
+    from quantcheck.spec.places import spec_path
 
     try:
         text = spec_path().read_text(encoding="utf-8")

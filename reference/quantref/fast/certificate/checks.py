@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quantref.arrays import Array
 from quantref.certificate import (
     U64,
     expected_parameters,
@@ -22,6 +21,7 @@ from quantref.certificate import (
     judge_parameters,
 )
 from quantref.fast.certificate.evidence import Evidence
+from quantref.inputs import Array
 from quantref.verdict import (
     Check,
     code_message,

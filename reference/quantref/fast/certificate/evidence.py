@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.affine import Group, codes_of
-from quantref.arrays import Array, transpose
 from quantref.certificate import U64, amplified, compensated_columns, signed_sums
 from quantref.factor import upper_inverse
 from quantref.fast.certificate.bounds import FactorTerms, for_answer, least_bound
+from quantref.fast.memory import transpose
+from quantref.inputs import Array
 from quantref.problem import GPTQProblem
 from quantref.profile import NotPositiveDefinite
 from quantref.verdict import Answer, require_answer

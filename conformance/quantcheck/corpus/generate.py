@@ -1,0 +1,160 @@
+"""Writes the golden vectors, and checks that they are what would be written (SPEC.md, section 11).
+
+Before a case is published the NumPy code must agree with the exact values, and the case must still
+kill the mutants that it lists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantcheck import corpus
+from quantcheck.judge.judges import judge
+from quantcheck.mutants import MUTANTS, load
+from quantcheck.spec.sections import SECTIONS
+from quantcheck.targets.reference.operations import answer
+from quantcheck.wire.arrays import decode
+from quantcheck.wire.cases import Case, dump, load_all
+from quantref import SPEC_VERSION, __version__
+from quantref.certificate import U32, U64
+from quantref.errors import AnswerError, DamagedVectorError, QuantrefError
+
+Progress = Callable[[str], None]
+Texts = dict[str, str]
+PROSE = ("README.md", "schema.json")
+
+
+def _silent(_text: str) -> None:
+    """Say nothing."""
+
+
+class DisagreementError(QuantrefError):
+    """The NumPy code and the exact values differ on a case: nothing is published."""
+
+
+def build(section: str) -> Texts:
+    """Return the files of a section: {"abs/abs-….json": text}, each checked and with its kills.
+
+    Raises
+    ------
+    DisagreementError
+        The reference does not pass one of its own cases.
+    """
+    mutants = [(m.id, load(m).answer) for m in MUTANTS if section in m.sections]
+    texts: Texts = {}
+    for case in corpus.cases(section):
+        _agree(case)
+        kills = tuple(identity for identity, target in mutants if _killed(case, target))
+        finished = replace(case, kills=kills)
+        name = f"{section}/{case.id}.json"
+        if name in texts:
+            raise DisagreementError("ids that occur once", case.id, "VEC-010")
+        texts[name] = dump(finished, generator=__version__, spec=SPEC_VERSION)
+    return texts
+
+
+def _agree(case: Case) -> None:
+    """Raise unless the reference passes the case in both precisions.  [VEC-050]"""
+    given = decode(answer(case.question()))
+    kind = case.expected.get("refused")
+    if kind is not None and given.get("type") != kind:
+        raise DisagreementError(f"{case.id}: {kind}", f"{given!r:.200}", "VEC-050")
+    for u in (U32, U64):
+        for finding in judge(case, given, unit_roundoff=u):
+            if not finding.passed:
+                raise DisagreementError(f"{case.id} to pass", finding.message, "VEC-050")
+
+
+def _killed(case: Case, target: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
+    """Tell whether a case tells a mutant from the reference, in single precision.  [VEC-060]"""
+    try:
+        with np.errstate(all="ignore"):
+            given = decode(target(case.question()))
+        return any(not f.passed for f in judge(case, given, unit_roundoff=U32))
+    except (AnswerError, ArithmeticError, LookupError, TypeError, ValueError):
+        return True  # the mutant breaks down, or answers what is no answer
+
+
+def build_all(progress: Progress = _silent) -> Texts:
+    """Return every file that generation writes, MANIFEST.json last.  [VEC-040]
+
+    Raises
+    ------
+    DisagreementError
+        A case disagrees with the reference, or a mutant survives all of them.
+    """
+    texts: Texts = {}
+    for section in SECTIONS:
+        files = build(section)
+        texts |= files
+        progress(f"{section}: {len(files)} cases")
+    killed = {kill for text in texts.values() for kill in json.loads(text)["kills"]}
+    survivors = [m.id for m in MUTANTS if m.id not in killed]
+    if survivors:
+        raise DisagreementError("every mutant killed", ", ".join(survivors), "VEC-060")
+    manifest = {
+        "format": 1,
+        "generator": __version__,
+        "spec": SPEC_VERSION,
+        "cases": len(texts),
+        "files": {
+            name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(texts.items())
+        },
+    }
+    return {**texts, "MANIFEST.json": json.dumps(manifest, indent=1) + "\n"}
+
+
+def write(folder: Path, progress: Progress = _silent) -> int:
+    """Write the vectors into a folder and return their number; all files or none.
+
+    Files are made beside the folder and moved into place one by one at the end, the manifest last,
+    so that an interrupted run is noticed by `check`. README.md and schema.json stay as they are.
+    """
+    texts = build_all(progress)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".vectors-") as place:
+        for name, text in texts.items():
+            file = Path(place, name)
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text, encoding="utf-8", newline="\n")
+        folder.mkdir(exist_ok=True)
+        for section in SECTIONS:
+            shutil.rmtree(folder / section, ignore_errors=True)
+            Path(place, section).replace(folder / section)
+        Path(place, "MANIFEST.json").replace(folder / "MANIFEST.json")
+    progress(f"{len(texts) - 1} cases written to {folder}")
+    return len(texts) - 1
+
+
+def check(folder: Path, progress: Progress = _silent) -> int:
+    """Regenerate everything, compare bytes, and return the number of cases.  [VEC-070]
+
+    Raises
+    ------
+    DamagedVectorError
+        Names the first file that is missing, superfluous or different; one that is not what the
+        folder's own manifest says is found before anything is regenerated.
+    """
+    load_all(folder)
+    texts = build_all(progress)
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    present -= set(PROSE)
+    if present != set(texts):
+        got = ", ".join(sorted(present ^ set(texts))[:5])
+        raise DamagedVectorError(
+            f"the {len(texts)} files of the corpus", f"other: {got}", "VEC-070"
+        )
+    for name, text in texts.items():
+        if (folder / name).read_bytes() != text.encode():
+            raise DamagedVectorError(f"{name} as regenerated", "other bytes", "VEC-070")
+    progress(f"{len(texts) - 1} cases, {sum(map(len, texts.values())):,} bytes: all as regenerated")
+    return len(texts) - 1

@@ -1,0 +1,1 @@
+"""Comparing an answer with a case: findings, the bug that explains them, and the verdict."""

@@ -1,0 +1,51 @@
+"""Judges of section 10: calibration windows (and models), by what each requirement says alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from quantcheck.judge.findings import Judging
+from quantref.inputs import Array
+
+
+def _windows(judge: Judging) -> None:
+    got = judge.output("windows")
+    judge.dtype("windows", "CAL-010")
+    tokens = judge.case.judging["dataset_tokens"]
+    starts = [_starts_of(window, tokens) for window in got]
+    outside = [k for k, found in enumerate(starts) if not len(found)]
+    where = f"; window {outside[0]} is none" if outside else ""
+    message = f"windows: {len(outside)} of {len(got)} no run of the dataset's tokens{where}"
+    judge.add("CAL-020", not outside, message)
+    if not outside and len(np.unique(tokens)) == len(tokens):
+        _judge_overlap(judge, np.sort(np.concatenate(starts)), got.shape[1])
+    judge.equal("windows", "CAL-040")
+
+
+def _starts_of(window: Array, tokens: Array) -> Array:
+    """Return where in the tokens a window may have been taken."""
+    runs = np.lib.stride_tricks.sliding_window_view(tokens, len(window))
+    return np.flatnonzero((runs == window).all(axis=1))
+
+
+def _judge_overlap(judge: Judging, starts: Array, length: int) -> None:
+    """Judge that no token serves twice.  [CAL-030]"""
+    gaps = np.diff(starts)
+    shared = int(np.maximum(length - gaps, 0).sum())
+    message = f"windows: {shared} tokens serve twice"
+    judge.add("CAL-030", shared == 0, message)
+
+
+def _processes(judge: Judging) -> None:
+    first, second = judge.output("first"), judge.output("second")
+    differ = int((first != second).sum())
+    message = f"windows of two processes: {differ} of {first.size} tokens differ"
+    judge.add("CAL-050", differ == 0, message)
+
+
+CALIBRATION_JUDGES: dict[str, Callable[[Judging], None]] = {
+    "calibration_windows": _windows,
+    "calibration_processes": _processes,
+}

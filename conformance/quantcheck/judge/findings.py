@@ -1,0 +1,128 @@
+"""What one check finds about one requirement, and the collector of findings on one answer.
+
+Codes are judged by teacher forcing: against the parameters that the answer itself has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from quantcheck.wire.cases import Case
+from quantref.errors import AnswerError
+from quantref.inputs import Array
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found about one requirement on one case.
+
+    Attributes
+    ----------
+    requirement : str
+    passed : bool
+    message : str
+        What was expected and what came.
+    case : str
+    index : tuple of int, optional
+        Where the worst element is.
+    got, expected : str, optional
+    margin : float, optional
+        Distance of the worst code from the nearest change of code, in codes.
+    observed, bound : float, optional
+    """
+
+    requirement: str
+    passed: bool
+    message: str
+    case: str
+    index: tuple[int, ...] | None = None
+    got: str | None = None
+    expected: str | None = None
+    margin: float | None = None
+    observed: float | None = None
+    bound: float | None = None
+
+
+class Judging:
+    """Collects findings on one answer."""
+
+    def __init__(self, case: Case, outputs: dict[str, Any], u: float) -> None:
+        self.case, self.outputs, self.u = case, outputs, u
+        self.expected = case.expected["outputs"]
+        self.findings: list[Finding] = []
+
+    def blame(self, requirement: str) -> str:
+        """Return the requirement if the case covers it, else the case's first."""
+        covered = self.case.requirements
+        return requirement if requirement in covered else covered[0]
+
+    def output(self, name: str) -> Array:
+        """Return an output as an array of the expected shape, or raise AnswerError."""
+        if name not in self.outputs:
+            raise AnswerError(f"output {name!r}", f"{sorted(self.outputs)}", self.case.id)
+        got, expected = np.asarray(self.outputs[name]), self.expected[name]
+        if got.shape != expected.shape:
+            raise AnswerError(f"{name} of shape {expected.shape}", f"{got.shape}", self.case.id)
+        if got.dtype.kind not in "iufV" or (got.dtype.kind == "V" and got.dtype.name != "bfloat16"):
+            raise AnswerError(f"{name} a number array", got.dtype.name, self.case.id)
+        return got
+
+    def add(self, requirement: str, passed: bool, message: str, **details: Any) -> None:
+        """Record a finding."""
+        blamed = self.blame(requirement)
+        self.findings.append(Finding(blamed, bool(passed), message, self.case.id, **details))
+
+    def dtype(self, name: str, requirement: str) -> None:
+        """Judge the dtype of an output."""
+        got, expected = np.asarray(self.outputs[name]).dtype, self.expected[name].dtype
+        message = f"{name}: expected dtype {expected.name}, got {got.name}"
+        self.add(requirement, got == expected, message, got=got.name, expected=expected.name)
+
+    def equal(self, name: str, requirement: str, *, where: Array | None = None) -> None:
+        """Judge equality, element by element."""
+        got, expected = self.output(name), self.expected[name]
+        wrong = got.astype(np.float64) != expected.astype(np.float64)
+        if where is not None:
+            wrong &= where
+        count = int(wrong.sum())
+        index = tuple(int(i) for i in np.argwhere(wrong)[0]) if count else None
+        message = f"{name}: {count} of {got.size} differ"
+        details: dict[str, Any] = {"index": index}
+        if index is not None:
+            details |= {"got": str(got[index]), "expected": str(expected[index])}
+            message += f"; at {list(index)} expected {expected[index]}, got {got[index]}"
+            margins = self.case.judging.get("margins")
+            if isinstance(margins, np.ndarray) and margins.shape == got.shape:
+                details["margin"] = float(margins[index])
+        self.add(requirement, count == 0, message, **details)
+
+    def within(self, name: str, requirement: str, difference: Array, bound: Array) -> None:
+        """Judge |difference| <= bound, element by element; NaN is outside."""
+        got, expected = self.outputs[name], self.expected.get(name)
+        bound = np.broadcast_to(bound, difference.shape)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where(difference == 0, 0.0, np.abs(difference) / bound)
+        ratio = np.where(np.isnan(ratio), np.inf, ratio)
+        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
+        worst = float(ratio[index])
+        message = f"{name}: off by {worst:.3g} of the bound at {list(index)}"
+        details: dict[str, Any] = {
+            "index": index,
+            "observed": float(np.abs(difference[index])),
+            "bound": float(bound[index]),
+        }
+        if expected is not None and np.shape(got) == ratio.shape:
+            details |= {"got": str(got[index]), "expected": str(expected[index])}
+            message += f", expected {expected[index]!s}, got {got[index]!s}"
+        self.add(requirement, worst <= 1, message, **details)
+
+    def teacher_forced(self, requirement: str, t: Array, lo: int, hi: int, z: Array) -> None:
+        """Judge codes = clip(rint(t) + z, lo, hi) where t + z is known up to 3u|t| + u·z."""
+        codes = self.output("codes").astype(np.float64)
+        inside = np.clip(t, lo - z, hi - z)  # beyond the clip every t has the same code
+        excess = np.maximum(np.abs(codes - z - inside) - 0.5, 0.0)
+        excess = np.where((codes >= lo) & (codes <= hi), excess, np.inf)
+        self.within("codes", requirement, excess, self.u * (3 * np.abs(t) + z))

@@ -1,0 +1,107 @@
+"""How far a layer's inputs, and its Hessian, may be from exact ones (SPEC.md, section 10).
+
+Running error analysis: every array of the forward pass comes with a bound on its error, element by
+element, for arithmetic of unit roundoff u.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantcheck.oracle.bounds import growth
+from quantref.inputs import Array
+from quantref.models import Block, run_layer
+
+DEQUANTIZED = 4
+"""Roundings of a dequantized weight, which may be 2 ulp off (AFF-080)."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """An array, and how far an honest implementation's may be from it.
+
+    Attributes
+    ----------
+    value, error : arrays of the same shape
+    """
+
+    value: Array
+    error: Array
+
+
+def run_layer_known(
+    x: Known, weights: Array, bias: Array, activation: str, *, u: float, exact: bool
+) -> Known:
+    """Return the output of a layer; `exact`: its weights are stored as they are.  [CAL-170]
+
+    Examples
+    --------
+    >>> x = Known(np.array([[1.0]]), np.array([[0.5]]))
+    >>> y = run_layer_known(x, np.array([[2.0]]), np.zeros(1), "linear", u=0.0, exact=True)
+    >>> y.value, y.error
+    (array([[2.]]), array([[1.]]))
+    """
+    value = run_layer(x.value, weights, bias, activation)
+    size = np.abs(weights.astype(np.float64))
+    roundings = weights.shape[1] + 2 + (0 if exact else DEQUANTIZED)
+    sums = (np.abs(x.value) + x.error) @ size.T + np.abs(bias)
+    return Known(value, x.error @ size.T + growth(roundings, u) * sums)
+
+
+def run_block_known(
+    block: Block, weights: Sequence[Array], x: Known, *, u: float, exact: bool
+) -> tuple[list[Known], Known]:
+    """Return the input of every layer and the block's output, with their errors.  [CAL-170]"""
+    inputs, y = [], x
+    for w, bias, activation in zip(weights, block.biases, block.activations, strict=True):
+        inputs.append(y)
+        y = run_layer_known(y, w, bias, activation, u=u, exact=exact)
+    if block.residual:
+        error = x.error + y.error
+        error = error + u * (np.abs(x.value) + np.abs(y.value) + error)
+        y = Known(x.value + y.value, error)
+    return inputs, y
+
+
+def hessian_known(x: Known, *, batches: int, damping: float, u: float) -> tuple[Array, float]:
+    """Return the Hessian of inputs and η, the bound on its relative error.  [CAL-170]
+
+    Parameters
+    ----------
+    x : Known, arrays (..., n_in)
+    batches : int
+        In how many parts the sum may be formed.
+    damping : float
+    u : float
+
+    Returns
+    -------
+    hessian : (n_in, n_in) float64 array
+    error : float
+        |ΔH_ab| <= error · √(h_a h_b), h the damped diagonal; infinite where a column may be dead.
+
+    Examples
+    --------
+    >>> x = Known(np.eye(2), np.zeros((2, 2)))
+    >>> hessian_known(x, batches=1, damping=0.0, u=0.0)
+    (array([[1., 0.],
+           [0., 1.]]), 0.0)
+    """
+    n_in = x.value.shape[-1]
+    value, error = x.value.reshape(-1, n_in).astype(np.float64), x.error.reshape(-1, n_in)
+    size, tokens = np.abs(value), len(value)
+    H = 2 / tokens * value.T @ value
+    crossed = size.T @ error
+    bound = 2 / tokens * (crossed + crossed.T + error.T @ error)
+    most = size + error
+    bound += growth(tokens + 4 * batches + 4, u) * 2 / tokens * (most.T @ most)
+    diagonal = np.diagonal(H).copy()
+    if (np.diagonal(bound)[diagonal == 0] > 0).any():
+        return H, np.inf  # dead here, alive there or the other way round
+    diagonal[diagonal == 0] = 1.0
+    bound += damping * float(np.mean(np.diagonal(bound))) * np.eye(n_in)
+    h = diagonal + damping * float(np.mean(diagonal))
+    return (H + H.T) / 2, float((bound / np.sqrt(np.outer(h, h))).max())

@@ -1,0 +1,64 @@
+"""Judge of section 7: the certificate of an answer, and the codes that a vector requires."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from quantcheck.judge.findings import Judging
+from quantcheck.judge.naming.gptq import judged_checks
+from quantcheck.oracle.bounds import ULP32
+from quantcheck.wire.configs import gptq_config
+from quantref.fast.certificate import certify
+from quantref.inputs import Array
+from quantref.profile import Profile
+
+
+def _gptq(judge: Judging) -> None:
+    case, parameters = judge.case, judge.case.parameters
+    for name in ("codes", "scale", "zero_point", "g_idx"):
+        judge.output(name)
+        judge.dtype(name, "GPTQ-090" if name == "g_idx" else "GPTQ-080")
+    config = gptq_config(parameters)
+    answer = SimpleNamespace(**{k: np.asarray(v) for k, v in judge.outputs.items()})
+    profile = Profile(block_size=parameters["block_size"])
+    certificate = certify(
+        case.inputs["weights"],
+        case.inputs["hessian"],
+        answer,
+        config,
+        profile=profile,
+        unit_roundoff=judge.u,
+    )
+    note = " (plain rounding: no error was fed back)" if certificate.plain_rounding else ""
+    for check, requirement in judged_checks(case, certificate):
+        details: dict[str, Any] = {"index": check.worst}
+        if check.bound > 0:
+            details |= {"observed": check.observed, "bound": check.bound}
+        judge.add(requirement, check.passed, f"{check.name}: {check.message}{note}", **details)
+    required = _required_codes(judge)
+    judge.equal("codes", "GPTQ-070", where=required)
+
+
+def _required_codes(judge: Judging) -> Array:
+    """Return which codes must be the expected ones, given the parameters of the answer.
+
+    The vector's scales, zero-points and codes belong together: a row in which an earlier group has
+    another scale beyond its bound, or another zero-point, is judged by the certificate alone.
+    """
+    judging, expected = judge.case.judging, judge.expected
+    name = "required_float32" if judge.u > ULP32 / 4 else "required_float64"
+    required = judging[name] == 1
+    ours = np.abs(judge.outputs["scale"].astype(np.float64) - expected["scale"])
+    same = (ours <= judging["scale_bound"]).all(axis=1) & (
+        judge.outputs["zero_point"] == expected["zero_point"]
+    ).all(axis=1)
+    exact_scale = (judge.outputs["scale"] == expected["scale"]).all(axis=1)
+    ties = judging["margins"] == 0
+    return np.asarray(required & same[:, None] & (~ties | exact_scale[:, None]))
+
+
+GPTQ_JUDGES: dict[str, Callable[[Judging], None]] = {"gptq_quantize": _gptq}

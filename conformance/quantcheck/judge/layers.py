@@ -1,0 +1,301 @@
+"""Judges of section 9: stored codes by teacher forcing, outputs by interval and bound.
+
+The answer's own codes and scales of the weights are taken as given once they are judged. Codes of
+activations are not shown: where one is a near-tie, the outputs of both neighbours and all between
+are admissible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from quantcheck.judge.findings import Judging
+from quantcheck.oracle.bounds import ULP32, growth
+from quantcheck.wire.cases import Case
+from quantcheck.wire.configs import build
+from quantref.absmax import AbsMaxQuantizer
+from quantref.config import Int8QuantizationConfig
+from quantref.equations import Equation, parse_equation
+from quantref.errors import AnswerError, QuantrefError
+from quantref.inputs import Array
+from quantref.layers import DENSE, TIED, GPTQDense, require_absmax
+
+U32 = 2.0**-24
+SMALLEST_SUBNORMAL = 2.0**-149
+
+
+def rescaling(u: float) -> float:
+    """Return ρ: the relative error of sums divided by the scales of section 4.
+
+    Examples
+    --------
+    >>> rescaling(2.0**-24) < 10 * 2.0**-24
+    True
+    """
+    return growth(5, u) + growth(4, U32)
+
+
+def last_rounding(u: float) -> float:
+    """Return the relative error of adding the bias and storing the sum as binary32.
+
+    Examples
+    --------
+    >>> last_rounding(2.0**-24) == 2.0**-24, last_rounding(2.0**-53) < 1.0001 * 2.0**-24
+    (True, True)
+    """
+    return u if u >= U32 else U32 + 2 * u
+
+
+def slices_of(array: Array, axes: tuple[int, ...]) -> Array:
+    """Return an array of the kept axes so that it broadcasts along `axes` again."""
+    for axis in sorted(axes):
+        array = np.expand_dims(array, axis)
+    return array
+
+
+def judge_weights(
+    judge: Judging, name: str, weights: Array, axes: tuple[int, ...], requirement: str
+) -> bool:
+    """Judge codes and scales that a layer stores; tell whether they can be used.  [LAY-010]"""
+    codes, scale = judge.output(name), judge.output(f"{name}_scale").astype(np.float64)
+    config: Int8QuantizationConfig = build(judge.case.parameters["config"])
+    quantizer = require_absmax(config.weight_quantizer)
+    lo, hi = quantizer.value_range
+    expected = judge.expected[f"{name}_scale"].astype(np.float64)
+    judge.dtype(name, requirement)
+    judge.dtype(f"{name}_scale", requirement)
+    judge.within(f"{name}_scale", requirement, scale - expected, 2 * ULP32 * expected)
+    if not (np.isfinite(scale) & (scale > 0)).all():
+        return False
+    t = weights.astype(np.float64) * slices_of(scale, axes)
+    q = codes.astype(np.float64)
+    excess = np.maximum(np.abs(q - np.clip(t, lo, hi)) - 0.5, 0.0)
+    excess = np.where((q >= lo) & (q <= hi), excess, np.inf)
+    judge.within(name, requirement, excess, judge.u * 3 * np.abs(t))
+    same = np.broadcast_to(slices_of(scale == expected, axes), codes.shape)
+    required = judge.case.judging[f"{name}_required"] == 1
+    judge.equal(name, requirement, where=same & required)
+    return True
+
+
+def activation_codes(x: Array, axes: tuple[int, ...], quantizer: AbsMaxQuantizer, u: float) -> Any:
+    """Return middle and radius of the admissible codes, and the scale of each slice.
+
+    Examples
+    --------
+    >>> x = np.float32([[2.0, 0.5]])
+    >>> middle, radius, _ = activation_codes(x, (1,), AbsMaxQuantizer(), 2.0**-24)
+    >>> middle.tolist(), radius.tolist()
+    ([[127.0, 32.0]], [[0.0, 0.0]])
+    """
+    lo, hi = quantizer.value_range
+    wide = x.astype(np.float64)
+    amax = np.max(np.abs(wide), axis=axes, keepdims=True)
+    scale = (hi / (amax + quantizer.epsilon)).astype(np.float32).astype(np.float64)
+    t = wide * scale
+    slack = (2 * ULP32 + 3 * u) * np.abs(t)  # [LAY-030]: the scale, and the product
+    lowest = np.clip(np.rint(t - slack), lo, hi)
+    highest = np.clip(np.rint(t + slack), lo, hi)
+    return (lowest + highest) / 2, (highest - lowest) / 2, scale
+
+
+def products(
+    case: Case, equation: Equation, codes: Array, scale: Array, quantizer: Any, u: float
+) -> tuple[Array, Array]:
+    """Return outputs before the bias, and their bound, given the layer's own codes and scales.
+
+    Parameters
+    ----------
+    case : Case
+    equation : Equation
+    codes, scale : arrays
+        Of the kernel, as the layer stores them.
+    quantizer : AbsMaxQuantizer or None
+        Of the activations.
+    u : float
+    """
+    x, kernel = case.inputs["x"], codes.astype(np.float64)
+    axes = equation.axes(equation.inputs)
+    kept = np.delete(x.shape, axes)
+    with np.errstate(all="ignore"):
+        if quantizer is None:
+            scales = np.einsum(equation.scales, np.ones(kept), scale)
+            middle = np.einsum(equation.text, x.astype(np.float64), kernel) / scales
+            size = np.einsum(equation.text, np.abs(x.astype(np.float64)), np.abs(kernel)) / scales
+            n = int(np.prod([x.shape[a] for a in axes]))
+            return middle, growth(n + 4, u) * size  # [LAY-040]
+        center, radius, x_scale = activation_codes(x, axes, require_absmax(quantizer), u)
+        scales = np.einsum(equation.scales, x_scale.reshape(kept), scale)
+        middle = np.einsum(equation.text, center, kernel) / scales
+        spread = np.einsum(equation.text, radius, np.abs(kernel)) / scales
+        return middle, spread + rescaling(u) * (np.abs(middle) + spread)  # [LAY-030]
+
+
+def packed_products(case: Case, kernel: Array, u: float) -> tuple[Array, Array]:
+    """Return outputs before the bias, and their bound, of a kernel that was dequantized."""
+    x = case.inputs["x"].astype(np.float64)
+    equation = parse_equation(case.parameters.get("equation", DENSE), x.ndim)
+    middle = np.einsum(equation.text, x, kernel)
+    size = np.einsum(equation.text, np.abs(x), np.abs(kernel))
+    n_in = len(case.inputs["g_idx"])
+    return middle, (growth(n_in + 1, u) + 2 * ULP32) * size  # [LAY-090]
+
+
+def packed_layer(case: Case) -> GPTQDense:
+    """Return the layer of a question with a packed kernel."""
+    parameters = case.parameters
+    return GPTQDense(
+        parameters.get("equation", DENSE),
+        tuple(parameters["kernel_shape"]),
+        case.inputs["packed"],
+        case.inputs["scale"],
+        case.inputs["zero_point"],
+        case.inputs["g_idx"],
+        build(parameters["config"]),
+    )
+
+
+def dequantized(case: Case, codes: Array, g_idx: Array) -> Array:
+    """Return s · (q − z), (n_out, n_in), with the group that each column is in."""
+    scale, zero = (
+        case.inputs[name].astype(np.float64)[:, g_idx] for name in ("scale", "zero_point")
+    )
+    return np.asarray(scale * (codes.astype(np.float64) - zero))
+
+
+def bias_of(case: Case) -> Array:
+    """Return the bias of a question, 0 for none."""
+    return np.asarray(case.inputs.get("bias", 0.0), dtype=np.float64)
+
+
+def tolerance(middle: Array, allowed: Array, bias: Array, u: float) -> Array:
+    """Return how far outputs may be off, the last rounding included.  [LAY-050]"""
+    last = last_rounding(u) * (np.abs(middle) + allowed + np.abs(bias))
+    return np.asarray(allowed + last + SMALLEST_SUBNORMAL)
+
+
+def activated(case: Case, values: Array) -> Array:
+    """Return the layer's activation of values."""
+    return np.maximum(values, 0.0) if case.parameters.get("activation") == "relu" else values
+
+
+def judge_outputs(judge: Judging, middle: Array, allowed: Array, requirement: str) -> None:
+    """Judge |values − activation(middle + bias)|, the last rounding included.  [LAY-050]"""
+    values, bias = judge.output("values").astype(np.float64), bias_of(judge.case)
+    judge.dtype("values", requirement)
+    bound = tolerance(middle, allowed, bias, judge.u)
+    judge.within("values", requirement, values - activated(judge.case, middle + bias), bound)
+
+
+def judge_reload(judge: Judging, again: Callable[[Any], tuple[Array, Array]] | None = None) -> None:
+    """Judge what came from the fresh process.  [LAY-130] [LAY-140]
+
+    `again` gives outputs and bound under another activation quantizer: where the loaded layer does
+    as its config says, other outputs are the config's.
+    """
+    if not judge.case.parameters["reload"]:
+        return
+    values, reloaded = judge.output("values"), judge.output("reloaded")
+    got, expected = judge.outputs.get("fields"), judge.expected["fields"]
+    if not isinstance(got, dict):
+        raise AnswerError("output 'fields', an object", type(got).__name__, judge.case.id)
+    changed = [key for key, value in expected.items() if got.get(key) != value]
+    wrong = values != reloaded
+    index = tuple(int(i) for i in np.argwhere(wrong)[0]) if wrong.any() else None
+    message = f"reloaded: {int(wrong.sum())} of {wrong.size} differ from values"
+    details: dict[str, Any] = {"index": index}
+    if index is not None:
+        details |= {"got": str(reloaded[index]), "expected": str(values[index])}
+        message += f"; at {list(index)} before {values[index]}, after {reloaded[index]}"
+    told = bool(changed) and again is not None and _as_configured(judge, got, again)
+    same = not wrong.any() and values.dtype == reloaded.dtype
+    judge.add("LAY-140" if told else "LAY-130", same, message, **details)
+    message = "fields: all equal after the reload"
+    if changed:
+        key = changed[0]
+        message = f"field {key}: expected {expected[key]!r}, got {got.get(key)!r}"
+    judge.add("LAY-140", not changed, message)
+
+
+def _as_configured(
+    judge: Judging, fields: dict[str, Any], again: Callable[[Any], tuple[Array, Array]]
+) -> bool:
+    """Tell whether the loaded layer returns what one of the loaded config would."""
+    given = fields.get("activation_quantizer")
+    try:
+        quantizer = None if given is None else AbsMaxQuantizer(**given["fields"])
+    except (KeyError, QuantrefError, TypeError):
+        return False
+    middle, allowed = again(quantizer)
+    bias = bias_of(judge.case)
+    off = np.abs(judge.output("reloaded") - activated(judge.case, middle + bias))
+    return bool((off <= tolerance(middle, allowed, bias, judge.u)).all())
+
+
+def dense_int8(judge: Judging) -> None:
+    """Judge int8 Dense and EinsumDense."""
+    case = judge.case
+    equation = parse_equation(case.parameters.get("equation", DENSE), case.inputs["x"].ndim)
+    axes = equation.axes(equation.kernel)
+    again = None
+    if judge_weights(judge, "kernel", case.inputs["kernel"], axes, "LAY-010"):
+        quantizer = build(case.parameters["config"]).activation_quantizer
+        again = _outputs_of(judge, equation, "kernel")
+        judge_outputs(judge, *again(quantizer), "LAY-040" if quantizer is None else "LAY-030")
+    judge_reload(judge, again)
+
+
+def _outputs_of(
+    judge: Judging, equation: Equation, name: str
+) -> Callable[[Any], tuple[Array, Array]]:
+    """Return the outputs of the stored codes, and their bound, by activation quantizer."""
+    codes, scale = judge.outputs[name], judge.outputs[f"{name}_scale"].astype(np.float64)
+    return lambda quantizer: products(judge.case, equation, codes, scale, quantizer, judge.u)
+
+
+def embedding_int8(judge: Judging) -> None:
+    """Judge int8 Embedding, and both ways of ReversibleEmbedding."""
+    case, outputs = judge.case, judge.outputs
+    usable = judge_weights(judge, "embeddings", case.inputs["embeddings"], (1,), "LAY-060")
+    untied = "reverse_embeddings" in case.inputs
+    if untied:
+        back = case.inputs["reverse_embeddings"]
+        usable &= judge_weights(judge, "reverse_embeddings", back, (0,), "LAY-080")
+    again = None
+    if usable and case.parameters.get("reverse"):
+        name = "reverse_embeddings" if untied else "embeddings"
+        again = _outputs_of(
+            judge, parse_equation(DENSE if untied else TIED, case.inputs["x"].ndim), name
+        )
+        quantizer = build(case.parameters["config"]).activation_quantizer
+        judge_outputs(judge, *again(quantizer), "LAY-080" if untied else "LAY-070")
+    elif usable:
+        tokens = case.inputs["tokens"]
+        scale = outputs["embeddings_scale"].astype(np.float64)[tokens][..., None]
+        expected = outputs["embeddings"].astype(np.float64)[tokens] / scale
+        values = judge.output("values").astype(np.float64)
+        judge.dtype("values", "LAY-060")
+        bound = 2 * ULP32 * np.abs(expected) + SMALLEST_SUBNORMAL
+        judge.within("values", "LAY-060", values - expected, bound)
+    judge_reload(judge, again)
+
+
+def dense_gptq(judge: Judging) -> None:
+    """Judge Dense and EinsumDense with a packed kernel."""
+    case, layer = judge.case, packed_layer(judge.case)
+    kernel = layer.arranged(dequantized(case, layer.codes(), case.inputs["g_idx"]))
+    judge_outputs(judge, *packed_products(case, kernel, judge.u), "LAY-090")
+    judge_reload(judge)
+
+
+LAYER_JUDGES: dict[str, Callable[[Any], None]] = {
+    "dense_int8": dense_int8,
+    "einsum_dense_int8": dense_int8,
+    "dense_gptq": dense_gptq,
+    "einsum_dense_gptq": dense_gptq,
+    "embedding_int8": embedding_int8,
+    "reversible_embedding_int8": embedding_int8,
+}

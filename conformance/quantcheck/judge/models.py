@@ -1,0 +1,182 @@
+"""Judges of section 10: whole models, teacher forced block by block.
+
+The inputs of every layer are computed anew, through the answer's own dequantized weights in the
+blocks before; each layer's codes are then certified for the Hessian of those inputs, whose error in
+the target's arithmetic is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from quantcheck.judge.findings import Judging
+from quantcheck.judge.forward_error import Known, hessian_known, run_block_known
+from quantcheck.wire.arrays import decode
+from quantcheck.wire.configs import gptq_config
+from quantref.affine import group_parameters
+from quantref.certificate import U64
+from quantref.errors import AnswerError, ConfigError
+from quantref.fast.certificate.checks import check_parameters, check_residuals
+from quantref.fast.certificate.evidence import gather
+from quantref.inputs import Array
+from quantref.models import model_of
+from quantref.problem import prepare_problem
+from quantref.verdict import Check
+
+ULP32 = 2.0**-23
+PARTS = ("codes", "scale", "zero_point", "g_idx")
+
+
+def _lists(judge: Judging, *names: str) -> dict[str, list[Array]]:
+    """Return outputs that are lists of arrays, of the expected shapes, or raise."""
+    found: dict[str, list[Array]] = {}
+    for name in names:
+        got, expected = judge.outputs.get(name), judge.expected[name]
+        shapes = [e.shape for e in expected]
+        arrays = decode(got) if isinstance(got, list) else []
+        if [np.shape(a) for a in arrays] != shapes:
+            raise AnswerError(f"{name}, arrays of {shapes}", f"{got!r:.60}", judge.case.id)
+        found[name] = [np.asarray(a) for a in arrays]
+    return found
+
+
+def _model_int8(judge: Judging) -> None:
+    """Judge codes and scales of every kernel as those of section 4.  [CAL-150]"""
+    given = _lists(judge, "codes", "scale")
+    inputs, expected = judge.case.inputs, judge.expected
+    required = judge.case.judging["required_codes"]
+    for k, w in enumerate([inputs["embedding"], *inputs["weights"]]):
+        codes, scale = given["codes"][k], given["scale"][k].astype(np.float64)
+        wanted = expected["scale"][k].astype(np.float64)
+        far = float((np.abs(scale - wanted) / (2 * ULP32 * wanted)).max())
+        t = w.astype(np.float64) * scale[:, None]
+        excess = np.abs(codes - np.clip(t, -127, 127)) - 0.5 - 3 * judge.u * np.abs(t)
+        same = (given["scale"][k] == expected["scale"][k])[:, None]
+        wrong = (excess > 0) | (same & (required[k] == 1) & (codes != expected["codes"][k]))
+        right = codes.dtype == np.int8 and far <= 1 and not wrong.any()
+        message = (
+            f"array {k}: {int(wrong.sum())} of {codes.size} codes off ({codes.dtype.name}), "
+            f"scales off by {far:.3g} of the bound"
+        )
+        judge.add("CAL-150", right, message)
+
+
+def _model_gptq(judge: Judging) -> None:
+    """Judge each layer by the certificate of its codes for the inputs that it really gets."""
+    case, parameters = judge.case, judge.case.parameters
+    given = _lists(judge, *PARTS)
+    arrays = {name: case.inputs[name] for name in ("embedding", "weights", "biases")}
+    model = model_of(blocks=parameters["blocks"], **arrays)
+    unchanged = np.array_equal(judge.output("head"), model.head)
+    message = "head: equal" if unchanged else "head: changed, though it is in no block"
+    judge.add("CAL-090", unchanged, message)
+    for name, dtype in (("codes", np.uint8), ("scale", np.float32), ("zero_point", np.uint8)):
+        came = sorted({a.dtype.name for a in given[name]})
+        right = came == [np.dtype(dtype).name]
+        judge.add("CAL-090", right, f"{name}: dtype {', '.join(came)}")
+
+    u = judge.u + U64  # theirs and ours
+    value = model.embedding.astype(np.float64)[_windows(judge, len(model.embedding))]
+    x, layer = Known(value, np.zeros_like(value)), 0
+    for number, block in enumerate(model.blocks):
+        inputs, _ = run_block_known(block, block.weights, x, u=u, exact=True)
+        values = []
+        for k, (w, entered) in enumerate(zip(block.weights, inputs, strict=True)):
+            answer = {part: given[part][layer] for part in PARTS}
+            place = "CAL-130" if k else "CAL-120" if number else "CAL-110"  # by what comes before
+            _layer(judge, f"block {number}, layer {k}", place, w, entered, answer)
+            values.append(_dequantized(judge, answer))
+            layer += 1
+        _, x = run_block_known(block, values, x, u=u, exact=False)
+
+
+def _windows(judge: Judging, count: int) -> Array:
+    """Return the windows of the answer, which must be runs of the dataset's tokens."""
+    windows, tokens = judge.output("windows"), judge.case.judging["dataset_tokens"]
+    runs = np.lib.stride_tricks.sliding_window_view(tokens, windows.shape[1])
+    for window in windows:
+        if not (runs == window).all(axis=1).any() or not 0 <= window.min() <= window.max() < count:
+            raise AnswerError("windows of the dataset", f"{window.tolist()!r:.60}", judge.case.id)
+    return windows
+
+
+def _dequantized(judge: Judging, answer: dict[str, Array]) -> Array:
+    """Return s · (q − z) with the groups that the answer names."""
+    groups = np.floor(answer["g_idx"]).astype(np.int64)  # only the group counts here
+    if not 0 <= groups.min() <= groups.max() < answer["scale"].shape[1]:
+        raise AnswerError("g_idx that names groups", f"{groups.tolist()}", judge.case.id)
+    scale, zero = (answer[name].astype(np.float64)[:, groups] for name in ("scale", "zero_point"))
+    return np.asarray(scale * (answer["codes"].astype(np.float64) - zero))
+
+
+def _layer(
+    judge: Judging, where: str, place: str, weights: Array, x: Known, answer: dict[str, Array]
+) -> None:
+    """Judge one layer: parameters, the first two columns, all columns, and that H was used."""
+    config = gptq_config(judge.case.parameters)
+    damping = config.hessian_damping
+    batches = judge.case.parameters["num_samples"]
+    hessian, error = hessian_known(x, batches=batches, damping=damping, u=judge.u + U64)
+    problem = prepare_problem(weights, hessian, config)
+    diagonal = np.diagonal(problem.hessian)
+    close = np.abs(np.diff(diagonal)) <= error * (diagonal[1:] + diagonal[:-1])
+    if not np.isfinite(error) or (config.activation_order and close.any()):
+        judge.add("CAL-140", True, f"{where}: undecided, its order or a dead column is a near-tie")
+        return
+    try:
+        evidence = gather(problem, SimpleNamespace(**answer), judge.u, error)
+    except ConfigError as undecided:
+        judge.add("CAL-140", True, f"{where}: undecided, {undecided}")
+        return
+    covered = place if place in judge.case.requirements else "CAL-140"
+    other = _of_other_inputs(judge, weights, answer)
+    wrong_codes = any(not check.passed for check in check_residuals(evidence))
+    for check in check_parameters(evidence):
+        taken_over = not check.passed and wrong_codes and other
+        _add(judge, covered if taken_over else "CAL-100", where, check)
+    # The error of one column travels to the next whatever comes after: wrong propagation beyond it
+    # does not hide whose inputs the Hessian was made of.
+    for check in check_residuals(evidence, columns=2):
+        if place in judge.case.requirements:
+            _add(judge, place, where, check)
+    plain = evidence.is_plain_rounding
+    note = " (plain rounding: no error was fed back)" if plain else ""
+    for check in check_residuals(evidence):
+        _add(judge, "CAL-140", where + note, check)
+
+
+def _of_other_inputs(judge: Judging, weights: Array, answer: dict[str, Array]) -> bool:
+    """Tell whether parameters are right for the order and the dead columns that the answer shows.
+
+    Then they are those of a Hessian of other inputs, and whose inputs these are is what is wrong.
+    Dead columns are those that the answer leaves at zero, its groups say the order. Ranges that
+    carry errors of earlier blocks are not explained.
+    """
+    parameters = judge.case.parameters
+    groups = np.floor(answer["g_idx"]).astype(np.int64)
+    if sorted(set(groups.tolist())) != list(range(answer["scale"].shape[1])):
+        return False
+    live = (answer["codes"] != answer["zero_point"][:, groups]).any(axis=0)
+    settings = {name: parameters[name] for name in ("bits", "symmetric", "per_channel")}
+    for k in range(answer["scale"].shape[1]):
+        scale, zero = group_parameters(np.where(live, weights, 0.0)[:, groups == k], **settings)
+        off = np.abs(answer["scale"][:, k].astype(np.float64) - scale)
+        if (off > 4 * ULP32 * scale).any() or (answer["zero_point"][:, k] != zero).any():
+            return False
+    return True
+
+
+def _add(judge: Judging, requirement: str, where: str, check: Check) -> None:
+    """Record a check of the certificate of one layer."""
+    details: dict[str, Any] = {"index": check.worst, "observed": check.observed, "bound": 1.0}
+    judge.add(requirement, check.passed, f"{where}: {check.name}: {check.message}", **details)
+
+
+MODEL_JUDGES: dict[str, Callable[[Judging], None]] = {
+    "quantize_model_int8": _model_int8,
+    "quantize_model_gptq": _model_gptq,
+}

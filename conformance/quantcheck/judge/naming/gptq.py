@@ -1,0 +1,194 @@
+"""Which requirement a wrong answer of GPTQ breaks (SPEC.md, sections 8 and 12).
+
+An answer that the certificate rejects is put to it again with one thing changed: another order,
+dead columns kept, half precision. Where that is accepted, it is what the answer did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from quantcheck.wire.cases import Case
+from quantcheck.wire.configs import gptq_config
+from quantref.affine import group_layout
+from quantref.config import GPTQConfig
+from quantref.errors import QuantrefError
+from quantref.fast.certificate import certify
+from quantref.hessian import prepare_hessian, require_hessian
+from quantref.inputs import Array
+from quantref.profile import DeadColumns, OrderRule, Profile
+from quantref.verdict import Certificate
+
+HALF_PRECISION = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # unit roundoffs
+CODE_CHECKS = ("CERT-010", "CERT-020", "CERT-050")
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What `certify` is asked."""
+
+    weights: Array
+    hessian: Array
+    codes: Array
+    g_idx: Array
+    config: GPTQConfig
+    profile: Profile
+
+
+def explain(case: Case, outputs: dict[str, Array]) -> list[str]:
+    """Return the requirement whose breach explains a wrong answer of GPTQ, or nothing."""
+    mistakes = {"GPTQ-010": _dead_columns, "GPTQ-020": _orders, "GPTQ-080": _processing_order}
+    parameters = case.parameters
+    asked = _Question(
+        case.inputs["weights"],
+        case.inputs["hessian"],
+        outputs["codes"],
+        outputs["g_idx"],
+        gptq_config(parameters),
+        Profile(block_size=parameters["block_size"]),
+    )
+    for requirement, variants in mistakes.items():
+        if requirement in case.requirements and any(
+            _accepted(variant, outputs) for variant in variants(asked)
+        ):
+            return [requirement]
+    if "GPTQ-100" in case.requirements and _half_precision(asked, outputs):
+        return ["GPTQ-100"]
+    return []
+
+
+def _half_precision(asked: _Question, outputs: dict[str, Array]) -> bool:
+    """Tell whether codes are off by what weights rounded to half precision make.  [GPTQ-100]
+
+    A weight is rounded anew with each error that it receives: after n of them, independent, it is
+    off by about √n·u of the largest weight. That much explains a code.
+    """
+    u = HALF_PRECISION.get(asked.weights.dtype.name)
+    if u is None:
+        return False
+    n_in = asked.weights.shape[1]
+    codes, most = asked.codes, 2**asked.config.weight_bits - 1
+    certificate = _certificate(asked, outputs)
+    if certificate is None or any(c.requirement == "GPTQ-090" for c in certificate.failures):
+        return False
+    scale = outputs["scale"].astype(np.float64)[:, asked.g_idx]
+    allowed = np.sqrt(n_in) * u * np.abs(asked.weights.astype(np.float64)).max()
+    excess = (np.abs(certificate.residuals) - 0.5) * scale
+    return bool(np.where((codes > 0) & (codes < most), excess, 0.0).max() <= allowed)
+
+
+def unaffected(outputs: dict[str, Array], blamed: list[str]) -> set[str]:
+    """Return requirements whose failures no explanation takes over: dtypes, group indices."""
+    moved = {"GPTQ-020", "GPTQ-080"}.intersection(blamed)
+    return (
+        {"GPTQ-080"} if moved and outputs["g_idx"].dtype.kind in "iu" else {"GPTQ-080", "GPTQ-090"}
+    )
+
+
+def _accepted(asked: _Question, outputs: dict[str, Array]) -> bool:
+    """Tell whether the certificate accepts the answer to another question."""
+    certificate = _certificate(asked, outputs)
+    if certificate is None:
+        return False
+    integral = outputs["g_idx"].dtype.kind in "iu"  # another kind of index is judged by itself
+    return all(not integral and c.requirement == "GPTQ-090" for c in certificate.failures)
+
+
+def _certificate(asked: _Question, outputs: dict[str, Array]) -> Certificate | None:
+    """Return the certificate of the answer to another question, None if it is no answer to it."""
+    answer = SimpleNamespace(
+        codes=asked.codes,
+        g_idx=asked.g_idx,
+        scale=outputs["scale"],
+        zero_point=outputs["zero_point"],
+    )
+    try:
+        return certify(asked.weights, asked.hessian, answer, asked.config, profile=asked.profile)
+    except QuantrefError:
+        return None
+
+
+def _dead_columns(asked: _Question) -> Iterator[_Question]:
+    """Yield the question with the weights of dead columns kept.  [GPTQ-010]"""
+    yield replace(asked, profile=replace(asked.profile, dead_columns=DeadColumns.KEPT))
+
+
+def _unordered(asked: _Question) -> _Question:
+    """Return the question without activation order."""
+    config: dict[str, Any] = {**asked.config.get_config(), "activation_order": False}
+    return replace(asked, config=GPTQConfig.from_config(config))
+
+
+def _orders(asked: _Question) -> Iterator[_Question]:
+    """Yield the question under other orders, and with the Hessian left as it was.  [GPTQ-020]"""
+    if not asked.config.activation_order:
+        return
+    yield _unordered(asked)
+    for rule in OrderRule:
+        yield replace(asked, profile=replace(asked.profile, order_rule=rule))
+    h = require_hessian(asked.hessian, "GPTQ-110")
+    dead = np.diagonal(h) == 0
+    h[dead, dead] = 1.0
+    live = asked.weights.copy()
+    live[:, dead] = 0
+    order = prepare_hessian(h, activation_order=True).order
+    ascending = np.argsort(np.diagonal(h), kind="stable")
+    for weights_by, hessian_by in ((order, np.arange(len(h))), (ascending, ascending)):
+        yield replace(
+            _unordered(asked),
+            weights=live[:, weights_by],
+            hessian=h[np.ix_(hessian_by, hessian_by)],
+            codes=asked.codes[:, weights_by],
+            g_idx=asked.g_idx[weights_by],
+        )
+
+
+def _processing_order(asked: _Question) -> Iterator[_Question]:
+    """Yield the question with the answer's columns taken to be in processing order.  [GPTQ-080]"""
+    if not asked.config.activation_order:
+        return
+    order = prepare_hessian(asked.hessian, activation_order=True).order
+    place = np.argsort(order)
+    yield replace(asked, codes=asked.codes[:, place])
+    yield replace(asked, codes=asked.codes[:, place], g_idx=asked.g_idx[place])
+
+
+def judged_checks(case: Case, certificate: Certificate) -> Iterator[tuple[Any, str]]:
+    """Yield each check of a certificate with the requirement of section GPTQ that it speaks for.
+
+    Where codes fail, the ranges of later blocks rest on feedback that is wrong: no check of them.
+    """
+    wrong_codes = any(not c.passed for c in certificate.checks if c.requirement in CODE_CHECKS)
+    for check in certificate.checks:
+        if check.requirement == "CERT-080":
+            continue  # an identity of the certificate's own arithmetic, not of the answer
+        if check.requirement == "GPTQ-090":
+            yield check, "GPTQ-090"
+        elif check.requirement in CODE_CHECKS:
+            yield check, "GPTQ-060"
+        else:
+            blamed = _of_parameters(case, check.places, wrong_codes=wrong_codes)
+            if blamed or check.passed:
+                yield check, blamed or "GPTQ-030"
+
+
+def _of_parameters(case: Case, places: tuple[tuple[int, int], ...], *, wrong_codes: bool) -> str:
+    """Return whom wrong parameters are to be blamed on, by the groups (row, group) they are of."""
+    n_in, block = case.inputs["weights"].shape[1], case.parameters["block_size"]
+    groups = group_layout(n_in, case.parameters["group_size"])
+    wrong = {groups[k] for _, k in places}
+    if wrong_codes:
+        wrong = {group for group in wrong if group.first < block}
+    if not wrong:
+        return ""
+    size = groups[0].stop
+    if all(group.stop - group.first > block for group in wrong):
+        return "GPTQ-040"
+    if len(groups) > 1 and all(group.stop - group.first < size for group in wrong):
+        return "GPTQ-050"
+    return "GPTQ-030"

@@ -1,0 +1,132 @@
+"""Turns a question into plain Keras lines that show the same answer, without this package."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from quantcheck.report.reproduction.templates import CALL, RELOAD, TEMPLATES, UNPACK_FOUR_BITS
+
+INLINE = 64  # elements; larger arrays are read from the vector's file
+Question = Mapping[str, Any]
+
+
+def keras_lines(question: Question, *, backend: str, section: str, message: str = "") -> list[str]:
+    """Self-contained Python lines: they need Keras and NumPy, and print what comes.
+
+    Parameters
+    ----------
+    question : mapping
+        A wire question.
+    backend : str
+        Value of KERAS_BACKEND.
+    section : str
+        Folder of the vector, for arrays too large to print.
+    message : str
+        What was expected and what came, put behind the lines as a comment.
+
+    Returns
+    -------
+    list of str
+        Lines without line ends; empty when Keras has no such operation.
+    """
+    template = TEMPLATES.get(question["operation"])
+    if template is None:
+        return []
+    body = _fill(template, question["parameters"], question["inputs"])
+    lines = [
+        "import os",
+        f'os.environ["KERAS_BACKEND"] = "{backend}"',
+        "import json, keras, numpy as np",
+    ]
+    generated = ":" in question["id"]  # in no file: whatever its size, it stands in the lines
+    arrays = _arrays(question, section, sys.maxsize if generated else INLINE)
+    if any("ml_dtypes" in line for line in arrays):
+        lines.append("import ml_dtypes")
+    lines += [*arrays, *body]
+    return [*lines, f"# {_one_line(message)}"] if message else lines
+
+
+# Arrays
+
+
+def _arrays(question: Question, section: str, inline: int) -> list[str]:
+    lines = []
+    path = f"vectors/{section}/{question['id']}.json"
+    if any(_too_large(value, inline) for value in question["inputs"].values()):
+        lines.append(f'inputs = json.load(open("{path}"))["inputs"]')
+    for name, value in question["inputs"].items():
+        if isinstance(value, list):
+            items = [_array(v, f'inputs["{name}"][{i}]', inline) for i, v in enumerate(value)]
+            lines.append(f"{name} = [{', '.join(items)}]")
+        else:
+            source = f'inputs["{name}"]'
+            lines.append(f"{name} = {_array(value, source, inline)}")
+    return lines
+
+
+def _too_large(value: Any, inline: int) -> bool:
+    if isinstance(value, list):
+        return any(_too_large(v, inline) for v in value)
+    return len(value["data"]) > inline
+
+
+def _array(wire: Mapping[str, Any], source: str, inline: int) -> str:
+    dtype = wire["dtype"]
+    kind = "ml_dtypes.bfloat16" if dtype == "bfloat16" else f'"{dtype}"'
+    if _too_large(wire, inline):
+        data = f'[float(v) for v in {source}["data"]]' if "float" in dtype else f'{source}["data"]'
+    else:
+        data = f"[{', '.join(_number(v, dtype) for v in wire['data'])}]"
+    return f"np.array({data}, {kind}).reshape({tuple(wire['shape'])})"
+
+
+def _number(value: Any, dtype: str) -> str:
+    words = {"NaN": "np.nan", "Infinity": "np.inf", "-Infinity": "-np.inf"}
+    if isinstance(value, str):
+        return words.get(value, value)
+    # Fewer digits say the same float32; narrower floats are read through float64 as they are.
+    return str(np.float32(value)) if dtype == "float32" else repr(value)
+
+
+def _one_line(text: str, width: int = 300) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= width else f"{flat[:width]}…"
+
+
+def _fill(template: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[str]:
+    """Put the parameters into a template, as Python text."""
+    words = {key: _value(value) for key, value in parameters.items()}
+    words["arguments"] = _call(parameters.get("arguments", {}))
+    words.setdefault("call_axis", "None")
+    words["maxq"] = str(2 ** parameters.get("bits", 0) - 1)
+    words["made"] = _value(parameters)
+    words |= _layer_words(parameters, inputs)
+    words["unpacked"] = UNPACK_FOUR_BITS if parameters.get("bits") == 4 else "kernel"
+    return template.strip().format(**words).splitlines()
+
+
+def _layer_words(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the templates of layers say besides parameters."""
+    stored = ("kernel", "embeddings", "bias", "reverse_embeddings")
+    return {
+        "has_bias": str("bias" in inputs),
+        "assign_bias": "\nlayer.bias.assign(bias)" if "bias" in inputs else "",
+        "weights": f"[{', '.join(name for name in stored if name in inputs)}]",
+        "given": "x" if parameters.get("reverse") else "tokens",
+        "call": CALL + (RELOAD.rstrip() if parameters.get("reload") else ""),
+    }
+
+
+def _call(arguments: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={_value(value)}" for key, value in arguments.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict) and "class" in value:
+        needed = {"dataset": None, "tokenizer": None} if value["class"] == "GPTQConfig" else {}
+        return f"keras.quantizers.{value['class']}({_call({**needed, **value['arguments']})})"
+    return repr(tuple(value) if isinstance(value, list) else value)

@@ -1,0 +1,1 @@
+"""One run: a target, the cases, the known deviations, and the verdicts."""

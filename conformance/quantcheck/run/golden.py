@@ -1,0 +1,98 @@
+"""The corpus of a run, and the planted bugs that show that it bites.  [VER-030]"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quantcheck.errors import CanaryError, CorpusError
+from quantcheck.judge.verdict import Verdict, judge_answer
+
+if TYPE_CHECKING:
+    from quantcheck.wire.cases import Case
+
+
+def load(directory: Path | None = None) -> dict[str, Case]:
+    """Every case by id, with hashes checked and none missing.
+
+    Raises
+    ------
+    CorpusError
+        When a vector is damaged, there are none, or fewer than MANIFEST.json says.
+    """
+    from quantcheck.spec import places
+    from quantcheck.wire.cases import load_all
+    from quantref.errors import QuantrefError
+
+    root = places.directory() if directory is None else directory
+    try:
+        cases = load_all(root)
+    except (QuantrefError, OSError) as error:
+        raise CorpusError(f"readable vectors in {root}", str(error)) from None
+    listed = _listed(root)
+    if not cases:
+        raise CorpusError(f"vectors in {root}", "none")
+    if len(cases) < listed:
+        raise CorpusError(f"{listed} vectors as MANIFEST.json says", f"{len(cases)} in {root}")
+    return {case.id: case for case in cases}
+
+
+def _listed(root: Path) -> int:
+    """How many vectors MANIFEST.json lists."""
+    path = root / "MANIFEST.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CorpusError("MANIFEST.json beside the vectors", str(error)) from None
+    files = manifest.get("files", manifest.get("cases"))
+    if not isinstance(files, (dict, list)) or not files:
+        raise CorpusError("a list of files in MANIFEST.json", repr(files)[:80])
+    return len(files)
+
+
+def canary(
+    section: str, cases: Iterable[Case], mutants: Sequence[Any] | None = None
+) -> tuple[str, str]:
+    """Show that the vectors of one section catch a planted bug.
+
+    Parameters
+    ----------
+    section : str
+        Which section.
+    cases : iterable of Case
+        Its vectors.
+    mutants : sequence of quantcheck.mutants.Mutant, optional
+        The planted bugs; by default all those of the reference.
+
+    Returns
+    -------
+    mutant id, case id : str
+        The first planted bug that was caught, and by which case.
+
+    Raises
+    ------
+    CanaryError
+        When none was.
+    """
+    from quantcheck import mutants as planted
+
+    pool = [m for m in (planted.MUTANTS if mutants is None else mutants) if section in m.sections]
+    by_size = sorted(cases, key=lambda case: len(json.dumps(case.question())))
+    for mutant in pool:
+        killers = [case for case in by_size if mutant.id in case.kills]
+        if not killers:
+            continue
+        broken = planted.load(mutant)
+        for case in killers:
+            if caught(case, broken.answer(case.question())):
+                return mutant.id, case.id
+    tried = ", ".join(m.id for m in pool) or "no mutant of this section"
+    raise CanaryError(f"a planted bug caught in section {section}", f"none of: {tried}")
+
+
+def caught(case: Case, answer: Mapping[str, Any]) -> bool:
+    """Whether a broken answer gets another verdict than pass."""
+    judgements, _ = judge_answer(case, answer, unit_roundoff=2.0**-24)
+    return any(j.verdict in (Verdict.FAIL, Verdict.ERROR) for j in judgements)

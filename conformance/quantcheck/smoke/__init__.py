@@ -1,0 +1,1 @@
+"""`quantcheck smoke TARGET`: does a target speak the protocol?"""

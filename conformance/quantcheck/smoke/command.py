@@ -1,0 +1,121 @@
+"""`quantcheck smoke TARGET`: tells a broken adapter from a quantizer that does not conform.
+
+It asks one small question per operation, and looks at form alone: names, shapes, dtypes, never
+values. Exit codes: 0 the adapter does what the protocol asks; 2 usage; 3 the adapter
+is broken; 4 the vectors are; 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from quantcheck.errors import QuantcheckError, UsageError
+from quantcheck.run import golden as corpus
+from quantcheck.run.run import EXIT_INTERRUPTED, EXIT_PASS, EXIT_TARGET, exit_code_of
+from quantcheck.smoke.questions import probes
+from quantcheck.smoke.steps import Smoke, Step
+from quantcheck.targets import open_process
+from quantcheck.targets.process import START_LIMIT, ProcessTarget
+
+MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "dim")}
+STDERR_SHOWN = 2000
+NAME_WIDTH = 22
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    console = Console(emoji=False)
+    try:
+        smoke = Smoke(_target(options), probes(corpus.load().values()), lambda s: _show(console, s))
+    except QuantcheckError as error:
+        _print(Console(stderr=True, emoji=False), f"quantcheck smoke: {error}")
+        return exit_code_of(error)
+    code = EXIT_PASS
+    try:
+        smoke.run()
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    if code == EXIT_PASS and not smoke.passed:
+        code = EXIT_TARGET
+    _conclude(console, smoke, code)
+    if options.json:
+        text = json.dumps(report(smoke, code), indent=1, ensure_ascii=False)
+        Path(options.json).write_text(f"{text}\n", encoding="utf-8")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="quantcheck smoke",
+        description="Tell a broken adapter from a quantizer that does not conform.",
+        epilog=(__doc__ or "").partition("\n\n")[2],
+    )
+    add = parser.add_argument
+    add("target", metavar="TARGET", help="such as process:COMMAND; all but answers:FILE")
+    add("--json", metavar="FILE", help="write what was seen here")
+    add("--time-limit", type=float, metavar="S", help="seconds per question (60; Keras 300)")
+    add("--start-limit", type=float, metavar="S", help=f"seconds to start ({START_LIMIT:g})")
+    return parser
+
+
+def _target(options: argparse.Namespace) -> ProcessTarget:
+    """Build what is tried.
+
+    Raises
+    ------
+    UsageError
+        Naming what cannot work.
+    """
+    start = START_LIMIT if options.start_limit is None else options.start_limit
+    for name, limit in (("--time-limit", options.time_limit), ("--start-limit", start)):
+        if limit is not None and not limit > 0:
+            raise UsageError(f"{name} above 0", f"{limit:g}")
+    if options.target.startswith("answers:"):
+        raise UsageError("a TARGET that can be started", options.target)
+    if options.json and not Path(options.json).resolve().parent.is_dir():
+        raise UsageError("a file in an existing directory", options.json)
+    return open_process(options.target, time_limit=options.time_limit, start_limit=start)
+
+
+def report(smoke: Smoke, code: int) -> dict[str, Any]:
+    """Make the report, as plain JSON."""
+    return {
+        "format": 1,
+        "target": smoke.target.spec,
+        "handshake": None if smoke.handshake is None else asdict(smoke.handshake),
+        "exit_code": code,
+        "steps": [asdict(step) for step in smoke.steps],
+        "stderr": smoke.stderr,
+    }
+
+
+def _show(console: Console, step: Step) -> None:
+    mark, style = MARKS[step.passed]
+    console.print(f"[{style}]{mark}[/] {escape(step.name):<{NAME_WIDTH}} ", end="", highlight=False)
+    _print(console, f"{step.message}. {step.mend}" if step.mend else step.message)
+
+
+def _conclude(console: Console, smoke: Smoke, code: int) -> None:
+    if code == EXIT_TARGET and smoke.stderr.strip():
+        _print(console, f"the end of its stderr:\n{smoke.stderr[-STDERR_SHOWN:].strip()}")
+    said = {
+        EXIT_PASS: "the adapter does what the protocol asks; whether it conforms, quantcheck says",
+        EXIT_TARGET: "the adapter is broken",
+        EXIT_INTERRUPTED: "stopped; this is what was done",
+    }
+    failed = [step.name for step in smoke.steps if step.passed is False]
+    told = f" at: {', '.join(failed)}" if failed else ""
+    _print(console, f"{smoke.target.spec}: {said[code]}{told} (exit {code})")
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

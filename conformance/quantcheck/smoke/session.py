@@ -1,0 +1,220 @@
+"""One run of a program under the smoke test: what came, what should have come, what to mend."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from quantcheck.errors import TargetError, TargetProtocolError
+from quantcheck.targets.pipes import Pipes
+from quantcheck.targets.process import ProcessTarget
+from quantcheck.wire.protocol import PROTOCOL, check_answer, read_line, short
+
+GRACE = 1.0  # seconds that the right line may come after a wrong one
+PAUSE = 0.1
+FLUSH = (
+    "Answer each question before reading the next, end the line with a newline, and flush stdout."
+)
+CLEAN = "Write nothing but answers to stdout; what is meant for people belongs on stderr."
+FORM = "The line must be as SPEC.md 12 and the JSON Schema of the protocol say."
+CRASH = 'Let the program answer {"error": message} where it breaks; its stderr says why it ended.'
+SLOW = "Answer within the time limit, or raise it with --time-limit."
+
+
+class Fault(Exception):  # noqa: N818 - what was found, not an error of ours
+    """What is wrong with a target, and how to mend it."""
+
+    def __init__(self, message: str, mend: str) -> None:
+        self.message = message
+        self.mend = mend
+        super().__init__(message)
+
+
+class Silence(Fault):
+    """Nothing came in time."""
+
+
+class Session:
+    """A started program, and every line that it wrote.
+
+    Parameters
+    ----------
+    target : ProcessTarget
+        Its command, environment and limits; it is not started itself.
+    end_limit : float
+        Seconds from `stop`, or the end of input, to the end of the process.
+
+    Attributes
+    ----------
+    noise : list of str
+        Lines of stdout that were no answers.
+    """
+
+    def __init__(self, target: ProcessTarget, end_limit: float) -> None:
+        self.end_limit = end_limit
+        self.limit = target.time_limit
+        self.noise: list[str] = []
+        self.ended = False
+        try:
+            self.pipes = Pipes(target.command, target.environment)
+        except TargetError as error:
+            raise Fault(str(error), "Give a program that can be started, with its path.") from None
+
+    @property
+    def stderr(self) -> str:
+        """The end of what the program wrote to stderr."""
+        return self.pipes.stderr()
+
+    # Lines
+
+    def first_line(self, limit: float) -> bytes:
+        """Send `start` and await the first line, whatever it is."""
+        self.pipes.send({"start": {"protocol": PROTOCOL}})
+        return self._line("handshake", limit, "Start within the time limit: see --start-limit.")
+
+    def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """One question, one well-formed answer.
+
+        Raises
+        ------
+        Fault
+            When none came.
+        """
+        self._drain()
+        self.pipes.send(question)
+        return self.answer([str(question["id"])])
+
+    def answer(self, identities: Iterable[str]) -> dict[str, Any]:
+        """Await the answer to one of these questions; other lines before it are noise."""
+        wanted = list(identities)
+        due = f"answer to {' or '.join(wanted)}"
+        wrong: Fault | None = None
+        passed: list[str] = []
+        while True:
+            try:
+                line = self._line(due, self.limit if wrong is None else GRACE, SLOW)
+            except Fault as fault:
+                raise wrong or fault from None
+            try:
+                answer = read_line(line, due)
+                check_answer(answer, _nearest(answer.get("id"), wanted))
+            except TargetProtocolError as error:
+                passed.append(short(line))
+                wrong = wrong or Fault(str(error), _mend(line, wanted))
+            else:
+                self.noise += passed
+                return answer
+
+    def _line(self, due: str, limit: float, slow: str) -> bytes:
+        try:
+            line = self.pipes.receive(limit)
+        except TimeoutError:
+            raise self._silence(due, limit, slow) from None
+        if line is None:
+            self.ended = True
+            raise Fault(f"expected {due}, got {self.pipes.ending()}", CRASH)
+        if not line.endswith(b"\n"):
+            self.ended = True
+            got = f"half a line {short(line)}; {self.pipes.ending()}"
+            raise Fault(f"expected {due}, got {got}", CRASH)
+        return line
+
+    def _silence(self, due: str, limit: float, slow: str) -> Silence:
+        """Find out why nothing came: ended input and a killed program give up what they held."""
+        self.ended = True
+        message = f"expected {due} within {limit:g} s, got "
+        self.pipes.send(end=True)
+        late = self._held(GRACE)
+        if late is not None and late.endswith(b"\n"):
+            return Silence(f"{message}it only when the input ended", FLUSH)
+        self.pipes.kill()
+        late = self._held(0.0) if late is None else late
+        if late:
+            return Silence(f"{message}half a line {short(late)}", FLUSH)
+        return Silence(f"{message}nothing", f"{slow} {FLUSH}")
+
+    def _held(self, limit: float) -> bytes | None:
+        try:
+            return self.pipes.receive(limit)
+        except TimeoutError:
+            return None
+
+    def _drain(self) -> None:
+        """Count as noise what came since the last answer."""
+        while True:
+            try:
+                line = self.pipes.receive(0.0)
+            except TimeoutError:
+                return
+            if line is None:
+                return
+            self.noise.append(short(line))
+
+    # End
+
+    def stop(self) -> None:
+        """Send `stop`; the program has to end.
+
+        Raises
+        ------
+        Fault
+            When it runs on.
+        """
+        self._drain()
+        self.pipes.send({"stop": {}})
+        self._await_end('{"stop": {}}', 'End at the line {"stop": {}}.')
+
+    def all_at_once(self, questions: Iterable[Mapping[str, Any]], limit: float) -> None:
+        """Send start, questions and the end of input, as a file does; all has to be answered.
+
+        Raises
+        ------
+        Fault
+            When it is not, or the program runs on.
+        """
+        asked = list(questions)
+        self.pipes.send({"start": {"protocol": PROTOCOL}}, *asked, end=True)
+        self._line("handshake", limit, SLOW)
+        open_ = [str(question["id"]) for question in asked]
+        while open_:
+            open_.remove(str(self.answer(open_)["id"]))
+        self._await_end("the end of its input", "End when stdin has ended, as at stop.")
+
+    def _await_end(self, after: str, mend: str) -> None:
+        self.ended = True
+        try:
+            self.pipes.process.wait(self.end_limit)
+        except subprocess.TimeoutExpired:
+            got = f"a process that runs on for {self.end_limit:g} s"
+            raise Fault(f"expected an end after {after}, got {got}", mend) from None
+        self._drain()
+
+    def left(self) -> list[int]:
+        """List processes that outlive the program, given a moment to end too."""
+        found: list[int] = []
+        for _ in range(round(self.end_limit / PAUSE)):
+            found = self.pipes.left()
+            if not found:
+                return []
+            time.sleep(PAUSE)
+        return found
+
+    def close(self) -> None:
+        """Kill what is left."""
+        self.pipes.kill()
+
+
+def _nearest(identity: object, wanted: list[str]) -> str:
+    return identity if isinstance(identity, str) and identity in wanted else wanted[0]
+
+
+def _mend(line: bytes, wanted: list[str]) -> str:
+    try:
+        answer = read_line(line, "")
+    except TargetProtocolError:
+        return CLEAN
+    if answer.get("id") not in wanted:
+        return "Answer with the id of the question, each question once and in turn."
+    return FORM

@@ -1,0 +1,1 @@
+"""SPEC.md as data: where it lies, its sections, and its requirements."""

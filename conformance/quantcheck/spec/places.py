@@ -1,0 +1,32 @@
+"""Where SPEC.md and the golden vectors lie: in the installed package, or in the checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+CHECKOUT = PACKAGE.parents[1]
+
+
+def directory() -> Path:
+    """Return the folder of the golden vectors.
+
+    Examples
+    --------
+    >>> (directory() / "MANIFEST.json").is_file()
+    True
+    """
+    packaged = PACKAGE / "_vectors"
+    return packaged if packaged.is_dir() else CHECKOUT / "vectors"
+
+
+def spec_path() -> Path:
+    """Return the path of SPEC.md.
+
+    Examples
+    --------
+    >>> spec_path().name
+    'SPEC.md'
+    """
+    packaged = PACKAGE / "_spec" / "SPEC.md"
+    return packaged if packaged.is_file() else CHECKOUT / "SPEC.md"

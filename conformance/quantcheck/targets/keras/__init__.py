@@ -1,0 +1,1 @@
+"""Target `keras:BACKEND`: the quantizers of Keras on one of its backends."""

@@ -1,0 +1,221 @@
+"""Calibration as Keras does it: the documented calls on models, nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantcheck.targets.keras.config import Inputs, Outputs, Parameters
+
+FRESH = """
+import json, sys
+import numpy as np
+from quantcheck.targets.keras_models import windows_seen
+given = json.loads(sys.stdin.read())
+dataset = [np.array(d, t).reshape(s) for d, t, s in given["dataset"]]
+print("windows", json.dumps(windows_seen(dataset, given["parameters"]).tolist()))
+"""
+
+
+class Tokenizer:
+    """Code points of a text's characters, as a tokenizer of Keras gives tokens."""
+
+    def tokenize(self, text: str) -> NDArray[np.int32]:
+        """Return the tokens of a text."""
+        return np.array([ord(character) for character in text], np.int32)
+
+
+TOKENIZERS: Mapping[str | None, Any] = {
+    "object": Tokenizer(),
+    "callable": lambda text: Tokenizer().tokenize(text),
+    None: None,
+}
+
+
+def recorder() -> Any:
+    """Make a layer that keeps what passes through it, in a list `seen`."""
+    import keras
+
+    class Recorder(keras.layers.Layer):  # type: ignore[misc]
+        """Keeps what passes."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: list[NDArray[Any]] = []
+
+        def call(self, batch: Any) -> Any:
+            """Keep a copy of the batch and return it."""
+            self.seen.append(np.array(keras.ops.convert_to_numpy(batch)))
+            return batch
+
+    return Recorder()
+
+
+def windows_seen(dataset: list[NDArray[Any]], parameters: Parameters) -> NDArray[Any]:
+    """Return what the first pre-block layer sees when `gptq_quantize` calibrates a model."""
+    import keras
+    from keras.src.quantizers.gptq_core import gptq_quantize
+
+    texts = parameters["texts"]
+    items: Any = dataset if texts is None else texts
+    if parameters["iterable"] == "generator":
+        items = (item for item in items)
+    config = keras.quantizers.GPTQConfig(
+        dataset=items,
+        tokenizer=TOKENIZERS[parameters["tokenizer"]],
+        num_samples=parameters["num_samples"],
+        sequence_length=parameters["sequence_length"],
+    )
+    record = recorder()
+    structure = {"pre_block_layers": [record], "sequential_blocks": [keras.layers.Identity()]}
+    gptq_quantize(config, structure)
+    return np.concatenate(record.seen)
+
+
+def calibration_windows(inputs: Inputs, parameters: Parameters) -> Outputs:
+    """`gptq_quantize(GPTQConfig(…), …)` with a layer before the blocks that keeps its inputs."""
+    return {"windows": windows_seen(inputs["dataset"], parameters)}
+
+
+def calibration_processes(inputs: Inputs, parameters: Parameters) -> Outputs:
+    """Draw the same windows in two new interpreters, whose hash seeds differ as they usually do."""
+    dataset = [[d.ravel().tolist(), d.dtype.name, list(d.shape)] for d in inputs["dataset"]]
+    question = json.dumps({"dataset": dataset, "parameters": dict(parameters)})
+    paths = os.pathsep.join(path for path in sys.path if path)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", FRESH],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": seed},
+        )
+        for seed in ("1", "2")
+    ]
+    answers = [process.communicate(question)[0].splitlines() for process in processes]
+    first, second = (
+        np.array(json.loads(line.removeprefix("windows ")), np.int32)
+        for lines in answers
+        for line in lines
+        if line.startswith("windows ")
+    )
+    return {"first": first, "second": second}
+
+
+class SmallModel:
+    """A functional model of the question's arrays: embedding, blocks as models, dense head.
+
+    Parameters
+    ----------
+    inputs : mapping
+        embedding, weights (n_out, n_in) and biases, the head's last.
+    blocks : list of {"activations": […], "residual": …}
+    """
+
+    def __init__(self, inputs: Inputs, blocks: list[dict[str, Any]]) -> None:
+        import keras
+
+        table = inputs["embedding"]
+        self.embedding = keras.layers.Embedding(*table.shape)
+        arrays = iter(zip(inputs["weights"], inputs["biases"], strict=True))
+        entry = keras.Input((None,), dtype="int32")
+        x = self.embedding(entry)
+        self.embedding.set_weights([table])
+        self.layers: list[Any] = []
+        self.blocks: list[Any] = []
+        for block in blocks:
+            start = keras.Input((None, x.shape[-1]))
+            y = start
+            for activation in block["activations"]:
+                y = self._dense(y, activation, *next(arrays))
+            end = keras.layers.add([start, y]) if block["residual"] else y
+            self.blocks.append(keras.Model(start, end))
+            x = self.blocks[-1](x)
+        x = self._dense(x, "linear", *next(arrays))
+        self.model = keras.Model(entry, x)
+
+    def _dense(self, x: Any, activation: str, weights: NDArray[Any], bias: NDArray[Any]) -> Any:
+        import keras
+
+        layer = keras.layers.Dense(weights.shape[0], activation=activation)
+        y = layer(x)
+        layer.set_weights([weights.T, bias])
+        self.layers.append(layer)
+        return y
+
+
+def quantize_model_int8(inputs: Inputs, parameters: Parameters) -> Outputs:
+    """`model.quantize("int8")`, kernels read back as (n_out, n_in)."""
+    small = SmallModel(inputs, parameters["blocks"])
+    small.model.quantize("int8")
+    codes = [numpy_of(small.embedding.embeddings)]
+    scale = [numpy_of(small.embedding.embeddings_scale)]
+    for layer in small.layers:
+        codes.append(numpy_of(layer.kernel).T.copy())
+        scale.append(numpy_of(layer.kernel_scale))
+    return {"codes": codes, "scale": scale}
+
+
+def quantize_model_gptq(inputs: Inputs, parameters: Parameters) -> Outputs:
+    """`model.quantize("gptq", config=GPTQConfig(…))`, layers read back as stored."""
+    import keras
+
+    small = SmallModel(inputs, parameters["blocks"])
+    record = recorder()
+    config = keras.quantizers.GPTQConfig(
+        dataset=inputs["dataset"],
+        tokenizer=Tokenizer(),
+        weight_bits=parameters["bits"],
+        num_samples=parameters["num_samples"],
+        per_channel=parameters["per_channel"],
+        sequence_length=parameters["sequence_length"],
+        hessian_damping=parameters["damping"],
+        group_size=parameters["group_size"],
+        symmetric=parameters["symmetric"],
+        activation_order=parameters["activation_order"],
+        quantization_layer_structure={
+            "pre_block_layers": [record, small.embedding],
+            "sequential_blocks": small.blocks,
+        },
+    )
+    small.model.quantize("gptq", config=config)
+    *quantized, head = small.layers
+    return {
+        "windows": np.concatenate(record.seen).astype(np.int32),
+        "head": numpy_of(head.kernel).T.copy(),
+        "codes": [codes_of(layer, parameters["bits"]) for layer in quantized],
+        "scale": [numpy_of(layer.kernel_scale) for layer in quantized],
+        "zero_point": [numpy_of(layer.kernel_zero) for layer in quantized],
+        "g_idx": [numpy_of(layer.g_idx) for layer in quantized],
+    }
+
+
+def codes_of(layer: Any, bits: int) -> NDArray[Any]:
+    """Return the codes (n_out, n_in) of a layer in GPTQ mode; 4-bit codes lie two in a byte."""
+    codes = numpy_of(layer.quantized_kernel)
+    if bits != 4:
+        return codes
+    pairs = np.stack([codes & 0x0F, codes >> 4], axis=1)  # (ceil(n_out / 2), 2, n_in)
+    return pairs.reshape(-1, codes.shape[1])[: layer.units]
+
+
+def numpy_of(variable: Any) -> NDArray[Any]:
+    """Turn a variable of any backend into an array of the same dtype."""
+    import keras
+
+    return np.array(keras.ops.convert_to_numpy(variable))
+
+
+OPERATIONS: dict[str, Callable[[Inputs, Parameters], Outputs]] = {
+    "calibration_windows": calibration_windows,
+    "calibration_processes": calibration_processes,
+    "quantize_model_int8": quantize_model_int8,
+    "quantize_model_gptq": quantize_model_gptq,
+}

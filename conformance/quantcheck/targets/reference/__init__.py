@@ -1,0 +1,1 @@
+"""Target `reference`: the NumPy reference answers questions."""

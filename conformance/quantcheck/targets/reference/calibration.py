@@ -1,0 +1,132 @@
+"""Operations of section 10 as questions of the wire format: calibration windows, models."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import quantcheck
+import quantref
+from quantcheck.wire.configs import gptq_config
+from quantref.calibration import calibration_windows
+from quantref.inputs import Array
+from quantref.models import model_of, quantize_model_gptq, quantize_model_int8, require_tokens
+
+Outputs = dict[str, Any]
+FRESH = """
+import json, sys
+import numpy as np
+from quantcheck.targets.reference import calibration
+given = json.loads(sys.stdin.read())
+given["dataset"] = [np.array(d, t).reshape(s) for d, t, s in given["dataset"]]
+print(json.dumps(calibration.windows_of(**given).tolist()))
+"""
+
+
+class CodePoints:
+    """A tokenizer that every language has: the code points of a text's characters.
+
+    Examples
+    --------
+    >>> CodePoints().tokenize("ab")
+    array([97, 98], dtype=int32)
+    """
+
+    def tokenize(self, text: str) -> Array:
+        """Return the code points of a text, int32."""
+        return np.array([ord(character) for character in text], np.int32)
+
+
+TOKENIZERS: dict[str | None, Any] = {
+    "object": CodePoints(),
+    "callable": lambda text: CodePoints().tokenize(text),
+    None: None,
+}
+
+
+def windows_of(
+    dataset: list[Array],
+    texts: list[str] | str | None,
+    tokenizer: str | None,
+    iterable: str,
+    **counts: int,
+) -> Array:
+    """Return the windows that a question asks for; see SPEC.md, section 12.
+
+    Examples
+    --------
+    >>> counts = {"num_samples": 2, "sequence_length": 2}
+    >>> windows_of([], ["ab", "cd"], "object", "generator", **counts)
+    array([[ 97,  98],
+           [ 99, 100]], dtype=int32)
+    """
+    items: Iterable[Any] = dataset if texts is None else texts
+    if iterable == "generator":
+        items = (item for item in items)
+    return calibration_windows(items, TOKENIZERS[tokenizer], **counts)
+
+
+def windows_of_two_processes(dataset: list[Array], **parameters: Any) -> Outputs:
+    """Return the windows that two new processes draw, of different hash seeds.  [CAL-050]"""
+    pieces = [[d.ravel().tolist(), d.dtype.name, list(d.shape)] for d in dataset]
+    question = json.dumps({"dataset": pieces, **parameters})
+    roots = [str(Path(package.__file__ or "").parents[1]) for package in (quantcheck, quantref)]
+    paths = [*roots, os.environ.get("PYTHONPATH", "")]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", FRESH],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={
+                **os.environ,
+                "PYTHONHASHSEED": seed,
+                "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            },
+        )
+        for seed in ("1", "2")
+    ]
+    texts = [process.communicate(question)[0] for process in processes]
+    first, second = (np.array(json.loads(text), np.int32) for text in texts)
+    return {"first": first, "second": second}
+
+
+def _model_gptq(
+    embedding: Array,
+    weights: list[Array],
+    biases: list[Array],
+    dataset: list[Array],
+    blocks: list[dict[str, Any]],
+    **settings: Any,
+) -> Outputs:
+    config = gptq_config(settings)
+    model = model_of(embedding, weights, biases, blocks)
+    counts = {key: settings[key] for key in ("num_samples", "sequence_length")}
+    windows = calibration_windows(dataset, **counts)
+    require_tokens(model, windows)
+    results = quantize_model_gptq(model, windows, config)
+    parts = ("codes", "scale", "zero_point", "g_idx")
+    outputs = {part: [getattr(result, part) for result in results] for part in parts}
+    return {"windows": windows, "head": model.head, **outputs}
+
+
+def _model_int8(
+    embedding: Array, weights: list[Array], biases: list[Array], blocks: list[dict[str, Any]]
+) -> Outputs:
+    pairs = quantize_model_int8(model_of(embedding, weights, biases, blocks))
+    return {"codes": [codes for codes, _ in pairs], "scale": [scale for _, scale in pairs]}
+
+
+CALIBRATION_OPERATIONS: dict[str, Callable[..., Outputs]] = {
+    "calibration_windows": lambda **given: {"windows": windows_of(**given)},
+    "calibration_processes": windows_of_two_processes,
+    "quantize_model_int8": _model_int8,
+    "quantize_model_gptq": _model_gptq,
+}

@@ -1,0 +1,136 @@
+"""The reference as a target: questions in, answers out, in the words of section 12."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from quantcheck.targets.reference.calibration import CALIBRATION_OPERATIONS
+from quantcheck.targets.reference.layers import LAYER_OPERATIONS
+from quantcheck.wire.arrays import decode, encode
+from quantcheck.wire.configs import Outputs, build, describe, gptq_config
+from quantref import (
+    AbsMaxQuantizer,
+    Profile,
+    abs_max_dequantize,
+    abs_max_quantize,
+    accumulate_hessian,
+    affine_dequantize,
+    affine_parameters,
+    affine_quantize,
+    gptq_quantize,
+    pack_codes,
+    prepare_hessian,
+    round_half_even,
+    saturating_cast,
+    unpack_codes,
+)
+from quantref.errors import QuantrefError
+from quantref.factor import reversed_cholesky
+from quantref.hessian import require_hessian
+
+
+def _abs_max(x: Any, **parameters: Any) -> Outputs:
+    codes, scale = abs_max_quantize(
+        x,
+        parameters["axis"],
+        parameters["value_range"],
+        parameters["output_dtype"],
+        parameters["epsilon"],
+    )
+    return {"codes": codes, "scale": scale}
+
+
+def _abs_max_quantizer(x: Any, arguments: dict[str, Any], call_axis: Any) -> Outputs:
+    codes, scale = AbsMaxQuantizer(**arguments)(x, axis=call_axis)
+    return {"codes": codes, "scale": scale}
+
+
+def _affine_parameters(weights: Any, **parameters: Any) -> Outputs:
+    scale, zero_point = affine_parameters(weights, **parameters)
+    return {"scale": scale, "zero_point": zero_point}
+
+
+def _prepare(hessian: Any, damping: float, activation_order: bool) -> Outputs:
+    prepared = prepare_hessian(hessian, damping=damping, activation_order=activation_order)
+    dead = prepared.dead.astype(np.uint8)
+    return {"damped": prepared.damped, "dead": dead, "order": prepared.order}
+
+
+def _factor(hessian: Any) -> Outputs:
+    return {"factor": reversed_cholesky(require_hessian(hessian, "HES-090"))}
+
+
+def _gptq(weights: Any, hessian: Any, **parameters: Any) -> Outputs:
+    config = gptq_config(parameters)
+    profile = Profile(block_size=parameters["block_size"])
+    result = gptq_quantize(weights, hessian, config, profile=profile)
+    return {
+        "codes": result.codes,
+        "scale": result.scale,
+        "zero_point": result.zero_point,
+        "g_idx": result.g_idx,
+    }
+
+
+def _round_trip(**description: Any) -> Outputs:
+    value = build(description)
+    text = json.dumps(value.get_config())
+    again = type(value).from_config(json.loads(text))
+    return {"fields": describe(again)["fields"]}
+
+
+OPERATIONS: dict[str, Callable[..., Outputs]] = {
+    "round_half_even": lambda x: {"values": round_half_even(x)},
+    "saturating_cast": lambda x, dtype: {"codes": saturating_cast(x, dtype)},
+    "abs_max_quantize": _abs_max,
+    "abs_max_quantizer": _abs_max_quantizer,
+    "abs_max_dequantize": lambda codes, scale: {"values": abs_max_dequantize(codes, scale)},
+    "affine_parameters": _affine_parameters,
+    "affine_quantize": lambda **given: {"codes": affine_quantize(**given)},
+    "affine_dequantize": lambda **given: {"values": affine_dequantize(**given)},
+    "pack": lambda codes, bits, axis: {"packed": pack_codes(codes, bits, axis)},
+    "unpack": lambda packed, bits, axis, length: {
+        "codes": unpack_codes(packed, bits, length, axis)
+    },
+    "hessian": lambda batches: {"hessian": accumulate_hessian(batches)},
+    "prepare_hessian": _prepare,
+    "factor": _factor,
+    "gptq_quantize": _gptq,
+    "config_round_trip": _round_trip,
+    **LAYER_OPERATIONS,
+    **CALIBRATION_OPERATIONS,
+}
+
+
+def answer(question: dict[str, Any]) -> dict[str, Any]:
+    """Return the reference's answer to a question of the wire format.  [VER-060]
+
+    Parameters
+    ----------
+    question : dict
+        {"id", "operation", "parameters", "inputs"}, arrays encoded.
+
+    Returns
+    -------
+    answer : dict
+        {"id"} with "outputs", or with "refused" and "type", or with "unsupported".
+
+    Examples
+    --------
+    >>> x = {"dtype": "float32", "shape": [2], "data": [0.5, 1.5]}
+    >>> answer({"id": "a", "operation": "round_half_even", "parameters": {}, "inputs": {"x": x}})
+    {'id': 'a', 'outputs': {'values': {'dtype': 'float32', 'shape': [2], 'data': [0.0, 2.0]}}}
+    """
+    name, identity = question["operation"], question["id"]
+    if name not in OPERATIONS:
+        return {"id": identity, "unsupported": f"no operation {name!r}"}
+    arguments = {**decode(question["inputs"], "inputs"), **question["parameters"]}
+    try:
+        outputs = OPERATIONS[name](**arguments)
+    except QuantrefError as error:
+        return {"id": identity, "refused": str(error), "type": type(error).__name__}
+    return {"id": identity, "outputs": encode(outputs)}

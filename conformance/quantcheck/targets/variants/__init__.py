@@ -1,0 +1,185 @@
+"""Honest variants: implementations that differ from the reference in arithmetic alone.
+
+None of them may ever be blamed. What they refuse is what the reference refuses, and what has no
+arithmetic (bytes, configs, rounding to integers) they take from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from quantcheck.targets.reference import operations
+from quantcheck.targets.variants import gptq
+from quantcheck.targets.variants.arithmetic import Arithmetic
+from quantcheck.targets.variants.gptq import Job
+from quantcheck.wire.arrays import decode, encode
+
+__all__ = ["VARIANTS", "Variant", "find"]
+
+Outputs = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One honest implementation.
+
+    Attributes
+    ----------
+    id : str
+    sentence : str
+        How it computes.
+    arithmetic : Arithmetic
+    form : callable
+        The order in which GPTQ carries its errors, from `quantcheck.targets.variants.gptq`.
+    rows : callable
+        How it comes by U.
+    threads : int, optional
+        Most threads of the BLAS.
+    """
+
+    id: str
+    sentence: str
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
+    form: Callable[[Job], None] = gptq.textbook
+    rows: gptq.Rows = gptq.by_reversal
+    threads: int | None = None
+
+    @property
+    def precision(self) -> str:
+        """Working precision, as the handshake names it."""
+        return self.arithmetic.dtype
+
+    def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer to a question of the wire format."""
+        given = operations.answer(question)
+        operation = getattr(self, f"_{question['operation']}", None)
+        if operation is None or "outputs" not in given:
+            return given
+        inputs, parameters = decode(question["inputs"]), question["parameters"]
+        with self._limited(), np.errstate(over="ignore"):
+            outputs = operation(inputs, parameters)
+        return {"id": question["id"], "outputs": encode(outputs)}
+
+    def _limited(self) -> AbstractContextManager[Any]:
+        if self.threads is None:
+            return nullcontext()
+        from threadpoolctl import threadpool_limits
+
+        limits: AbstractContextManager[Any] = threadpool_limits(self.threads)
+        return limits
+
+    def _abs_max_quantize(self, inputs: Outputs, parameters: dict[str, Any]) -> Outputs:
+        return self.arithmetic.abs_max(inputs["x"], parameters, parameters["axis"])
+
+    def _abs_max_quantizer(self, inputs: Outputs, parameters: dict[str, Any]) -> Outputs:
+        arguments, axis = parameters["arguments"], parameters["call_axis"]
+        axis = arguments["axis"] if axis is None else axis
+        return self.arithmetic.abs_max(inputs["x"], arguments, -1 if axis is None else axis)
+
+    def _abs_max_dequantize(self, inputs: Outputs, _parameters: dict[str, Any]) -> Outputs:
+        return {"values": self.arithmetic.abs_max_dequantize(inputs["codes"], inputs["scale"])}
+
+    def _affine_parameters(self, inputs: Outputs, parameters: dict[str, Any]) -> Outputs:
+        return dict(self.arithmetic.affine_parameters(inputs["weights"], parameters))
+
+    def _affine_quantize(self, inputs: Outputs, parameters: dict[str, Any]) -> Outputs:
+        return {"codes": self.arithmetic.affine_quantize(inputs, parameters["bits"])}
+
+    def _affine_dequantize(self, inputs: Outputs, _parameters: dict[str, Any]) -> Outputs:
+        return {"values": self.arithmetic.affine_dequantize(inputs)}
+
+    def _hessian(self, inputs: Outputs, _parameters: dict[str, Any]) -> Outputs:
+        return {"hessian": self.arithmetic.hessian(inputs["batches"])}
+
+    def _prepare_hessian(self, inputs: Outputs, parameters: dict[str, Any]) -> Outputs:
+        return dict(
+            self.arithmetic.prepare(
+                inputs["hessian"], parameters["damping"], ordered=parameters["activation_order"]
+            )
+        )
+
+    def _factor(self, inputs: Outputs, _parameters: dict[str, Any]) -> Outputs:
+        h = inputs["hessian"].astype(self.arithmetic.dtype)
+        return {"factor": np.triu(np.linalg.cholesky(h[::-1, ::-1])[::-1, ::-1])}
+
+    def _gptq_quantize(self, inputs: Outputs, parameters: dict[str, Any]) -> Outputs:
+        job = Job(self.arithmetic, self.rows, inputs, parameters)
+        self.form(job)
+        return dict(job.answer())
+
+
+DOUBLE = Arithmetic("float64")
+VARIANTS: tuple[Variant, ...] = (
+    Variant("float32-textbook", "Single precision throughout, errors carried at once."),
+    Variant("float64-textbook", "Double precision throughout, errors carried at once.", DOUBLE),
+    Variant("float32-lazy", "Single precision, errors carried block by block.", form=gptq.lazy),
+    Variant("float64-lazy", "Double precision, errors carried block by block.", DOUBLE, gptq.lazy),
+    Variant("float32-gathered", "Single precision, one product a column.", form=gptq.gathered),
+    Variant(
+        "float32-original",
+        "Single precision as the original code: the inverse, its Cholesky factor, lazy blocks.",
+        form=gptq.lazy,
+        rows=gptq.by_inverse,
+    ),
+    Variant(
+        "float64-inverse",
+        "Double precision: the inverse of the Hessian, then its Cholesky factor.",
+        DOUBLE,
+        rows=gptq.by_inverse,
+    ),
+    Variant(
+        "float64-numpy",
+        "Double precision: NumPy's Cholesky factor and general inverse.",
+        DOUBLE,
+        rows=gptq.by_numpy,
+    ),
+    Variant("float32-numpy", "Single precision: NumPy's factor and inverse.", rows=gptq.by_numpy),
+    Variant("float32-ldl", "Single precision, feedback without inverse.", form=gptq.ldl_feedback),
+    Variant(
+        "float64-ldl", "Double precision, feedback without an inverse.", DOUBLE, gptq.ldl_feedback
+    ),
+    Variant(
+        "float32-reciprocal",
+        "Single precision, multiplying by reciprocals instead of dividing, and vice versa.",
+        Arithmetic(reciprocal=True),
+        gptq.lazy,
+    ),
+    Variant(
+        "float32-fused",
+        "Single precision, w − s·(q − z) in a fused multiply-add.",
+        Arithmetic(fused=True),
+        gptq.lazy,
+    ),
+    Variant(
+        "float64-range-first",
+        "Double precision, but ranges are rounded to single before they are divided.",
+        Arithmetic("float64", range_first=True),
+    ),
+    Variant(
+        "float32-running-mean",
+        "Single precision, the Hessian a mean that is rescaled from batch to batch.",
+        Arithmetic(running_mean=True),
+        gptq.gathered,
+    ),
+    Variant("float32-1-thread", "Single precision, BLAS of one thread.", form=gptq.lazy, threads=1),
+    Variant("float32-2-threads", "Single precision, BLAS of two.", form=gptq.lazy, threads=2),
+)
+
+
+def find(identity: str) -> Variant:
+    """Return the variant of an id.
+
+    Examples
+    --------
+    >>> find("float32-ldl").precision
+    'float32'
+    """
+    for variant in VARIANTS:
+        if variant.id == identity:
+            return variant
+    raise LookupError(f"no variant {identity!r}; there are {', '.join(v.id for v in VARIANTS)}")

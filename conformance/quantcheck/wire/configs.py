@@ -1,0 +1,73 @@
+"""Quantizers and configs as JSON: {"class", "arguments"} in, {"class", "fields"} out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quantref.absmax import AbsMaxQuantizer
+from quantref.config import GPTQConfig, Int8QuantizationConfig, QuantizationConfig, Quantizer
+from quantref.errors import ConfigError
+
+Outputs = dict[str, Any]
+CLASSES: dict[str, type] = {
+    "Quantizer": Quantizer,
+    "AbsMaxQuantizer": AbsMaxQuantizer,
+    "QuantizationConfig": QuantizationConfig,
+    "Int8QuantizationConfig": Int8QuantizationConfig,
+    "GPTQConfig": GPTQConfig,
+}
+ATTRIBUTES = {
+    "Quantizer": ("output_dtype",),
+    "AbsMaxQuantizer": ("axis", "value_range", "epsilon", "output_dtype"),
+    "QuantizationConfig": ("weight_quantizer", "activation_quantizer"),
+    "Int8QuantizationConfig": ("mode", "weight_quantizer", "activation_quantizer"),
+    "GPTQConfig": (
+        "mode", "weight_bits", "num_samples", "per_channel", "sequence_length", "hessian_damping",
+        "group_size", "symmetric", "activation_order",
+    ),
+}  # fmt: skip
+
+
+def build(description: dict[str, Any]) -> Any:
+    """Make an object from {"class", "arguments"}; nested descriptions become quantizers.
+
+    Examples
+    --------
+    >>> build({"class": "Quantizer", "arguments": {}})
+    Quantizer(output_dtype='int8')
+    """
+    if description["class"] not in CLASSES:
+        raise ConfigError(f"class in {sorted(CLASSES)}", f"{description['class']!r}", "CFG-090")
+    arguments = {
+        name: build(value) if isinstance(value, dict) and "class" in value else value
+        for name, value in description["arguments"].items()
+    }
+    if description["class"] == "GPTQConfig":
+        arguments = {"dataset": None, "tokenizer": None, **arguments}
+    return CLASSES[description["class"]](**arguments)
+
+
+def describe(value: Any) -> Any:
+    """Return the attributes of an object as JSON values, quantizers as {"class", "fields"}.
+
+    Examples
+    --------
+    >>> describe(Quantizer())
+    {'class': 'Quantizer', 'fields': {'output_dtype': 'int8'}}
+    """
+    if isinstance(value, (Quantizer, QuantizationConfig)):
+        name = type(value).__name__
+        fields = {key: describe(getattr(value, key)) for key in ATTRIBUTES[name]}
+        return {"class": name, "fields": fields}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def gptq_config(parameters: dict[str, Any]) -> GPTQConfig:
+    """Return the config that the parameters of a question on GPTQ ask for."""
+    names = {"bits": "weight_bits", "damping": "hessian_damping"}
+    settings = (
+        "bits", "per_channel", "damping", "group_size", "symmetric", "activation_order",
+        "num_samples", "sequence_length",
+    )  # fmt: skip
+    given = {names.get(k, k): parameters[k] for k in settings if k in parameters}
+    return GPTQConfig(None, None, **given)

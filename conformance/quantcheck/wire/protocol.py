@@ -1,0 +1,134 @@
+"""The protocol between the suite and a target: what each line has to be.  [VER-060]
+
+`quantcheck/wire/v1.schema.json` says the same for readers of any language; these checks are by
+hand because they are made on every line. A test holds the two equal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from quantcheck.errors import TargetProtocolError
+
+PROTOCOL = 1
+UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
+ANSWER_KEYS = ("outputs", "refused", "unsupported", "error")
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """What a target says about itself before the first question."""
+
+    name: str
+    version: str
+    backend: str = ""
+    precision: str = "float32"
+    operations: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def unit_roundoff(self) -> float:
+        """Half the spacing of floats just above one, in the target's working precision."""
+        return UNIT_ROUNDOFF[self.precision]
+
+    @classmethod
+    def from_line(cls, line: Mapping[str, Any]) -> Handshake:
+        """Read the first line that a target writes.
+
+        Raises
+        ------
+        TargetProtocolError
+            When it is no well-formed handshake.
+        """
+        if "ready" not in line:
+            raise TargetProtocolError('{"ready": {…}} as first line', short(line))
+        return cls.from_wire(line["ready"])
+
+    @classmethod
+    def from_wire(cls, ready: object) -> Handshake:
+        """Read the object under `ready`.
+
+        Raises
+        ------
+        TargetProtocolError
+            When a field is missing or is not what the protocol says.
+        """
+        if not isinstance(ready, dict):
+            raise TargetProtocolError('{"ready": {…}} as first line', short(ready))
+        version = ready.get("protocol")
+        if version != PROTOCOL or isinstance(version, bool):
+            raise TargetProtocolError(f"protocol {PROTOCOL}", f"protocol {ready.get('protocol')!r}")
+        for key in ("name", "version"):
+            if not isinstance(ready.get(key), str) or not ready[key]:
+                raise TargetProtocolError(f"ready.{key} as text", repr(ready.get(key)))
+        precision = ready.get("precision", "float32")
+        if not isinstance(precision, str) or precision not in UNIT_ROUNDOFF:
+            raise TargetProtocolError(f"precision in {sorted(UNIT_ROUNDOFF)}", repr(precision))
+        operations = ready.get("operations", [])
+        if not isinstance(operations, list) or not all(isinstance(o, str) for o in operations):
+            raise TargetProtocolError("ready.operations as list of names", repr(operations))
+        backend = ready.get("backend", "")
+        if not isinstance(backend, str):
+            raise TargetProtocolError("ready.backend as text", repr(backend))
+        versions = ready.get("versions", {})
+        if not isinstance(versions, dict) or not all(isinstance(v, str) for v in versions.values()):
+            raise TargetProtocolError("ready.versions as object of texts", repr(versions))
+        return cls(
+            name=ready["name"],
+            version=ready["version"],
+            backend=backend,
+            precision=precision,
+            operations=tuple(operations),
+            versions=dict(versions),
+        )
+
+
+def read_line(line: bytes, due: str) -> dict[str, Any]:
+    """Read one line that has to be a JSON object.
+
+    Parameters
+    ----------
+    line : bytes
+    due : str
+        What the line should have been, for the message.
+
+    Raises
+    ------
+    TargetProtocolError
+        When it is no JSON, or no object.
+    """
+    try:
+        thing = json.loads(line)
+    except (ValueError, RecursionError):
+        raise TargetProtocolError(f"{due} as one line of JSON", short(line)) from None
+    if not isinstance(thing, dict):
+        raise TargetProtocolError(f"{due} as JSON object", short(line))
+    return thing
+
+
+def check_answer(answer: Mapping[str, Any], identity: str) -> None:
+    """Refuse what is not an answer to the question with this id.
+
+    Raises
+    ------
+    TargetProtocolError
+        When the id is another, there is not exactly one kind of answer, or it is of another type.
+    """
+    if answer.get("id") != identity:
+        raise TargetProtocolError(f"answer with id {identity!r}", short(answer))
+    kinds = [key for key in ANSWER_KEYS if key in answer]
+    if len(kinds) != 1:
+        raise TargetProtocolError(f"exactly one of {', '.join(ANSWER_KEYS)}", short(answer))
+    (kind,) = kinds
+    if not isinstance(answer[kind], dict if kind == "outputs" else str):
+        wanted = "an object" if kind == "outputs" else "text"
+        raise TargetProtocolError(f"{kind} as {wanted}", short(answer))
+
+
+def short(thing: object, width: int = 200) -> str:
+    """Show the beginning of what came, for a message."""
+    text = repr(thing)
+    return text if len(text) <= width else f"{text[:width]}… ({len(text)} characters)"

@@ -1,0 +1,65 @@
+"""Questions as a file, for whoever answers them elsewhere; see `quantcheck.targets.answers`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from quantcheck.errors import SuiteError
+from quantcheck.wire.protocol import PROTOCOL
+
+
+def write_questions(path: Path, questions: Iterable[Mapping[str, Any]]) -> int:
+    """Write questions as a target reads them: `start`, one per line, `stop`.  [VER-060]
+
+    The file appears whole or not at all, in place of one that was there.
+
+    Parameters
+    ----------
+    path : Path
+    questions : iterable of mapping
+        Wire questions, such as `quantcheck.wire.cases.Case.question()` gives.
+
+    Returns
+    -------
+    int
+        How many were written.
+
+    Raises
+    ------
+    SuiteError
+        When two questions have the same id.
+    OSError
+        When the file cannot be written.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "questions.jsonl"
+    ...     count = write_questions(path, [{"id": "a", "operation": "pack"}])
+    ...     print(path.read_text(), end="")
+    {"start": {"protocol": 1}}
+    {"id": "a", "operation": "pack"}
+    {"stop": {}}
+    """
+    seen: set[str] = set()
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.resolve().parent) as folder:
+        beside = Path(folder) / path.name
+        with beside.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.write(_line({"start": {"protocol": PROTOCOL}}))
+            for question in questions:
+                identity = str(question["id"])
+                if identity in seen:
+                    raise SuiteError("one question for each id", f"two for {identity!r}")
+                seen.add(identity)
+                stream.write(_line(question))
+            stream.write(_line({"stop": {}}))
+        beside.replace(path)
+    return len(seen)
+
+
+def _line(message: Mapping[str, Any]) -> str:
+    return json.dumps(message, allow_nan=False) + "\n"
