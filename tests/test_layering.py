@@ -220,6 +220,12 @@ def test_sections_import_checks_and_earlier_sections_alone(reference: dict[str, 
         allowed.add(f"quantref.{section}")
 
 
+@pytest.mark.parametrize("plain", ["certificate", "verdict"])
+def test_the_plain_certificate_imports_nothing_fast(plain: str, reference: dict[str, Path]) -> None:
+    found = every_import(reference[f"quantref.{plain}"])
+    assert not [name for name in found if name.startswith("quantref.fast")]
+
+
 def test_checks_of_input_import_errors_alone(reference: dict[str, Path]) -> None:
     for name, path in reference.items():
         if f"{name}.".startswith("quantref.inputs."):

@@ -98,7 +98,7 @@ def _same_codes(
 ) -> Finding:
     from quantcheck.judge.findings import Finding
     from quantcheck.wire.configs import gptq_config
-    from quantref.evidence import gather
+    from quantref.fast.certificate.evidence import gather
     from quantref.problem import prepare_problem
     from quantref.profile import Profile
 

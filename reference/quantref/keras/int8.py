@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.absmax import abs_max_dequantize
+from quantref.certificate import U32
 from quantref.config import Int8QuantizationConfig
 from quantref.equations import parse_equation
 from quantref.errors import EquationError, ModelError
-from quantref.evidence import U32
 from quantref.geometry import Geometry
 from quantref.inputs import Array
 from quantref.keras.filters import Filters, require_filters, selected

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantref.affine import affine_parameters, group_index
-from quantref.evidence import Evidence, tiles
+from quantref.fast.certificate.evidence import Evidence, tiles
 from quantref.problem import GPTQProblem
 
 EDGES = np.linspace(-1.0, 1.0, 41)  # of the histogram of residuals, in steps
@@ -104,7 +104,7 @@ def tally(evidence: Evidence) -> Figures:
     --------
     >>> from quantref import GPTQConfig
     >>> from quantref.blocked import quantize_problem
-    >>> from quantref.certificate import certify_problem
+    >>> from quantref.fast.certificate import certify_problem
     >>> from quantref.problem import prepare_problem
     >>> config = GPTQConfig(None, None, weight_bits=2, group_size=-1, hessian_damping=0.0)
     >>> problem = prepare_problem(np.float32([[0.0, 1.25, 3.0]]), np.eye(3), config)
@@ -119,11 +119,11 @@ def tally(evidence: Evidence) -> Figures:
     for rows, columns in tiles(*evidence.codes.shape):
         codes, errors = evidence.codes.T[columns, rows], evidence.E.T[columns, rows]
         scale = evidence.scale.T[:, rows][groups[columns]]
-        pivots = evidence.pivots[columns, None]
+        U_jj = evidence.U_jj[columns, None]
         ends = (codes == 0) | (codes == maxq)
-        box = scale / (2 * pivots)
+        box = scale / (2 * U_jj)
         bound += float(np.square(np.where(ends, errors, box), out=box).sum())
-        steps = errors * pivots
+        steps = errors * U_jj
         steps /= scale
         clipped += int((np.abs(steps) > 0.5)[ends].sum())
         differing += int(evidence.unlike_plain(rows, columns).sum())

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.blocked import quantize_problem
-from quantref.certificate import Certificate, certify_problem
+from quantref.certificate import U32
 from quantref.config import GPTQConfig
-from quantref.evidence import U32, gather
+from quantref.fast.certificate import LazyCertificate, certify_problem
+from quantref.fast.certificate.evidence import gather
 from quantref.inputs import Array
 from quantref.models.answer import Answer, recovered
 from quantref.models.figures import Figures, of_hessian, plain_loss, tally
@@ -117,7 +118,7 @@ def _figures(problem: GPTQProblem, result: Answer, *, certify: bool) -> Figures:
     certificate = (
         certify_problem(problem, result)
         if certify
-        else Certificate((), gather(problem, result, U32))  # for its losses alone
+        else LazyCertificate((), gather(problem, result, U32))  # for its losses alone
     )
     checks = certificate.checks
     took = time.perf_counter() - start

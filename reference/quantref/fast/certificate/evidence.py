@@ -1,8 +1,8 @@
 """What a certificate rests on: errors recovered from an answer, and bounds as they are needed.
 
-Arrays are stored with the n_in columns, in processing order, as their first axis, so that the
-columns of a group are one stretch of memory; attributes show them as (n_out, n_in) all the same.
-Elementwise work goes through tiles that stay in the cache.
+Columns are in processing order. Arrays have shape (n_out, n_in) and contiguous columns, so that
+the columns of a group are one stretch of memory. Elementwise work goes through tiles that stay in
+the cache.
 """
 
 from __future__ import annotations
@@ -10,51 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantref.affine import Group, codes_of
-from quantref.bounds import FactorTerms, amplified, for_answer, least_target
-from quantref.errors import AnswerError
+from quantref.certificate import U64, amplified, compensated_columns, signed_sums
 from quantref.factor import upper_inverse
+from quantref.fast.certificate.bounds import FactorTerms, for_answer, least_bound
 from quantref.fast.memory import transpose
 from quantref.inputs import Array
 from quantref.problem import GPTQProblem
-from quantref.profile import GroupSource, NotPositiveDefinite
+from quantref.profile import NotPositiveDefinite
+from quantref.verdict import Answer, require_answer
 
-U32, U64 = 2.0**-24, 2.0**-53
 ELEMENTS, COLUMNS, FEWEST = 2**16, 128, 64  # of a tile: at most, at most; its rows at least
-SUMS = 8  # of rows, at most, for which the loss is computed twice
-
-
-class Answer(Protocol):
-    """What a certificate needs: `GPTQResult` has it, and so has any object with these fields."""
-
-    @property
-    def codes(self) -> Array:
-        """See `GPTQResult`."""
-        ...
-
-    @property
-    def scale(self) -> Array:
-        """See `GPTQResult`."""
-        ...
-
-    @property
-    def zero_point(self) -> Array:
-        """See `GPTQResult`."""
-        ...
-
-    @property
-    def g_idx(self) -> Array:
-        """See `GPTQResult`."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
-class Beyond:
+class Violations:
     """Codes whose residual lies beyond half a step and points inwards, row by row.
 
     Attributes
@@ -73,13 +47,13 @@ class Beyond:
 
 
 @dataclass(frozen=True, eq=False)
-class Sums:
+class SignedSums:
     """Sums of as many rows of W − Ŵ each, with fixed signs, for CERT-080.
 
     Attributes
     ----------
-    size : int
-        Rows of a sum; the last one may have fewer.
+    rows : tuple of slice
+        Of each sum.
     signs : (n_out,) array of −1 and 1
     loss : (sums,) float64 array
         d H dᵀ of each sum d.
@@ -87,33 +61,33 @@ class Sums:
         Σ_a |W − Ŵ|_a √h_a of each row.
     """
 
-    size: int
+    rows: tuple[slice, ...]
     signs: Array
     loss: Array
     absolute: Array
 
 
 @dataclass(frozen=True, eq=False)
-class Survey:
+class ErrorSummary:
     """What one pass over E tells.
 
     Attributes
     ----------
-    length : (n_out,) float64 array
+    norms : (n_out,) float64 array
         ‖E‖₂ of each row.
     squares : (sums,) float64 array
         ‖e‖² of each sum e of rows of E.
-    beyond : Beyond
+    violations : Violations
     """
 
-    length: Array
+    norms: Array
     squares: Array
-    beyond: Beyond
+    violations: Violations
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What all checks read, in processing order; full arrays are made when somebody asks for them.
+    """What all checks read, in processing order; full arrays are made when they are asked for.
 
     Attributes
     ----------
@@ -122,7 +96,8 @@ class Evidence:
     scale, zero_point : (n_out, n_groups) float64 arrays, as the answer has them
     E : (n_out, n_in) float64 array
         e_j = (w'_j − ŵ_j) / U_jj.
-    sums : Sums
+    U_jj : (n_in,) float64 array
+    sums : SignedSums
     u : float
         Unit roundoff of the arithmetic that made the answer.
     hessian_error : float
@@ -133,14 +108,10 @@ class Evidence:
     scale: NDArray[np.float64]
     zero_point: NDArray[np.float64]
     E: NDArray[np.float64]
-    sums: Sums
+    U_jj: NDArray[np.float64]
+    sums: SignedSums
     u: float
     hessian_error: float
-
-    @cached_property
-    def pivots(self) -> NDArray[np.float64]:
-        """U_jj, (n_in,)."""
-        return np.asarray(1.0 / np.diagonal(self.problem.factor))
 
     def values(self, rows: slice | Array, columns: slice) -> NDArray[np.float64]:
         """Return ŵ of some rows and columns, (columns, rows)."""
@@ -149,28 +120,28 @@ class Evidence:
     # CODES
 
     @cached_property
-    def survey(self) -> Survey:
+    def summary(self) -> ErrorSummary:
         """What one pass over E tells."""
         squares = np.zeros(len(self.codes))
         sums = np.zeros((self.E.shape[1], len(self.sums.loss)))
         found, half, groups = [], self.scale.T / 2, self.problem.column_group
         for rows, columns in tiles(*self.codes.shape):
             part = self.E.T[columns, rows]
-            _add_up(sums[columns], part, rows, self.sums.signs, self.sums.size)
+            _add_signed_rows(sums[columns], part, rows, self.sums)
             squares[rows] += np.einsum("ji,ji->i", part, part)
             size = np.abs(part)
-            size *= self.pivots[columns, None]
+            size *= self.U_jj[columns, None]
             wide = np.flatnonzero(size > half[:, rows][groups[columns]])
             j, i = np.divmod(wide, size.shape[1])
             found.append((i + rows.start, j + columns.start))
         row, column = (np.concatenate(parts) for parts in zip(*found, strict=True))
         order = np.lexsort((column, row))
-        beyond = self._inward(row[order], column[order])
-        return Survey(np.sqrt(squares), (sums**2).sum(axis=0), beyond)
+        violations = self._inward(row[order], column[order])
+        return ErrorSummary(np.sqrt(squares), (sums**2).sum(axis=0), violations)
 
-    def _inward(self, row: Array, column: Array) -> Beyond:
+    def _inward(self, row: Array, column: Array) -> Violations:
         """Return those of some codes whose residual lies beyond half a step and points inwards."""
-        residual, code = self.E[row, column] * self.pivots[column], self.codes[row, column]
+        residual, code = self.E[row, column] * self.U_jj[column], self.codes[row, column]
         lowest, highest = code == 0, code == self.problem.maxq
         half = self.scale[row, self.problem.column_group[column]] / 2
         # A residual may point outwards from a clipped code, whatever its size.
@@ -178,47 +149,43 @@ class Evidence:
         below = np.where(lowest, -np.inf, -residual - half)
         excess = np.maximum(above, below)
         kept = excess > 0
-        return Beyond(row[kept], column[kept], excess[kept], (lowest | highest)[kept])
+        return Violations(row[kept], column[kept], excess[kept], (lowest | highest)[kept])
 
     # BASE WEIGHTS
 
-    def applied(self, group: Group) -> int:
-        """Return how many columns' errors are in the weights that a group's range is of."""
-        profile = self.problem.profile
-        return {
-            GroupSource.EARLIER_BLOCKS: group.first - group.first % profile.block_size,
-            GroupSource.LIVE: group.first,
-            GroupSource.STATIC: 0,
-        }[profile.group_source]
-
     @cached_property
     def ranges(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Smallest and largest base weight of each group, (n_out, n_groups) twice.  [CERT-030]"""
+        """Smallest and largest base weight of each group, (n_out, n_groups) twice.  [CERT-030]
+
+        Of all rows where they share a range.
+        """
         lowest, highest = np.empty_like(self.scale), np.empty_like(self.scale)
         for k, group in enumerate(self.problem.groups):
-            a = self.applied(group)
-            # Of U, what lies between a and the group's end: no product with anything before.
-            U = upper_inverse(self.problem.factor[a : group.end, a : group.end]) if a else None
-            for rows in stretches(len(self.scale), group.end - min(a, group.start)):
-                base = self._base(rows, group, a, U)
+            c = compensated_columns(self.problem, group)
+            # Of U, what lies between c and the group's end: no product with anything before.
+            U = upper_inverse(self.problem.factor[c : group.end, c : group.end]) if c else None
+            for rows in stretches(len(self.scale), group.end - min(c, group.start)):
+                base = self._base(rows, group, c, U)
                 base.min(axis=0, out=lowest[rows, k])
                 base.max(axis=0, out=highest[rows, k])
+        if not self.problem.config.per_channel:
+            lowest[:], highest[:] = lowest.min(axis=0), highest.max(axis=0)
         return lowest, highest
 
-    def _base(self, rows: slice, group: Group, a: int, U: Array | None) -> Array:
-        """Return base weights (columns, rows) after the errors of `a` columns; U is that from a on.
+    def _base(self, rows: slice, group: Group, c: int, U: Array | None) -> Array:
+        """Return base weights (columns, rows) with the errors of c columns; U is that from c on.
 
-        W − E[:, :a] U[:a, j] = ŵ_j + E[:, a:] U[a:, j] from a on; before it, as it was rounded: w'.
+        W − E[:, :c] U[:c, j] = ŵ_j + E[:, c:] U[c:, j] from c on; before it, as it was rounded: w'.
         """
         columns = slice(group.start, group.end)
         if U is None:
             return self.problem.weights.T[columns, rows]
         base, E = self.values(rows, columns), self.E.T
-        fed = times_upper(E[a : group.end, rows].T.copy(order="F"), U).T
-        done = max(a - group.start, 0)
-        part = slice(group.start, group.start + done)
-        base[:done] += E[part, rows] * self.pivots[part, None]
-        base[done:] += fed[max(group.start - a, 0) :]
+        feedback = times_upper(E[c : group.end, rows].T.copy(order="F"), U).T
+        done = max(c - group.start, 0)
+        rounded = slice(group.start, group.start + done)
+        base[:done] += E[rounded, rows] * self.U_jj[rounded, None]
+        base[done:] += feedback[max(group.start - c, 0) :]
         return base
 
     # BOUNDS
@@ -226,19 +193,19 @@ class Evidence:
     @cached_property
     def terms(self) -> FactorTerms:
         """What all bounds need of the factor: the only place where U itself is made."""
-        return FactorTerms.of(self.problem.factor, upper_inverse(self.problem.factor))
+        return FactorTerms.from_factor(self.problem.factor, upper_inverse(self.problem.factor))
 
     @cached_property
-    def least(self) -> NDArray[np.float64]:
-        """Bound from below on the bounds β and δ of each row, over U_jj.  [CERT-060]"""
-        return least_target(self.survey.length, self.E.shape[1], self.u)
+    def least_over_U_jj(self) -> NDArray[np.float64]:  # noqa: N802 -- SPEC.md's letters
+        """What β_j / U_jj is at the least, in each row, (n_out,).  [CERT-060]"""
+        return least_bound(self.summary.norms, self.E.shape[1], self.u)
 
-    def allowed(self, rows: Array) -> NDArray[np.float64]:
+    def target_bound_of(self, rows: Array) -> NDArray[np.float64]:
         """Return β of some rows, (rows, n_in); of all, to be kept, where that is most of them."""
         most = 2 * len(rows) > len(self.codes)
         return np.asarray(self.target_bound[rows] if most else self._bounds(rows)[0])
 
-    def base_allowed(self, rows: Array) -> NDArray[np.float64]:
+    def base_bound_of(self, rows: Array) -> NDArray[np.float64]:
         """Return δ of some rows, (rows, n_groups); of all where they share a range."""
         most = 2 * len(rows) > len(self.codes)
         return np.asarray(self.base_bound[rows] if most else self._bounds(rows)[1])
@@ -246,18 +213,19 @@ class Evidence:
     @cached_property
     def least_base(self) -> NDArray[np.float64]:
         """What δ is at the least, (n_out, n_groups).  [CERT-060]"""
-        largest = [self.pivots[g.start : g.end].max() for g in self.problem.groups]
-        return self._shared(np.outer(self.least, largest))
+        largest = [self.U_jj[g.start : g.end].max() for g in self.problem.groups]
+        return self._shared(np.outer(self.least_over_U_jj, largest))
 
     @cached_property
-    def fed(self) -> NDArray[np.bool_]:
-        """Which groups have base weights that errors of earlier columns were fed back to."""
-        return np.array([self.applied(group) > 0 for group in self.problem.groups])
+    def compensated_groups(self) -> NDArray[np.bool_]:
+        """Which groups have base weights that carry errors of earlier columns, (n_groups,)."""
+        groups = self.problem.groups
+        return np.array([compensated_columns(self.problem, group) > 0 for group in groups])
 
     def _bounds(self, rows: slice | Array) -> tuple[Array, Array]:
         """Return β (rows, n_in) and δ (rows, n_groups) of some rows.  [CERT-060]"""
         values = self.values(rows, slice(0, self.E.shape[1])).T
-        residuals = self.E[rows] * self.pivots
+        residuals = self.E[rows] * self.U_jj
         magnitudes = np.abs(self.problem.weights[rows]) + np.abs(values)
         bounds = for_answer(residuals, magnitudes, self.terms)
         target = bounds.target(self.u) + bounds.target(U64)  # theirs and ours
@@ -269,7 +237,7 @@ class Evidence:
 
     def _shared(self, error: Array) -> NDArray[np.float64]:
         """Return δ: 0 for original weights, the largest of all rows where they share a range."""
-        error[:, ~self.fed] = 0.0
+        error[:, ~self.compensated_groups] = 0.0
         if not self.problem.config.per_channel:
             error[:] = error.max(axis=0)
         return error
@@ -284,7 +252,7 @@ class Evidence:
     @cached_property
     def residuals(self) -> NDArray[np.float64]:
         """The distances w' − ŵ, (n_out, n_in)."""
-        return np.asarray(self.E * self.pivots)
+        return np.asarray(self.E * self.U_jj)
 
     @cached_property
     def plain_codes(self) -> Array:
@@ -292,23 +260,40 @@ class Evidence:
         z = self.zero_point[:, self.problem.column_group]
         return codes_of(self.problem.weights, self.column_scale, z, maxq=self.problem.maxq)
 
-    def unlike_plain(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
-        """Tell which codes plain rounding does not give, of some rows and columns, (columns, rows).
+    @property
+    def clipped(self) -> NDArray[np.bool_]:
+        """Which codes are 0 or maxq, (n_out, n_in)."""
+        return np.asarray((self.codes == 0) | (self.codes == self.problem.maxq))
 
-        That is |w / s + z − q| > 1/2, towards a code that there is, beyond the rounding of the
-        answer's arithmetic: the largest weight of a symmetric group lies beside a tie. Columns
-        that calibration never saw tell nothing: plain rounding knows no calibration.
+    @property
+    def plain_loss(self) -> float:
+        """Loss of plain rounding with the answer's parameters."""
+        z = self.zero_point[:, self.problem.column_group]
+        difference = self.problem.weights - self.column_scale * (self.plain_codes - z)
+        return float(np.square(difference @ self.problem.factor).sum())
+
+    @property
+    def steps_in_original_order(self) -> NDArray[np.float64]:
+        """Residuals over scales, (n_out, n_in)."""
+        place = np.argsort(self.problem.prepared.order)
+        return np.asarray((self.residuals / self.column_scale)[:, place])
+
+    def unlike_plain(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
+        """Return where plain rounding gives another code in a tile, (columns, rows).
+
+        See `quantref.certificate.unlike_plain`. The rounding of w / s counts, because the largest
+        weight of a symmetric group lies next to a tie.
         """
         problem, codes = self.problem, self.codes.T[columns, rows]
         groups = problem.column_group[columns]
         steps = problem.weights.T[columns, rows] / self.scale.T[:, rows][groups]
-        beyond = np.abs(steps)
-        beyond *= 4 * self.u
-        beyond += 0.5
+        half = np.abs(steps)
+        half *= 4 * self.u
+        half += 0.5
         steps += self.zero_point.T[:, rows][groups]
         steps -= codes
-        unlike = (steps > beyond) & (codes < problem.maxq)
-        unlike |= (steps < -beyond) & (codes > 0)
+        unlike = (steps > half) & (codes < problem.maxq)
+        unlike |= (steps < -half) & (codes > 0)
         unlike[problem.prepared.dead[problem.prepared.order[columns]]] = False
         return np.asarray(unlike)
 
@@ -341,49 +326,35 @@ def gather(problem: GPTQProblem, answer: Answer, u: float, hessian_error: float 
     ConfigError
         A Hessian error with which nothing can be certified.  [CERT-070]
     """
-    codes, scale, zero_point = _require_answer(problem, answer)
+    given, scale, zero_point = require_answer(problem, answer)
+    codes = _in_processing_order(problem, given)
+    scale, zero_point = np.asfortranarray(scale), np.asfortranarray(zero_point)
     difference = np.empty(codes.shape, order="F")  # W − Ŵ
     absolute, root_h = np.zeros(len(codes)), np.sqrt(_diagonal(problem))
-    size, signs = -(-len(codes) // SUMS), np.random.default_rng(0).choice([-1.0, 1.0], len(codes))
-    d = np.zeros((codes.shape[1], -(-len(codes) // size)))
+    stretched, signs = zip(*signed_sums(len(codes)), strict=True)
+    d = np.zeros((codes.shape[1], len(stretched)))
+    sums = SignedSums(stretched, np.concatenate(signs), np.empty(len(stretched)), absolute)
     for rows, columns in tiles(*codes.shape):
         part = difference.T[columns, rows]
         values = _values(problem, codes, scale, zero_point, rows, columns)
         np.subtract(problem.weights.T[columns, rows], values, out=part)
-        _add_up(d[columns], part, rows, signs, size)
+        _add_signed_rows(d[columns], part, rows, sums)
         absolute[rows] += root_h[columns] @ np.abs(part, out=values)
-    sums = Sums(size, signs, _quadratic(problem, d.T), absolute)
+    sums.loss[:] = _quadratic(problem, d.T)
     E = times_upper(difference, problem.factor)  # [CERT-010]
-    evidence = Evidence(problem, codes, scale, zero_point, E, sums, u, hessian_error)
+    U_jj = 1.0 / np.diagonal(problem.factor)
+    evidence = Evidence(problem, codes, scale, zero_point, E, U_jj, sums, u, hessian_error)
     if hessian_error:
         amplified(hessian_error, evidence.terms.spread)
     return evidence
 
 
-def _require_answer(problem: GPTQProblem, answer: Answer) -> tuple[Array, Array, Array]:
-    """Return codes in processing order, scales and zero-points, or raise."""
-    n_out, n_in = problem.weights.shape
-    n_groups = len(problem.groups)
-    wanted = {"codes": (n_out, n_in), "scale": (n_out, n_groups), "zero_point": (n_out, n_groups)}
-    arrays = {name: np.asarray(getattr(answer, name)) for name in wanted}
-    for name, shape in wanted.items():
-        if arrays[name].shape != shape:
-            raise AnswerError(f"{name} of shape {shape}", f"{arrays[name].shape}", "GPTQ-080")
-    for name in ("codes", "zero_point"):
-        array = arrays[name]
-        if array.dtype.kind not in "iu":
-            raise AnswerError(f"integer {name}", f"dtype={array.dtype.name}", "GPTQ-080")
-    for name, most in (("codes", problem.maxq), ("zero_point", 255)):
-        if not 0 <= int(arrays[name].min()) <= int(arrays[name].max()) <= most:
-            got = f"[{int(arrays[name].min())}, {int(arrays[name].max())}]"
-            raise AnswerError(f"{name} in [0, {most}]", got, "GPTQ-080")
-    scale = arrays["scale"].astype(np.float64, order="F")
-    if not (np.isfinite(scale) & (scale > 0)).all():
-        raise AnswerError("scales finite and positive", f"min={float(scale.min())!r}", "GPTQ-080")
+def _in_processing_order(problem: GPTQProblem, given: Array) -> NDArray[np.uint8]:
+    """Return codes (n_out, n_in) with contiguous columns."""
+    n_out, n_in = given.shape
     codes, order = np.empty((n_in, n_out), np.uint8), problem.prepared.order
-    ordered = problem.config.activation_order
-    transpose(arrays["codes"], codes, order if ordered else slice(0, n_in))
-    return codes.T, scale, arrays["zero_point"].astype(np.float64, order="F")
+    transpose(given, codes, order if problem.config.activation_order else slice(0, n_in))
+    return codes.T
 
 
 def _values(
@@ -402,11 +373,12 @@ def _values(
     return out
 
 
-def _add_up(sums: Array, tile: Array, rows: slice, signs: Array, size: int) -> None:
+def _add_signed_rows(out: Array, tile: Array, rows: slice, sums: SignedSums) -> None:
     """Add the rows of a tile (columns, rows) to the sums (columns, sums) that they are in."""
-    for k in range(rows.start // size, -(-rows.stop // size)):
-        first, stop = max(k * size, rows.start), min((k + 1) * size, rows.stop)
-        sums[:, k] += tile[:, first - rows.start : stop - rows.start] @ signs[first:stop]
+    for k, of_sum in enumerate(sums.rows):
+        first, stop = max(of_sum.start, rows.start), min(of_sum.stop, rows.stop)
+        if first < stop:
+            out[:, k] += tile[:, first - rows.start : stop - rows.start] @ sums.signs[first:stop]
 
 
 def _diagonal(problem: GPTQProblem) -> NDArray[np.float64]:

@@ -19,53 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.errors import ConfigError
+from quantref.certificate import LIKELY, amplified, growth, norm_bound, steps_of
 from quantref.inputs import Array
-
-ULP32 = 2.0**-23
-LIKELY = 8.0
-
-
-def growth(steps: float, u: float) -> float:
-    """Return gamma = steps · u / (1 − steps · u), the bound on `steps` accumulated roundings.
-
-    Examples
-    --------
-    >>> growth(10, 2.0**-24) < 6e-7
-    True
-    """
-    product = steps * u
-    return product / (1 - product) if product < 1 else math.inf
-
-
-def steps_of(n: int) -> int:
-    """Return the number of roundings that a factor and a recurrence of n columns accumulate.
-
-    Examples
-    --------
-    >>> steps_of(16)
-    56
-    """
-    return 3 * n + 8
-
-
-def amplified(hessian_error: float, spread: float) -> float:
-    """Return η / (1 − η S): what a relative error of the Hessian grows to.  [CERT-070]
-
-    Raises
-    ------
-    ConfigError
-        η S >= 1: the Hessian may be without a factor.
-
-    Examples
-    --------
-    >>> amplified(0.125, 4.0)
-    0.25
-    """
-    if hessian_error * spread >= 1:
-        expected = f"hessian_error < {1 / spread:.3g}, below which the Hessian has a factor"
-        raise ConfigError(expected, f"{hessian_error:.3g}", "CERT-070")
-    return hessian_error / (1 - hessian_error * spread)
 
 
 @dataclass(frozen=True)
@@ -140,14 +95,14 @@ class FactorTerms:
     spread: float
 
     @classmethod
-    def of(cls, factor: Array, rows: Array) -> FactorTerms:
-        """Return the terms of R = `factor` and U = `rows`."""
-        size, R, U = np.diagonal(factor).copy(), np.abs(factor), np.abs(rows)
+    def from_factor(cls, R: Array, U: Array) -> FactorTerms:
+        """Return the terms of a factor R and its inverse U."""
+        size, R, U = np.diagonal(R).copy(), np.abs(R), np.abs(U)
         root_h = np.sqrt((R * R).sum(axis=1))
         root_x = np.sqrt((U * U).sum(axis=0))
         unit = R / size  # |M|
-        B2 = np.sqrt(U**2 @ root_h**2) / size * _norm_bound(U * root_h)
-        C2 = np.sqrt(root_x**2 @ unit**2) * _norm_bound(R * root_x[:, None])
+        B2 = np.sqrt(U**2 @ root_h**2) / size * norm_bound(U * root_h)
+        C2 = np.sqrt(root_x**2 @ unit**2) * norm_bound(R * root_x[:, None])
         reach = U @ root_h
         spread = float((reach**2).sum())
         return cls(R, U, size, root_h, root_x, reach / size, root_x @ unit, B2 + C2, spread)
@@ -166,7 +121,7 @@ def for_answer(residuals: Array, magnitudes: Array, terms: FactorTerms) -> Bound
 
     Examples
     --------
-    >>> terms = FactorTerms.of(np.eye(2), np.eye(2))
+    >>> terms = FactorTerms.from_factor(np.eye(2), np.eye(2))
     >>> for_answer(np.array([[0.5, 0.25]]), np.zeros((1, 2)), terms).always
     array([[2. , 1.75]])
     """
@@ -185,7 +140,7 @@ def for_answer(residuals: Array, magnitudes: Array, terms: FactorTerms) -> Bound
     return Bounds(always, likely, terms.U * terms.size[:, None], shift, terms.spread)
 
 
-def least_target(length: Array, n_in: int, u: float) -> Array:
+def least_bound(length: Array, n_in: int, u: float) -> Array:
     """Return a bound from below on the bound from above: what w' may be off by at the least.
 
     It needs no product and no inverse: most answers are within it.  [CERT-060]
@@ -204,13 +159,8 @@ def least_target(length: Array, n_in: int, u: float) -> Array:
 
     Examples
     --------
-    >>> (least_target(np.array([1.0]), 2, 2.0**-53) * 2.0**53).round(3)
+    >>> (least_bound(np.array([1.0]), 2, 2.0**-53) * 2.0**53).round(3)
     array([14.])
     """
     steps = steps_of(n_in)
     return length * min(growth(steps, u), LIKELY * math.sqrt(steps) * u)
-
-
-def _norm_bound(absolute: Array) -> float:
-    """Return an upper bound on the spectral norm: √(largest column sum · largest row sum)."""
-    return float(np.sqrt(absolute.sum(axis=0).max() * absolute.sum(axis=1).max()))
