@@ -1,34 +1,44 @@
-"""The single checks of a certificate, on evidence gathered from an answer (SPEC.md, section 8).
+"""What a certificate judges and says: answers, checks, figures, messages (SPEC.md, section 8).
 
-Whether a check passes is decided at once: by what is allowed at the least, and by the bounds
-themselves for those rows alone where that does not do. How near a check is to its bound, and what
-its message says, is worked out when somebody asks.
+Both forms of the certificate use this module, so that they say the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import NamedTuple
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from quantref.affine import group_parameters
-from quantref.bounds import ULP32, growth
-from quantref.errors import AnswerError
-from quantref.evidence import U64, Answer, Evidence
-from quantref.inputs import Array
-from quantref.problem import GPTQProblem
-from quantref.profile import ZeroPointRule
+from quantref.errors import AnswerError, ConfigError
+from quantref.gptq import Settings
+from quantref.inputs import Array, require_number
 
 
-class Figures(NamedTuple):
-    """What a check says of its worst place; see `Check`."""
+class Answer(Protocol):
+    """What is judged: a `GPTQResult`, or any object with these arrays."""
 
-    worst: tuple[int, ...]
-    observed: float
-    message: str
+    @property
+    def codes(self) -> Array:
+        """Integers in 0 … maxq, (n_out, n_in), columns in the original order."""
+        ...
+
+    @property
+    def scale(self) -> Array:
+        """Positive floats, (n_out, n_groups)."""
+        ...
+
+    @property
+    def zero_point(self) -> Array:
+        """Integers, (n_out, n_groups)."""
+        ...
+
+    @property
+    def g_idx(self) -> Array:
+        """Group of each column, (n_in,), columns in the original order."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,52 +47,125 @@ class Check:
 
     Attributes
     ----------
-    name : str
-    requirement : str
+    name, requirement : str
     passed : bool
-    bound : float
-        Passed exactly if observed <= bound.
-    figures : callable
-        Gives worst, observed and message.
-    places : tuple of (row, group)
-        All wrong scales or zero-points.
+        observed <= bound.
+    bound, observed : float
+        Observed is a share of what is allowed, so that the bound is 1; of g_idx, a count.
     worst : tuple of int
-        (row, column) in the original order, (row, group), or ().
-    observed : float
+        The place that the message is about: (row, column) or (column,) in the original order,
+        (row, group) or (row,).
     message : str
         What was expected and what came, at the worst place.
+    places : tuple of (row, group)
+        All wrong scales or zero-points.
     """
 
     name: str
     requirement: str
     passed: bool
     bound: float
-    figures: Callable[[], Figures] = field(repr=False, compare=False)
+    observed: float
+    worst: tuple[int, ...]
+    message: str
     places: tuple[tuple[int, int], ...] = ()
 
-    @cached_property
-    def _figures(self) -> Figures:
-        return self.figures()
+
+@dataclass(frozen=True)
+class Certificate:
+    """Verdict on one quantized weight matrix.
+
+    Attributes
+    ----------
+    checks : tuple of Check
+    loss : float
+        tr((W − Ŵ) H (W − Ŵ)ᵀ) with the damped Hessian.
+    loss_bound : float
+        The bound of CERT-050, summed over all rows.
+    plain_loss : float
+        Loss of plain rounding with the answer's scales and zero-points.
+    plain_rounding : bool
+        The half-step check failed, and the codes are those of plain rounding.
+    clipped, undecided : float
+        Shares of codes at 0 or maxq, and of codes whose β exceeds half a step.
+    residuals : (n_out, n_in) float64 array
+        r_j / s_j, columns in the original order.
+    """
+
+    checks: tuple[Check, ...]
+    loss: float
+    loss_bound: float
+    plain_loss: float
+    plain_rounding: bool
+    clipped: float
+    undecided: float
+    residuals: NDArray[np.float64] = field(repr=False, compare=False)
 
     @property
-    def worst(self) -> tuple[int, ...]:
-        """See `Check`."""
-        return self._figures.worst
+    def passed(self) -> bool:
+        """True if every check passed."""
+        return all(check.passed for check in self.checks)
 
     @property
-    def observed(self) -> float:
-        """See `Check`."""
-        return self._figures.observed
+    def failures(self) -> tuple[Check, ...]:
+        """The checks that failed."""
+        return tuple(check for check in self.checks if not check.passed)
 
     @property
-    def message(self) -> str:
-        """See `Check`."""
-        return self._figures.message
+    def worst(self) -> Check:
+        """The first failed check, or the one nearest to its bound."""
+        if self.failures:
+            return self.failures[0]
+        return max(self.checks, key=lambda c: c.observed / c.bound if c.bound > 0 else 0.0)
+
+    def __str__(self) -> str:
+        lines = [f"certificate: {'passed' if self.passed else 'FAILED'}"]
+        for c in self.checks:
+            sign = "ok  " if c.passed else "FAIL"
+            lines.append(f"  {sign} {c.name:<16} [{c.requirement}] {c.message}")
+        lines.append(
+            f"  loss {self.loss:.6g}, bound {self.loss_bound:.6g}, "
+            f"plain rounding {self.plain_loss:.6g}, clipped {self.clipped:.1%}"
+        )
+        if self.plain_rounding:
+            lines.append("  this is plain rounding: no error was fed back")
+        return "\n".join(lines)
 
 
-def check_g_idx(problem: GPTQProblem, answer: Answer) -> Check:
+def require_hessian_error(hessian_error: float) -> float:
+    """Return η >= 0, or raise.  [CERT-070]"""
+    error = require_number(hessian_error, "hessian_error", "CERT-070")
+    if error < 0:
+        raise ConfigError("hessian_error >= 0", f"{error}", "CERT-070")
+    return error
+
+
+def require_answer(problem: Settings, answer: Answer) -> tuple[Array, Array, Array]:
+    """Return codes as they are, scales and zero-points as float64, or raise.  [GPTQ-080]"""
+    n_out, n_in = problem.shape
+    n_groups = len(problem.groups)
+    wanted = {"codes": (n_out, n_in), "scale": (n_out, n_groups), "zero_point": (n_out, n_groups)}
+    arrays = {name: np.asarray(getattr(answer, name)) for name in wanted}
+    for name, shape in wanted.items():
+        if arrays[name].shape != shape:
+            raise AnswerError(f"{name} of shape {shape}", f"{arrays[name].shape}", "GPTQ-080")
+    for name in ("codes", "zero_point"):
+        array = arrays[name]
+        if array.dtype.kind not in "iu":
+            raise AnswerError(f"integer {name}", f"dtype={array.dtype.name}", "GPTQ-080")
+    for name, most in (("codes", problem.maxq), ("zero_point", 255)):
+        least, largest = int(arrays[name].min()), int(arrays[name].max())
+        if not 0 <= least <= largest <= most:
+            raise AnswerError(f"{name} in [0, {most}]", f"[{least}, {largest}]", "GPTQ-080")
+    scale = arrays["scale"].astype(np.float64)
+    if not (np.isfinite(scale) & (scale > 0)).all():
+        raise AnswerError("scales finite and positive", f"min={float(scale.min())!r}", "GPTQ-080")
+    return arrays["codes"], scale, arrays["zero_point"].astype(np.float64)
+
+
+def check_g_idx(problem: Settings, answer: Answer) -> Check:
     """Check the group of every column.  [GPTQ-090]"""
-    n_in = problem.weights.shape[1]
+    n_in = problem.shape[1]
     g_idx = np.asarray(answer.g_idx)
     if g_idx.shape != (n_in,):
         raise AnswerError(f"g_idx of shape ({n_in},)", f"{g_idx.shape}", "GPTQ-090")
@@ -93,223 +176,58 @@ def check_g_idx(problem: GPTQProblem, answer: Answer) -> Check:
     message = f"{wrong.size} of {n_in} columns in the wrong group"
     if wrong.size:
         message += f"; column {j}: expected {expected[j]:g}, got {float(g_idx[j]):g}"
-    figures = Figures((j,), float(wrong.size), message)
-    return Check("group index", "GPTQ-090", not wrong.size, 0.0, lambda: figures)
+    return Check("group index", "GPTQ-090", not wrong.size, 0.0, float(wrong.size), (j,), message)
 
 
-def check_residuals(v: Evidence, columns: int | None = None) -> list[Check]:
-    """Check |w' − ŵ| <= s / 2, and that the residual of clipped codes points outwards.
+def identity_check(rows: Sequence[slice], loss: Array, squares: Array, allowed: Array) -> Check:
+    """Return the check of all sums of rows: the message is about the worst where one fails.
 
-    `columns`: how many columns to look at, in processing order; by default all.
+    Where none fails, the ratio is rounding alone, and the message is about the largest.  [CERT-080]
     """
-    count = v.codes.shape[1] if columns is None else columns
-    return [
-        _residual_check(v, "half step", "CERT-010", count, clipped=False),  # [CERT-010]
-        _residual_check(v, "clipped codes", "CERT-020", count, clipped=True),  # [CERT-020]
-    ]
+    ratio = np.abs(loss - squares) / allowed
+    k, passed = int(np.argmax(ratio)), bool((ratio <= 1).all())
+    shown = int(np.argmax(allowed)) if passed else k
+    first, last = rows[shown].start, rows[shown].stop - 1
+    where = f"row {first}" if first == last else f"rows {first} to {last}, added up with signs"
+    message = f"{where}: tr = {loss[shown]:.9g}, sum of squared errors = {squares[shown]:.9g}"
+    worst = float(ratio[k])
+    return Check("loss identity", "CERT-080", passed, 1.0, worst, (first,), message)
 
 
-def _residual_check(
-    v: Evidence, name: str, requirement: str, columns: int, *, clipped: bool
-) -> Check:
-    """Return the check of the codes that are clipped, or of those that are not."""
-    beyond = v.survey.beyond
-    mine = (beyond.clipped == clipped) & (beyond.column < columns)
-    row, column, excess = beyond.row[mine], beyond.column[mine], beyond.excess[mine]
-    far = ~(excess < v.least[row] * v.pivots[column])
-    rows, place = np.unique(row[far], return_inverse=True)
-    passed = True
-    if rows.size:
-        passed = bool((excess[far] / v.allowed(rows)[place, column[far]] <= 1).all())
-
-    def figures() -> Figures:
-        ratio = excess / v.target_bound[row, column]
-        return _residual_figures(v, (row, column, ratio), columns, clipped=clipped)
-
-    return Check(name, requirement, passed, 1.0, figures)
+def codes_message(off: int, total: int) -> str:
+    """Say how many codes are off."""
+    return f"{off} of {total} codes off"
 
 
-def _residual_figures(
-    v: Evidence, beyond: tuple[Array, Array, Array], columns: int, *, clipped: bool
-) -> Figures:
-    """Return the figures of the worst code; `beyond`: row, column and observed / bound."""
-    row, column, ratio = beyond
-    seen = v.codes[:, :columns]
-    mask = ((seen == 0) | (seen == v.problem.maxq)) == clipped
-    total = int(mask.sum())
-    message = f"{int((ratio > 1).sum())} of {total} codes off"
-    i, k, worst = 0, 0, 0.0
-    if ratio.size:
-        n = int(np.argmax(ratio))
-        i, k, worst = int(row[n]), int(column[n]), float(ratio[n])
-    elif total:
-        i, k = (int(x) for x in np.unravel_index(int(np.argmax(mask)), mask.shape))
-    original = int(v.problem.prepared.order[k])
-    if total:
-        step = v.residuals[i, k] / v.column_scale[i, k]
-        allowed = v.target_bound[i, k] / v.column_scale[i, k]
-        message += (
-            f"; code [{i}, {original}]={int(v.codes[i, k])}: w' lies {step:+.4f} steps "
-            f"from it, allowed ±0.5 within {allowed:.2g}"
-        )
-    return Figures((i, original), worst, message)
-
-
-def check_parameters(v: Evidence) -> list[Check]:
-    """Recompute scale and zero-point of every group from its base weights.  [CERT-030]"""
-    expected = _expected_parameters(v)
-    error = v.least_base
-    (*ratios, far) = _parameter_ratios(v, expected, error)
-    shared = not v.problem.config.per_channel and far.any()
-    rows = np.flatnonzero(far.any(axis=1) | shared)
-    if rows.size:
-        error = error.copy()
-        error[rows] = v.base_allowed(rows)
-        (*ratios, _) = _parameter_ratios(v, expected, error)
-    return [
-        Check(
-            name,
-            "CERT-030",
-            bool((ratio <= 1).all()),
-            1.0,
-            partial(_parameter_figures, v, expected, k),
-            tuple((int(i), int(j)) for i, j in np.argwhere(ratio > 1)),
-        )
-        for k, (name, ratio) in enumerate(zip(("scale", "zero-point"), ratios, strict=True))
-    ]
-
-
-def _expected_parameters(v: Evidence) -> tuple[Array, Array]:
-    """Return scale and zero-point of every group's base weights, (n_out, n_groups) twice."""
-    problem, (lowest, highest) = v.problem, v.ranges
-    s, z = np.empty_like(v.scale), np.empty_like(v.scale)
-    for k, group in enumerate(problem.groups):
-        s[:, k], z[:, k] = group_parameters(
-            np.stack([lowest[:, k], highest[:, k]]).T,
-            bits=problem.config.weight_bits,
-            symmetric=problem.config.symmetric,
-            per_channel=problem.config.per_channel,
-            padded=group.end - group.start < problem.groups[0].end,
-            profile=problem.profile,
-        )
-    return s, z
-
-
-def _parameter_ratios(
-    v: Evidence, expected: tuple[Array, Array], error: Array
-) -> tuple[Array, Array, Array]:
-    """Return observed / bound of scales and zero-points when base weights are off by `error`.
-
-    Returns
-    -------
-    scale_ratio, zero_ratio : (n_out, n_groups) arrays
-    open : (n_out, n_groups) bool array
-        A larger error could change the verdict.
-    """
-    (s, z), (lowest, highest) = expected, v.ranges
-    allowed = 2 * error / v.problem.maxq + 2 * ULP32 * s
-    size = np.maximum(-lowest, highest)
-    tiny = size <= error  # all-zero up to rounding: either is admissible
-    degenerate = np.abs(v.scale * v.problem.maxq - 2.0) <= 4 * ULP32
-    scale_ratio = np.where(tiny & degenerate, 0.0, np.abs(v.scale - s) / allowed)
-    zero_ratio = _zero_ratio(v, error, z, tiny & degenerate)
-    within = (scale_ratio <= 1) & (zero_ratio <= 1) & (tiny | ~degenerate)
-    return scale_ratio, zero_ratio, ~within & v.fed
-
-
-def _zero_ratio(v: Evidence, error: Array, z: Array, zeros: Array) -> Array:
-    """Return |z − (−lo / s)| beyond half a code, over its bound.  [CERT-030]
-
-    `zeros`: where the answer takes what is all-zero up to rounding for zeros.
-    """
-    problem, s, (lowest, highest) = v.problem, v.scale, v.ranges
-    if problem.config.symmetric:
-        return np.where(v.zero_point == z, 0.0, np.inf)
-    low = np.minimum(lowest, 0.0)
-    if not problem.config.per_channel:
-        low[:] = low.min(axis=0)
-    low = np.where(zeros, -1.0, low)
-    degenerate = (low == 0) & (z > 0) & (lowest == 0) & (highest == 0)
-    position = np.where(degenerate, 1.0, -low) / s
-    if problem.profile.zero_point_rule is ZeroPointRule.CLIPPED:
-        position = np.clip(position, 0, problem.maxq)
-    allowed = error / s + np.abs(position) * (3 * v.u + 2 * ULP32) + 1e-300
-    over = np.abs(v.zero_point - position) - 0.5
-    by_profile = v.zero_point == z  # the profile's own rule, ranges it may choose included
-    return np.where(by_profile, 0.0, np.maximum(over, 0.0) / allowed)
-
-
-def _parameter_figures(v: Evidence, expected: tuple[Array, Array], which: int) -> Figures:
-    """Return the figures of scales (0) or zero-points (1)."""
-    ratio = _parameter_ratios(v, expected, v.base_bound)[which]
-    got = (v.scale, v.zero_point)[which]
-    i, k = (int(x) for x in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
-    worst = float(ratio[i, k])
-    far = f", off by {worst:.3g} of the bound" if 0 < worst < 1e9 else ""
-    message = (
-        f"{int((ratio > 1).sum())} of {ratio.size} off; row {i}, group {k}: "
-        f"expected {expected[which][i, k]:.9g}, got {got[i, k]:.9g}{far}"
+def code_message(place: tuple[int, int], code: int, steps: float, allowed: float) -> str:
+    """Say where w′ lies from the code at a place, in steps, and how far it may be beyond half."""
+    return (
+        f"; code [{place[0]}, {place[1]}]={code}: w' lies {steps:+.4f} steps "
+        f"from it, allowed ±0.5 within {allowed:.2g}"
     )
-    return Figures((i, k), worst, message)
 
 
-def check_loss(v: Evidence) -> list[Check]:
-    """Check tr((W − Ŵ) H (W − Ŵ)ᵀ) = ‖E‖², and the bound of Babai's nearest plane."""
-    return [_identity_check(v), _bound_check(v)]
+def parameter_message(ratio: Array, place: tuple[int, int], expected: float, got: float) -> str:
+    """Say how many scales or zero-points are off, and what the one at a place should be."""
+    worst = float(ratio[place])
+    share = f", off by {worst:.3g} of the bound" if 0 < worst < 1e9 else ""
+    return (
+        f"{int((ratio > 1).sum())} of {ratio.size} off; row {place[0]}, group {place[1]}: "
+        f"expected {expected:.9g}, got {got:.9g}{share}"
+    )
 
 
-def _identity_check(v: Evidence) -> Check:
-    """Check d H dᵀ = ‖d R‖² for sums d of rows, d R from the errors themselves.  [CERT-080]"""
-    sums, loss, squares = v.sums, v.sums.loss, v.survey.squares
-    starts = np.arange(len(loss)) * sums.size
-    size = np.add.reduceat(sums.absolute, starts) ** 2
-    size += np.add.reduceat(v.survey.length, starts) ** 2
-    steps = 4 * v.E.shape[1] + 2 * sums.size + 6
-    ratio = np.abs(loss - squares) / (growth(steps, U64) * size + 1e-300)
-    k = int(np.argmax(ratio))
-    i, last = k * sums.size, min((k + 1) * sums.size, len(v.codes)) - 1
-    where = f"row {i}" if i == last else f"rows {i} to {last}, added up with signs"
-    message = f"{where}: tr = {loss[k]:.9g}, sum of squared errors = {squares[k]:.9g}"
-    figures = Figures((i,), float(ratio[k]), message)
-    return Check("loss identity", "CERT-080", figures.observed <= 1, 1.0, lambda: figures)
+def loss_message(row: int, loss: float, bound: float) -> str:
+    """Say what a row loses, and what it may."""
+    return f"row {row}: loss {loss:.6g}, bound {bound:.6g}"
 
 
-def _bound_check(v: Evidence) -> Check:
-    """Check ‖E‖² <= Σ c_j row by row.  [CERT-050]
-
-    Where no residual of a code between the clips exceeds half a step, no term exceeds its c_j.
-    """
-    rows = np.unique(v.survey.beyond.row[~v.survey.beyond.clipped])
-    squares = (v.E[rows] ** 2).sum(axis=1)
-    rows = rows[~(squares <= _terms(v, rows, np.zeros(1)).sum(axis=1))]
-    passed = not rows.size or bool((_loss_ratio(v, rows)[0] <= 1).all())
-    return Check("loss bound", "CERT-050", passed, 1.0, partial(_bound_figures, v))
+def place_of(ratio: Array) -> tuple[int, int]:
+    """Return row and column of the first largest element."""
+    i, k = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+    return int(i), int(k)
 
 
-def _bound_figures(v: Evidence) -> Figures:
-    """Return the figures of the row nearest to its bound."""
-    ratio, squares, allowed = _loss_ratio(v, np.arange(len(v.codes)))
-    i = int(np.argmax(ratio))
-    message = f"row {i}: loss {squares[i]:.6g}, bound {allowed[i]:.6g}"
-    return Figures((i,), float(ratio[i]), message)
-
-
-def _loss_ratio(v: Evidence, rows: Array) -> tuple[Array, Array, Array]:
-    """Return loss / bound, loss and bound of some rows."""
-    squares = (v.E[rows] ** 2).sum(axis=1)
-    allowed = _terms(v, rows, v.allowed(rows)).sum(axis=1)
-    ratio = np.divide(squares, allowed, out=np.zeros_like(squares), where=allowed > 0)
-    return ratio, squares, allowed
-
-
-def loss_terms(v: Evidence) -> Array:
-    """Return ((s_j / 2 + β_j) / U_jj)² per code, the actual e_j² at 0 and maxq.  [CERT-050]"""
-    return _terms(v, np.arange(len(v.codes)), v.target_bound)
-
-
-def _terms(v: Evidence, rows: Array, target: Array) -> Array:
-    """Return the same for some rows and their β."""
-    half = v.scale[rows][:, v.problem.column_group] / 2
-    box = ((half + target) / v.pivots) ** 2
-    clipped = (v.codes[rows] == 0) | (v.codes[rows] == v.problem.maxq)
-    return np.asarray(np.where(clipped, v.E[rows] ** 2, box))
+def places_beyond(ratio: Array) -> tuple[tuple[int, int], ...]:
+    """Return rows and columns where a ratio exceeds 1."""
+    return tuple((int(i), int(k)) for i, k in np.argwhere(ratio > 1))

@@ -7,7 +7,7 @@ Columns are in processing order until the result.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -183,19 +183,6 @@ class GPTQResult:
         """
         return self.profile.storage(self.codes, self.zero_point, self.config.weight_bits)
 
-    def of_rows(self, rows: slice) -> GPTQResult:
-        """Return the result for some rows; rows are independent given the Hessian.
-
-        Examples
-        --------
-        >>> config = GPTQConfig(None, None, group_size=-1)
-        >>> result = gptq_quantize(np.eye(4, dtype=np.float32), np.eye(4), config)
-        >>> result.of_rows(slice(0, 2)).codes.shape
-        (2, 4)
-        """
-        codes, scale, zero_point = self.codes[rows], self.scale[rows], self.zero_point[rows]
-        return replace(self, codes=codes, scale=scale, zero_point=zero_point)
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -203,6 +190,7 @@ class Settings:
 
     Attributes
     ----------
+    shape : (n_out, n_in)
     groups : list of Group
     prepared : PreparedHessian
     config : GPTQConfig
@@ -214,6 +202,7 @@ class Settings:
     block_size : int
     """
 
+    shape: tuple[int, int]
     groups: list[Group]
     prepared: PreparedHessian
     config: GPTQConfig
@@ -234,7 +223,7 @@ class Settings:
         return np.repeat(np.arange(len(self.groups), dtype=np.int32), lengths)
 
     def errors_applied(self, group: Group) -> int:
-        """Return of how many columns the errors are in the weights of a group's range.  [GPTQ-030]"""
+        """Return how many columns' errors the base weights of a group carry.  [GPTQ-030]"""
         if self.profile.base is original_weights:
             return 0
         require_known_base(self.profile)
@@ -256,7 +245,7 @@ class Settings:
 
     def group_index(self) -> Array:
         """Return the group index of every column in processing order, (n_in,).  [GPTQ-090]"""
-        n_in, size = len(self.prepared.order), self.config.group_size
+        n_in, size = self.shape[1], self.config.group_size
         return self.profile.g_idx(self.column_group, n_in if size == -1 else size)
 
     def result(self, codes: Array, scales: list[Array], zeros: list[Array]) -> GPTQResult:
@@ -329,9 +318,9 @@ def prepare_problem(
     U = profile.rows(upper_inverse(R))  # [GPTQ-060]
     if profile.rows is not rows_of_cholesky:
         R = upper_inverse(U)
-    return Problem(
-        groups, prepared, config, profile, working, w.dtype, block_size, W, R, U.astype(working)
-    )
+    shape = (w.shape[0], w.shape[1])
+    settings = (shape, groups, prepared, config, profile, working, w.dtype, block_size)
+    return Problem(*settings, W, R, U.astype(working))
 
 
 # BAD INPUT

@@ -30,7 +30,6 @@ from quantref.inputs import (
 )
 from quantref.rules import DEFAULT_PROFILE, Profile
 
-
 # SUM
 
 

@@ -1,8 +1,8 @@
 """The few points on which quantizers of this family differ, one function each.
 
 The first function of each pair is the rule of SPEC.md. A `Profile` chooses one function for each
-point; its defaults are SPEC.md, and a named profile overrides what differs. SPEC.md, appendix A sets
-the profiles side by side in the same words.
+point; its defaults are SPEC.md, and a named profile overrides what differs. Appendix A of SPEC.md
+sets the profiles side by side in the same words.
 
 Arrays broadcast, and no function changes its arguments. Letters: w weight, s scale, z zero-point,
 lo and hi the ends of a range, U the factor with H⁻¹ = Uᵀ U.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -121,9 +122,9 @@ def add_then_round(w: Array, s: Array, z: Array, maxq: int) -> Array:
 
 
 def groups_once(n_in: int, size: int, block_size: int) -> list[Group]:  # noqa: ARG001 - no blocks
-    """Give each run of `size` columns its parameters once; the last run may be shorter.  [AFF-090]"""
+    """Give each run of `size` columns its parameters once; the last may be shorter.  [AFF-090]"""
     edges = [*range(0, n_in, size), n_in]
-    return [Group(a, b, a, b) for a, b in zip(edges, edges[1:], strict=False)]  # [AFF-090]
+    return [Group(a, b, a, b) for a, b in pairwise(edges)]  # [AFF-090]
 
 
 def groups_per_block(n_in: int, size: int, block_size: int) -> list[Group]:

@@ -1,4 +1,4 @@
-"""The pipeline on NumPy blocks: stages, Hessians, records, checkpoints, bad input."""
+"""`quantref.models` on NumPy blocks: stages, Hessians, records, checkpoints, bad input."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from quantref import (
     gptq_quantize,
     group_index,
 )
+from quantref.calibration import quantize_model_gptq
 from quantref.errors import (
     CalibrationError,
     CheckpointError,
@@ -29,8 +30,7 @@ from quantref.errors import (
     NotPositiveDefiniteError,
     ShapeError,
 )
-from quantref.models import quantize_model_gptq
-from quantref.pipeline import (
+from quantref.models import (
     Batch,
     Checkpoint,
     LayerRecord,
@@ -40,9 +40,9 @@ from quantref.pipeline import (
     Settings,
     quantize_blocks,
 )
-from quantref.pipeline import task as tasks
-from quantref.pipeline.answer import Answer
-from quantref.pipeline.task import Task, run_task
+from quantref.models import task as tasks
+from quantref.models.answer import Answer
+from quantref.models.task import Task, run_task
 
 CONFIG = GPTQConfig(None, None, weight_bits=3, group_size=8)
 SETTINGS = Settings(CONFIG, dtype="float64")
@@ -405,14 +405,14 @@ def test_blocks_that_cannot_be_calibrated_are_refused() -> None:
 
 
 def test_a_problem_of_other_weights_keeps_the_factor() -> None:
-    from quantref.problem import prepare_problem
+    from quantref.fast.problem import prepare_problem
 
     w, H = np.eye(4, dtype=np.float32), np.eye(4) + 0.25
     problem = prepare_problem(w, H, CONFIG)
-    unit = problem.unit
-    other = problem.of(w[:2] * 3)
-    assert other.unit is unit
+    unit = problem.M
+    other = problem.with_weights(w[:2] * 3)
+    assert other.M is unit
     assert other.shape == (2, 4)
     np.testing.assert_array_equal(other.weights, w[:2] * 3)
     with pytest.raises(ShapeError, match="4 columns"):
-        problem.of(np.ones((2, 3)))
+        problem.with_weights(np.ones((2, 3)))

@@ -19,7 +19,26 @@ from quantref import (
 from quantref.errors import NotPositiveDefiniteError
 from quantref.inputs import Array
 from quantref.packing import pack_int32_words
-from quantref.rules import add_then_round, carry_storage_precision, count_sequences, dead_kept, errors_of_earlier_blocks, g_idx_fractional, groups_per_block, mirror_where_negative, order_damped_float32, original_weights, ragged_padded, raw_range, rows_of_inverse, scale_rounded_twice, store_bytes, store_int32_words, widen_any_equal, zero_point_wrapped
+from quantref.rules import (
+    add_then_round,
+    carry_storage_precision,
+    count_sequences,
+    dead_kept,
+    errors_of_earlier_blocks,
+    g_idx_fractional,
+    groups_per_block,
+    mirror_where_negative,
+    order_damped_float32,
+    original_weights,
+    ragged_padded,
+    raw_range,
+    rows_of_inverse,
+    scale_rounded_twice,
+    store_bytes,
+    store_int32_words,
+    widen_any_equal,
+    zero_point_wrapped,
+)
 
 from .problems import plain_config
 

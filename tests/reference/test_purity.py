@@ -28,7 +28,7 @@ from quantref import (
     saturating_cast,
     unpack_codes,
 )
-from quantref.factor import reversed_cholesky, upper_inverse
+from quantref.hessian import reversed_cholesky, upper_inverse
 from quantref.inputs import Array
 
 from .problems import normal_problem, plain_config

@@ -98,14 +98,12 @@ def _same_codes(
 ) -> Finding:
     from quantcheck.judge.findings import Finding
     from quantcheck.wire.configs import gptq_config
-    from quantref.evidence import gather
-    from quantref.problem import prepare_problem
-    from quantref.profile import Profile
+    from quantref.fast.certificate.evidence import gather
+    from quantref.fast.problem import prepare_problem
 
-    profile = Profile(block_size=case.parameters["block_size"])
     problem = prepare_problem(
         case.inputs["weights"], case.inputs["hessian"], gptq_config(case.parameters),
-        profile=profile,
+        block_size=case.parameters["block_size"],
     )  # fmt: skip
     order = problem.prepared.order
     alike = (one["scale"] == two["scale"]) & (one["zero_point"] == two["zero_point"])

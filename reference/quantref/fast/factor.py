@@ -1,7 +1,7 @@
-"""Factors of the prepared Hessian, fast: H = R Rᵀ, U = R⁻¹, M = R / diag(R) (SPEC.md, section 6).
+"""Factors of the prepared Hessian, fast: H = R Rᵀ, U = R⁻¹, M = R / diag(R).
 
-Rows and columns are reversed, factored, and reversed back; R is the factor L backwards. Matrices are
-filled in place by BLAS and LAPACK, and none is copied in order to be transposed.
+Rows and columns are reversed, factored, and reversed back; R is the factor L backwards. BLAS and
+LAPACK fill matrices in place, and none is copied in order to be transposed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TALL = 512  # rows of a matrix that are scaled at a time, within the cache
 def lower_factor(
     prepared: PreparedHessian, damping: float, workers: int = 1
 ) -> NDArray[np.float64]:
-    """Return L with L Lᵀ = the reversed Hessian; what is above the diagonal means nothing.  [HES-070]
+    """Return L with L Lᵀ = the reversed Hessian; above the diagonal is anything.  [HES-070]
 
     Parameters
     ----------

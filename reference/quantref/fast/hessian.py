@@ -1,4 +1,4 @@
-"""The Hessian, fast: `quantref.hessian` with each large matrix made once and filled in place by BLAS."""
+"""The Hessian, fast: each large matrix is made once, and filled in place by BLAS."""
 
 from __future__ import annotations
 

@@ -46,15 +46,11 @@ class GPTQProblem(Settings):
         if w.shape[1] != self.shape[1]:
             raise ShapeError(f"weights of {self.shape[1]} columns", f"{w.shape}", "GPTQ-110")
         require_representable(w, self.dtype)
-        other = replace(self, given=w, storage=w.dtype)
+        shape = (w.shape[0], w.shape[1])
+        other = replace(self, given=w, shape=shape, storage=w.dtype)
         made = {name: self.__dict__[name] for name in OF_HESSIAN if name in self.__dict__}
         other.__dict__.update(made)
         return other
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """n_out and n_in."""
-        return self.given.shape[0], self.given.shape[1]
 
     @cached_property
     def weights(self) -> Array:
@@ -69,7 +65,7 @@ class GPTQProblem(Settings):
         transpose(given, columns, slice(first, stop) if plain else order)  # [GPTQ-020]
         dead = self.prepared.dead[order]
         if dead.any():
-            columns[dead] = self.profile.dead(columns[dead], np.True_)  # [GPTQ-010]
+            columns[dead] = self.profile.dead(columns[dead], dead[dead, None])  # [GPTQ-010]
         return columns
 
     @cached_property
@@ -125,6 +121,6 @@ def prepare_problem(
     groups = group_layout(w.shape[1], config.group_size, profile, block_size)
     prepared = prepared_of(H, config.hessian_damping, config.activation_order, profile)
     require_representable(w, working)
-    return GPTQProblem(
-        groups, prepared, config, profile, working, w.dtype, block_size, w, workers
-    )
+    shape = (w.shape[0], w.shape[1])
+    settings = (shape, groups, prepared, config, profile, working, w.dtype, block_size)
+    return GPTQProblem(*settings, w, workers)

@@ -193,9 +193,7 @@ def _mistaken_parameters(
         (zero_point_clipped, zero_point_wrapped),
     )
     for (name, (low, high), taken), mirror, degenerate, zero_point in choices:
-        profile = Profile(
-            range=taken, mirror=mirror, degenerate=degenerate, zero_point=zero_point
-        )
+        profile = Profile(range=taken, mirror=mirror, degenerate=degenerate, zero_point=zero_point)
         try:
             s, z = range_parameters(
                 low,

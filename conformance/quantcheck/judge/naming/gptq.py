@@ -16,11 +16,12 @@ import numpy as np
 from quantcheck.wire.cases import Case
 from quantcheck.wire.configs import gptq_config
 from quantref.affine import group_layout
-from quantref.certificate import Certificate, certify
+from quantref.checks import Certificate
 from quantref.config import GPTQConfig
 from quantref.errors import QuantrefError
-from quantref.hessian import prepare_hessian, require_hessian
-from quantref.inputs import Array
+from quantref.fast.certificate import certify
+from quantref.hessian import prepare_hessian
+from quantref.inputs import Array, require_hessian
 from quantref.rules import DEFAULT_PROFILE, Profile, dead_kept, order_damped_float32, order_stable
 
 HALF_PRECISION = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # unit roundoffs
