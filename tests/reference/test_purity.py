@@ -92,7 +92,7 @@ CALLS: dict[str, tuple[Callable[..., Any], Inputs]] = {
                 {**W, "h": H}),
     "prepare": (lambda h: prepare_hessian(h, activation_order=True), {"h": H}),
     "factor": (reversed_cholesky, {"hessian": PROBLEM.hessian}),
-    "inverse": (upper_inverse, {"factor": reversed_cholesky(PROBLEM.hessian)}),
+    "inverse": (upper_inverse, {"R": reversed_cholesky(PROBLEM.hessian)}),
     "accumulate": (lambda x: accumulate_hessian([x]), {"x": PROBLEM.weights}),
     "update": (_update, {"x": PROBLEM.weights}),
     "parameters": (lambda weights: affine_parameters(weights, bits=4, group_size=5), W),
