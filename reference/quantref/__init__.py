@@ -8,9 +8,12 @@ Reading order, each module beside the section of SPEC.md of the same name:
 4. `certificate`: judges any answer of GPTQ from weights, Hessian and answer alone (section 8);
    `verdict`: what it says; `fast.certificate`: fast.
 5. `layers`: what quantized layers return (section 9).
-6. `fast`: the functions of sections 4 and 5 for speed, the same to the bit; these are public.
-7. `exact`, `exact_layers`: all of it in rational arithmetic, the oracle behind `vectors`
-   (section 11).
+6. `calibration`: windows of a dataset, and small models block by block (section 10).
+7. `fast`: the functions of sections 4 and 5 for speed, the same to the bit; these are public.
+
+Everything else is a room, a package that says by its name what it is for: `models` quantizes any
+model block by block, `formats` has the files that others load, `keras` brings models of Keras,
+`cli` is the command line.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -20,8 +20,8 @@ from quantref.inputs import Array
 from quantref.keras.filters import Filters, require_filters, selected
 from quantref.keras.layers import able_layers, is_linear, require_plain, to_numpy
 from quantref.layers import DENSE, TIED, quantize_weights, require_absmax
-from quantref.pipeline.figures import Figures
-from quantref.pipeline.record import LayerRecord
+from quantref.models.figures import Figures
+from quantref.models.record import LayerRecord
 
 
 @dataclass(frozen=True, eq=False)
