@@ -157,7 +157,7 @@ def test_a_copy_has_classes_of_its_own_and_each_once() -> None:
     quantizer = config.Int8QuantizationConfig().activation_quantizer
     assert type(quantizer) is copied(loaded, "absmax").AbsMaxQuantizer
     package = sys.modules[f"{loaded.package}.quantref"]
-    assert package.certify is copied(loaded, "certificate").certify
+    assert package.certify is copied(loaded, "fast.certificate").certify
     assert package.certify is not quantref.certify
     assert package.__version__ == quantref.__version__
 
