@@ -185,7 +185,7 @@ def growth(steps: float, u: float) -> float:
 
 
 def steps_of(n_in: int) -> int:
-    """Return K, the roundings that inverse, factor and recurrence of n_in columns accumulate.
+    """Return `steps`, the roundings that inverse, factor and recurrence of n_in columns accumulate.
 
     Examples
     --------
@@ -239,27 +239,27 @@ def error_bound(
     >>> (error_bound(one, 0 * one, one, one, u=2.0**-24) * 2**24).round(3)
     array([[33.]])
     """
-    K = steps_of(len(R))
+    steps = steps_of(len(R))
     E, R, U = np.abs(E), np.abs(R), np.abs(U)
     M = R / R.diagonal()
-    h, x = (R**2).sum(axis=1), (U**2).sum(axis=0)  # diagonals of H = R Rᵀ and of H⁻¹ = Uᵀ U
-    root_h, root_x = np.sqrt(h), np.sqrt(x)
+    h, chi = (R**2).sum(axis=1), (U**2).sum(axis=0)  # diagonals of H = R Rᵀ and of H⁻¹ = Uᵀ U
+    root_h, root_chi = np.sqrt(h), np.sqrt(chi)
 
     # ALWAYS
     A = E @ U @ root_h  # (n_out,)
     B = U.diagonal() * (U @ root_h)  # (n_in,)
-    G = E @ R.T @ root_x  # (n_out,)
-    C = root_x @ M  # (n_in,)
+    G = E @ R.T @ root_chi  # (n_out,)
+    C = root_chi @ M  # (n_in,)
     always = (E @ U + sizes) @ M + np.outer(A, B) + np.outer(G, C)
 
     # LIKELY
     B2 = norm_bound(U * root_h) * U.diagonal() * np.sqrt(U**2 @ h)  # B′
-    C2 = norm_bound(root_x[:, None] * R) * np.sqrt(x @ M**2)  # C′
+    C2 = norm_bound(root_chi[:, None] * R) * np.sqrt(chi @ M**2)  # C′
     length = np.sqrt((E**2).sum(axis=1))  # ‖E‖₂ of each row
     likely = np.sqrt((E**2 @ U**2 + sizes**2) @ M**2) + np.outer(length, B2 + C2)
 
     def rho(u: float) -> Array:
-        bound, gamma = LIKELY * math.sqrt(K) * u * likely, growth(K, u)
+        bound, gamma = LIKELY * math.sqrt(steps) * u * likely, growth(steps, u)
         return np.asarray(np.minimum(gamma * always, bound) if math.isfinite(gamma) else bound)
 
     S = float(((U @ root_h) ** 2).sum())
