@@ -267,8 +267,8 @@ def error_bound(
     likely = np.sqrt((E**2 @ U**2 + sizes**2) @ M**2) + np.outer(length, B2 + C2)
 
     def rho(u: float) -> Array:
-        most = np.minimum(growth(steps, u) * always, LIKELY * math.sqrt(steps) * u * likely)
-        return np.asarray(most)
+        bound, gamma = LIKELY * math.sqrt(steps) * u * likely, growth(steps, u)
+        return np.asarray(np.minimum(gamma * always, bound) if math.isfinite(gamma) else bound)
 
     S = float(((U @ root_h) ** 2).sum())
     return np.asarray(rho(u) + rho(U64) + amplified(eta, S) * np.outer(A, B))  # [CERT-070]
@@ -338,7 +338,8 @@ def check_parameters(found: Recovered, scale: Array, zero_point: Array) -> list[
         place = place_of(ratio)
         worst, places = float(ratio[place]), places_beyond(ratio)
         message = parameter_message(ratio, place, float(wanted[place]), float(got[place]))
-        checks.append(Check(name, "CERT-030", not places, 1.0, worst, place, message, places))
+        passed = bool((ratio <= 1).all())
+        checks.append(Check(name, "CERT-030", passed, 1.0, worst, place, message, places))
     return checks
 
 
@@ -390,8 +391,9 @@ def judge_parameters(
     over = np.maximum(np.abs(zero_point - position) - 0.5, 0.0)
     exact = np.where(zeros, zero_point == z_zeros, zero_point == z)
     exact &= ~rounding | (scale_ratio <= 1)
-    otherwise = np.inf if problem.config.symmetric else over / allowed
-    zero_ratio = np.where(exact, 0.0, otherwise)
+    zero_ratio = np.where(exact, 0.0, over / allowed)
+    if problem.config.symmetric:
+        zero_ratio = np.where(zero_point == z, 0.0, np.inf)
 
     vanished = vanishing & (delta > 0)
     s, z = np.where(vanished, s_zeros, s), np.where(vanished, z_zeros, z)

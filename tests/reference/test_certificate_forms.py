@@ -285,5 +285,18 @@ def test_base_weights_that_vanish_up_to_rounding() -> None:
     assert scales[1] < 1e-8
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_a_row_of_zeros_in_arithmetic_of_few_bits(symmetric: bool) -> None:
+    """γ(K, u) is infinite where K·u ≥ 1, and nothing is lost of a row of zeros.  [CERT-060]"""
+    problem = normal_problem(2, 3, 100, group_size=16, block_size=16, symmetric=symmetric)
+    problem.weights[1] = 0
+    right = solve(problem)
+    assert assert_same(problem, right, 2.0**-8).passed
+    wrong = with_arrays(right, scale=right.scale * np.float32(1.5))
+    failed = {check.name: check.places for check in assert_same(problem, wrong, U32).failures}
+    assert {(1, k) for k in range(7)} <= set(failed["scale"])
+    assert not symmetric or "zero-point" not in failed
+
+
 def test_the_fast_form_is_public() -> None:
     assert public is fast.certify

@@ -142,7 +142,7 @@ def check_parameters(evidence: Evidence) -> list[Check]:
         LazyCheck(
             name,
             "CERT-030",
-            passed=not places_beyond(ratio),
+            passed=bool((ratio <= 1).all()),
             figures=partial(_parameter_figures, evidence, expected, k),
             places=places_beyond(ratio),
         )

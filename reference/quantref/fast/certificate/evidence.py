@@ -330,9 +330,9 @@ def gather(problem: GPTQProblem, answer: Answer, u: float, hessian_error: float 
     scale, zero_point = np.asfortranarray(scale), np.asfortranarray(zero_point)
     difference = np.empty(codes.shape, order="F")  # W − Ŵ
     absolute, root_h = np.zeros(len(codes)), np.sqrt(_diagonal(problem))
-    stretched, signs = zip(*signed_sums(len(codes)), strict=True)
-    d = np.zeros((codes.shape[1], len(stretched)))
-    sums = SignedSums(stretched, np.concatenate(signs), np.empty(len(stretched)), absolute)
+    rows_of_sums, signs = zip(*signed_sums(len(codes)), strict=True)
+    d = np.zeros((codes.shape[1], len(rows_of_sums)))
+    sums = SignedSums(rows_of_sums, np.concatenate(signs), np.empty(len(rows_of_sums)), absolute)
     for rows, columns in tiles(*codes.shape):
         part = difference.T[columns, rows]
         values = _values(problem, codes, scale, zero_point, rows, columns)
