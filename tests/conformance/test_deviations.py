@@ -11,7 +11,8 @@ import pytest
 from quantcheck import deviations, properties
 from quantcheck.deviations import rewrite
 from quantcheck.errors import DeviationError
-from quantcheck.judge.verdict import CaseResult, Judgement, Verdict
+from quantcheck.judge.summary import CaseResult
+from quantcheck.judge.verdict import Judgement, Verdict
 from quantcheck.targets import Handshake
 from quantcheck.wire.cases import Case
 

@@ -8,15 +8,9 @@ from typing import Any
 
 import pytest
 
-from quantcheck.judge.verdict import (
-    CaseResult,
-    Judgement,
-    Verdict,
-    by_requirement,
-    judge_answer,
-    to_json,
-    worst_of,
-)
+from quantcheck.judge.judgements import judge_answer
+from quantcheck.judge.summary import CaseResult, by_requirement, to_json
+from quantcheck.judge.verdict import Judgement, Verdict, worst_of
 from quantcheck.spec.requirements import Requirement
 from quantcheck.targets.reference import operations
 from quantcheck.wire.cases import Case

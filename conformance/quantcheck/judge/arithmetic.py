@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quantcheck.judge.findings import Finding, Judging
+from quantcheck.judge.findings import Judging
 from quantcheck.judge.naming.explain import other_axes
 from quantcheck.oracle.bounds import ULP32, growth
 from quantref.arrays import Array
@@ -128,17 +128,20 @@ def _factor(judge: Judging) -> None:
     upper = not np.tril(R, -1).any() and bool((np.diagonal(R) > 0).all())
     judge.add("HES-070", upper, "factor: upper triangular with a positive diagonal")
     bound = growth(len(H) + 4, judge.u) * (np.abs(R) @ np.abs(R).T)
-    judge.findings.append(_residual_finding(judge, R @ R.T - H, bound))
+    _judge_residual(judge, R @ R.T - H, bound)
 
 
-def _residual_finding(judge: Judging, difference: Array, bound: Array) -> Finding:
+def _judge_residual(judge: Judging, difference: Array, bound: Array) -> None:
     ratio = np.abs(difference) / np.maximum(bound, 1e-300)
     index = tuple(int(i) for i in np.unravel_index(int(np.nanargmax(ratio)), ratio.shape))
     worst = float(ratio[index])
-    return Finding(
-        judge.blame("HES-070"), worst <= 1, f"factor: R Rᵀ off H by {worst:.3g} of the bound",
-        judge.case.id, index, observed=float(abs(difference[index])), bound=float(bound[index]),
-    )  # fmt: skip
+    details: dict[str, Any] = {
+        "index": index,
+        "observed": float(abs(difference[index])),
+        "bound": float(bound[index]),
+    }
+    message = f"factor: R Rᵀ off H by {worst:.3g} of the bound"
+    judge.add("HES-070", worst <= 1, message, **details)
 
 
 def _round_trip(judge: Judging) -> None:

@@ -14,12 +14,13 @@ import numpy as np
 
 from quantcheck.judge.arithmetic import ARITHMETIC_JUDGES
 from quantcheck.judge.calibration import CALIBRATION_JUDGES
-from quantcheck.judge.findings import Finding, Judging
+from quantcheck.judge.findings import Judging
 from quantcheck.judge.gptq import GPTQ_JUDGES
 from quantcheck.judge.layers import LAYER_JUDGES
 from quantcheck.judge.models import MODEL_JUDGES
 from quantcheck.judge.naming.explain import explain
 from quantcheck.judge.naming.gptq import unaffected
+from quantcheck.judge.verdict import Judgement, found
 from quantcheck.wire.cases import Case
 
 JUDGES: dict[str, Callable[[Judging], None]] = {
@@ -33,7 +34,7 @@ JUDGES: dict[str, Callable[[Judging], None]] = {
 RELOADED = {"LAY-130", "LAY-140"}  # which no wrong output explains
 
 
-def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[Finding]:
+def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[Judgement]:
     """Return what an answer shows about the requirements of a case.  [VER-010]
 
     Parameters
@@ -46,7 +47,7 @@ def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[F
 
     Returns
     -------
-    findings : list of Finding
+    findings : list of Judgement
         At least one for the first requirement of the case.
 
     Raises
@@ -60,17 +61,17 @@ def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[F
         refused = "refused" in answer
         came = f"refused ({answer['refused']})" if refused else "an answer"
         message = f"expected to be refused ({kind}), got {came}"
-        return [Finding(first, refused, message, case.id)]
+        return [found(first, refused, message, case.id)]
     if "refused" in answer:
         message = f"expected an answer, got a refusal: {answer['refused']}"
-        return [Finding(first, False, message, case.id)]
+        return [found(first, False, message, case.id)]
     collected = Judging(case, answer["outputs"], unit_roundoff)
     JUDGES[case.operation](collected)
     findings = _explained(case, answer["outputs"], collected.findings)
     return findings + _of_the_whole(case, findings)
 
 
-def _explained(case: Case, outputs: dict[str, Any], findings: list[Finding]) -> list[Finding]:
+def _explained(case: Case, outputs: dict[str, Any], findings: list[Judgement]) -> list[Judgement]:
     """Return findings with failures attributed to the mistakes that explain them, if any do."""
     if all(finding.passed for finding in findings):
         return findings
@@ -85,7 +86,7 @@ def _explained(case: Case, outputs: dict[str, Any], findings: list[Finding]) -> 
     return kept + [replace(finding, requirement=name) for name in blamed for finding in failed]
 
 
-def _of_the_whole(case: Case, findings: list[Finding]) -> list[Finding]:
+def _of_the_whole(case: Case, findings: list[Judgement]) -> list[Judgement]:
     """Return findings for what the case covers and no check speaks about.
 
     Where every check passed, all of it is kept; where one failed, the case says nothing about them.
@@ -94,7 +95,7 @@ def _of_the_whole(case: Case, findings: list[Finding]) -> list[Finding]:
         return []
     spoken = {finding.requirement for finding in findings}
     return [
-        Finding(requirement, True, "every check of the case passed", case.id)
+        found(requirement, True, "every check of the case passed", case.id)
         for requirement in case.requirements
         if requirement not in spoken
     ]

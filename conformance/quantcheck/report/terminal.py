@@ -11,7 +11,9 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from quantcheck.report.document import FAILED, MEANINGS, by_id, counts, failed_of
+from quantcheck.report.console import say
+from quantcheck.report.document import MEANINGS, by_id, counts, failed_of
+from quantcheck.report.looks import FAILED, LOOKS
 
 MOST_CHARACTERS = 90
 MOST_RATIO = 1e9
@@ -20,27 +22,6 @@ CELLS = (14, 10)  # characters of a column of the matrix; where neither fits, sy
 NARROW = 4
 LEAST_TEXT = 24
 ROOMY = 100  # columns from which a table of one target has room for what requirements say
-STYLES = {
-    "pass": "green",
-    "fail": "bold red",
-    "known deviation": "yellow",
-    "error": "bold magenta",
-    "not judged": "yellow",
-    "unsupported": "dim",
-    "not covered": "dim",
-}
-SYMBOLS = {
-    "pass": "✓",
-    "fail": "✗",
-    "known deviation": "≈",
-    "error": "!",
-    "not judged": "?",
-    "unsupported": "–",
-    "not covered": " ",
-}
-WORDS = {"known deviation": "known", "not judged": "unjudged", "unsupported": "unsup."}
-LETTERS = {"pass": "P", "fail": "F", "known deviation": "K", "unsupported": "-"}
-"""In place of symbols where the terminal's encoding lacks them."""
 
 
 def print_targets(console: Console, rows: Iterable[tuple[str, str]]) -> None:
@@ -70,9 +51,9 @@ def print_report(console: Console, made: dict[str, Any], *, alone: bool = True) 
             console.print(_table(made, console.width))
     _print_aborted(console, made)
     if made["target"]["spec"].startswith("answers:") and made["target"]["stderr"]:
-        _say(console, made["target"]["stderr"].rstrip())
+        say(console, made["target"]["stderr"].rstrip())
     if alone:
-        _say(console, _closing(made))
+        say(console, _closing(made))
 
 
 def print_matrix(console: Console, reports: Sequence[dict[str, Any]]) -> None:
@@ -81,8 +62,7 @@ def print_matrix(console: Console, reports: Sequence[dict[str, Any]]) -> None:
     console.print()
     if rows:
         console.print(_matrix(rows, [made["target"]["spec"] for made in reports], console))
-        marks = {v: _symbol(v, console) for v in SYMBOLS if v != "not covered"}
-        legend = ", ".join(f"{mark} {verdict}" for verdict, mark in marks.items())
+        legend = ", ".join(f"{_symbol(v, console)} {v}" for v in LOOKS if v != "not covered")
         console.print(f"{legend}; numbers count the cases that fail", highlight=False)
         console.print()
     for number, made in enumerate(reports, 1):
@@ -103,7 +83,7 @@ def _print_aborted(console: Console, made: dict[str, Any]) -> None:
         f"[bold red]{escape(aborted['kind'])}[/]: {escape(aborted['message'])}", soft_wrap=True
     )
     if aborted["stderr"]:
-        _say(console, aborted["stderr"][-4000:])
+        say(console, aborted["stderr"][-4000:])
 
 
 def _closing(made: dict[str, Any]) -> str:
@@ -119,7 +99,7 @@ def _told(made: dict[str, Any]) -> str:
     told = [
         f"{made['asked']} of {made['selected']} cases",
         f"{len(made['canaries'])} planted bugs caught",
-        f"deviations: {known['name'] if isinstance(known, dict) else known or 'none known'}",
+        f"deviations: {known['name'] if known else 'none known'}",
         ", ".join(f"{n} {name}" for name, n in counts(made["requirements"]).items()),
     ]
     return "; ".join(filter(None, told))
@@ -148,7 +128,7 @@ def _table(made: dict[str, Any], width: int) -> Table:
         table.add_row(
             row["requirement"]["id"],
             *text,
-            f"[{STYLES[row['verdict']]}]{row['verdict']}[/]",
+            f"[{LOOKS[row['verdict']].style}]{row['verdict']}[/]",
             _cases(row),
             escape(str(worst.get("case", ""))),
             _ratio(worst.get("ratio")),
@@ -221,16 +201,15 @@ def _cell(row: Mapping[str, Any] | None, console: Console, width: int) -> str:
     verdict = "not covered" if row is None else row["verdict"]
     if row is None or verdict == "not covered":
         return ""
-    symbol, word = _symbol(verdict, console), WORDS.get(verdict, verdict)
+    symbol, word = _symbol(verdict, console), LOOKS[verdict].short
     count = f" {failed_of(row)[0]}" if verdict in FAILED else ""
     wordy = f"{symbol} {word}{count}"
-    return f"[{STYLES[verdict]}]{wordy if len(wordy) <= width else symbol + count}[/]"
+    return f"[{LOOKS[verdict].style}]{wordy if len(wordy) <= width else symbol + count}[/]"
 
 
 def _symbol(verdict: str, console: Console) -> str:
-    if console.encoding.lower().startswith("utf"):
-        return SYMBOLS[verdict]
-    return LETTERS.get(verdict, SYMBOLS[verdict])
+    look = LOOKS[verdict]
+    return look.symbol if console.encoding.lower().startswith("utf") else look.letter
 
 
 def _headings(specs: Sequence[str], width: int) -> list[str]:
@@ -261,7 +240,7 @@ def _print_details(console: Console, made: dict[str, Any], *, brief: bool) -> No
         worst = row["worst"]
         if worst is None or row["verdict"] not in FAILED:
             continue
-        style = STYLES[row["verdict"]]
+        style = LOOKS[row["verdict"]].style
         where = f" at {tuple(worst['index'])}" if worst["index"] is not None else ""
         which = f"{made['target']['spec']}: " if brief else ""
         head = f"{which}{row['requirement']['id']} {row['verdict']}: case {worst['case']}{where}"
@@ -277,11 +256,11 @@ def _print_details(console: Console, made: dict[str, Any], *, brief: bool) -> No
         reason_alone = brief and row["verdict"] == "known deviation"
         for name, value in details.items():
             if value not in (None, "") and (name in ("reason", "link") or not reason_alone):
-                _say(console, f"  {name}: {value}")
+                say(console, f"  {name}: {value}")
         if row.get("reproduction") and not reason_alone:
-            _say(console, "  to see it:")
+            say(console, "  to see it:")
             for line in row["reproduction"]:
-                _say(console, f"    {line}")
+                say(console, f"    {line}")
     _print_broken(console, made)
     if not brief:
         _print_vectors(console, made)
@@ -292,12 +271,12 @@ def _print_vectors(console: Console, made: dict[str, Any]) -> None:
     worst = {row["worst"]["case"]: row for row in made["requirements"] if row["worst"]}
     found = [case for case in made["cases"] if case.get("vectors") and case["case"] in worst]
     for case in found[:MOST_VECTORS]:
-        _say(console, f"\nthe smallest example that breaks {case['case']}, as a vector:")
+        say(console, f"\nthe smallest example that breaks {case['case']}, as a vector:")
         for text in case["vectors"]:
-            _say(console, text.rstrip())
+            say(console, text.rstrip())
     if len(found) > MOST_VECTORS:
         more = ", ".join(case["case"] for case in found[MOST_VECTORS:])
-        _say(console, f"\nthose of {more} are in the report of --json and --html")
+        say(console, f"\nthose of {more} are in the report of --json and --html")
 
 
 def _print_broken(console: Console, made: dict[str, Any]) -> None:
@@ -305,9 +284,5 @@ def _print_broken(console: Console, made: dict[str, Any]) -> None:
     broken = [case for case in made["cases"] if case["trace"] or case["stderr"]]
     if broken:
         case = broken[0]
-        _say(console, f"\nwhat the target left behind in case {case['case']}:")
-        _say(console, (case["trace"] + case["stderr"])[-4000:])
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(console, f"\nwhat the target left behind in case {case['case']}:")
+        say(console, (case["trace"] + case["stderr"])[-4000:])

@@ -10,7 +10,6 @@ not bite.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -26,15 +25,17 @@ from rich.progress import Progress
 from rich.table import Table
 
 from quantcheck import properties
-from quantcheck.judge import verdict
+from quantcheck.judge.judgements import judge_answer
 from quantcheck.judge.verdict import Judgement, Verdict
 from quantcheck.properties import Property, Sample
-from quantcheck.run import generated
-from quantcheck.run import golden as corpus
-from quantcheck.run.generated import Ask, Draws
+from quantcheck.report.console import consoles
+from quantcheck.run import generated, golden
+from quantcheck.run.draws import SEED, Draws, draw
+from quantcheck.run.generated import Ask
 from quantcheck.spec import requirements
 from quantcheck.spec.sections import SECTIONS as ALL_SECTIONS
 from quantcheck.wire.cases import Case
+from quantref.files import write_json
 
 CASES = 20_000
 CHUNK = 0.2  # times the examples of each property, per task
@@ -110,12 +111,12 @@ class Tally:
 
 @cache
 def _drawn(section: str) -> dict[Property, list[Sample]]:
-    return {p: generated.draw(p) for p in properties.load([section]).values()}
+    return {p: draw(p) for p in properties.load([section]).values()}
 
 
 @cache
 def _vectors() -> list[Case]:
-    return list(corpus.load().values())
+    return list(golden.load().values())
 
 
 def kill(identity: str) -> Kill:
@@ -126,7 +127,7 @@ def kill(identity: str) -> Kill:
     answer = _guarded(mutants.load(mutant).answer)
     cases = [case for case in _vectors() if case.section in mutant.sections]
     by_case = {
-        case.id: verdict.judge_answer(case, answer(case.question()), unit_roundoff=U["float32"])[0]
+        case.id: judge_answer(case, answer(case.question()), unit_roundoff=U["float32"])[0]
         for case in cases
     }
     by_property = {
@@ -189,7 +190,7 @@ def honest(base: int, free: bool) -> Tally:
     tally = Tally()
     draws = Draws(seed=base, free=free, factor=CHUNK)
     for prop in properties.load(SECTIONS).values():
-        samples = generated.draw(prop, draws)
+        samples = draw(prop, draws)
         tally.cases += sum(len(sample.cases) for sample in samples)
         for variant in VARIANTS:
             for sample in samples:
@@ -210,7 +211,7 @@ def honest_vectors(identity: str) -> Tally:
     for case in _vectors():
         if case.section in SECTIONS:
             answer = _guarded(variant.answer)(case.question())
-            judged, _ = verdict.judge_answer(case, answer, unit_roundoff=U[variant.precision])
+            judged, _ = judge_answer(case, answer, unit_roundoff=U[variant.precision])
             _count(tally, identity, case, judged)
     return tally
 
@@ -253,13 +254,10 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.cases < 1:
         parser.error(f"expected --cases of at least 1, got {options.cases}")
-    console = Console(emoji=False)
-    if not console.is_terminal:
-        console = Console(width=120, emoji=False)
+    console, _ = consoles()
     made = run(console, cases=options.cases, workers=options.workers)
     if options.json:
-        text = json.dumps(made, indent=1, ensure_ascii=False)
-        Path(options.json).write_text(text + "\n", encoding="utf-8")
+        write_json(Path(options.json), made)
     return 0 if made["passed"] else 4
 
 
@@ -291,7 +289,7 @@ def run(console: Console, *, cases: int = CASES, workers: int | None = None) -> 
             tally.add(made)
             bar.advance(task)
         task = bar.add_task("honest variants", total=cases)
-        base = generated.SEED + 1
+        base = SEED + 1
         while tally.cases < cases:
             # One task per process at a time: as many draws as it takes.
             jobs = [(base + k, bool((base + k) % 2)) for k in range(count)]
