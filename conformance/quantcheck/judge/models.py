@@ -7,7 +7,6 @@ the target's arithmetic is bounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,7 +42,7 @@ def _lists(judge: Judging, *names: str) -> dict[str, list[Array]]:
     return found
 
 
-def _model_int8(judge: Judging) -> None:
+def model_int8(judge: Judging) -> None:
     """Judge codes and scales of every kernel as those of section 4.  [CAL-150]"""
     given = _lists(judge, "codes", "scale")
     inputs, expected = judge.case.inputs, judge.expected
@@ -64,7 +63,7 @@ def _model_int8(judge: Judging) -> None:
         judge.add("CAL-150", right, message)
 
 
-def _model_gptq(judge: Judging) -> None:
+def model_gptq(judge: Judging) -> None:
     """Judge each layer by the certificate of its codes for the inputs that it really gets."""
     case, parameters = judge.case, judge.case.parameters
     given = _lists(judge, *PARTS)
@@ -173,9 +172,3 @@ def _add(judge: Judging, requirement: str, where: str, check: Check) -> None:
     """Record a check of the certificate of one layer."""
     details: dict[str, Any] = {"index": check.worst, "observed": check.observed, "bound": 1.0}
     judge.add(requirement, check.passed, f"{where}: {check.name}: {check.message}", **details)
-
-
-MODEL_JUDGES: dict[str, Callable[[Judging], None]] = {
-    "quantize_model_int8": _model_int8,
-    "quantize_model_gptq": _model_gptq,
-}
