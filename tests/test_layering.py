@@ -26,6 +26,8 @@ OF_BRIDGE = {"keras", "torch", "safetensors"}
 # Imported by commands and executors, in functions alone.
 SHOWING = {"rich", "jinja2", "matplotlib", "keras"}
 OF_PARTS = {"quantref.commands": SHOWING, "quantref.pipeline.executors": {"distributed"}}
+# Section modules that are the specification and nothing else, in the order of SPEC.md.
+PLAIN = ("config", "rounding", "absmax", "packing")
 OF_BENCH = {"rich", "matplotlib", "threadpoolctl", "keras", "torch"}
 
 
@@ -139,17 +141,79 @@ def test_the_command_line_alone_imports_the_benchmark(reference: dict[str, Path]
     assert users == {"quantref.cli"}
 
 
-def test_the_oracle_shares_no_arithmetic_with_what_it_judges(reference: dict[str, Path]) -> None:
-    judged = {"rounding", "affine", "absmax", "packing", "hessian", "gptq", "blocked"}
-    judged = {f"quantref.{name}" for name in judged}
-    shared = []
-    for found in imports_of(reference["quantref.exact"], "quantref"):
-        if found.module in judged:
-            # Types and constants are shared: there is nothing in them to get wrong twice.
-            shared += [n for n in found.names or ("module",) if not n[0].isupper()]
-        else:
-            shared += sorted(found.targets & judged)
-    assert not shared
+# Rooms of quantcheck, and the rooms that each may import; `errors` is for all of them.
+ROOMS = {
+    "spec": set(),
+    "wire": {"spec"},
+    "oracle": set(),
+    "judge": {"spec", "wire", "oracle"},
+    "targets": {"wire"},
+    "mutants": {"targets"},
+    "corpus": {"spec", "wire", "oracle", "judge", "mutants", "targets"},
+    "properties": {"spec", "wire", "oracle", "judge", "corpus"},
+    "deviations": {"wire", "judge", "properties"},
+    "report": {"spec", "judge"},
+}  # fmt: skip
+ORACLE_MAY = {"quantref.errors", "quantref.equations"}  # the oracle imports nothing that it judges
+
+
+def test_rooms_of_the_suite_import_what_is_below_them(conformance: dict[str, Path]) -> None:
+    wrong = []
+    for name, path in conformance.items():
+        room = name.split(".")[1] if "." in name else ""
+        if room not in ROOMS:
+            continue
+        allowed = {room, "errors", *ROOMS[room]}
+        for found in every_import(path):
+            other = found.split(".")[1] if found.startswith("quantcheck.") else room
+            if other not in allowed:
+                wrong.append(f"{name} imports {found}")
+    assert not wrong
+
+
+def test_the_oracle_imports_nothing_that_it_judges(conformance: dict[str, Path]) -> None:
+    for name, path in conformance.items():
+        if f"{name}.".startswith("quantcheck.oracle."):
+            ours = {i for i in every_import(path) if i.startswith("quantref")}
+            assert ours <= ORACLE_MAY, name
+
+
+def every_import(path: Path) -> set[str]:
+    """Return the modules that a file imports: at the top, in functions, and for types alone."""
+    nodes = [*ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    found = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
+    return found | {n.module or "." for n in nodes if isinstance(n, ast.ImportFrom)}
+
+
+def every_module(path: Path, package: str, known: dict[str, Path]) -> set[str]:
+    """Return the known modules that a file imports; the deepest name that is a module counts."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names} & set(known)
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) + 1 - node.level]
+            base = ".".join(filter(None, [*parents, node.module])) if node.level else node.module
+            inner = {f"{base}.{alias.name}" for alias in node.names} & set(known)
+            found |= inner or ({str(base)} & set(known))
+    return found
+
+
+def test_sections_import_checks_and_earlier_sections_alone(reference: dict[str, Path]) -> None:
+    allowed = {"quantref.errors", "quantref.inputs"}
+    for section in PLAIN:
+        found = every_import(reference[f"quantref.{section}"])
+        tops = {name.partition(".")[0] for name in found}
+        assert tops <= {"numpy", "quantref"} | set(sys.stdlib_module_names)
+        assert {name for name in found if name.startswith("quantref")} <= allowed, section
+        allowed.add(f"quantref.{section}")
+
+
+def test_checks_of_input_import_errors_alone(reference: dict[str, Path]) -> None:
+    for name, path in reference.items():
+        if f"{name}.".startswith("quantref.inputs."):
+            ours = {i for i in every_import(path) if i.startswith("quantref")}
+            assert {i for i in ours if not i.startswith("quantref.inputs.")} <= {"quantref.errors"}
 
 
 @pytest.mark.parametrize("package", ["quantref", "quantcheck"])
@@ -159,8 +223,7 @@ def test_modules_import_each_other_in_one_direction(
     known = {"quantref": reference, "quantcheck": conformance}[package]
     graph: dict[str, set[str]] = {}
     for name, path in known.items():
-        eager = [i.targets for i in imports_of(path, package_of(name, path)) if i.eager]
-        graph[name] = set().union(*eager) & set(known) - {name, package}
+        graph[name] = every_module(path, package_of(name, path), known) - {name, package}
     del graph[package]  # __init__ imports them all, and none imports it for more than constants
     try:
         order = list(graphlib.TopologicalSorter(graph).static_order())

@@ -2,31 +2,35 @@
 
 Reading order, each module beside the section of SPEC.md of the same name:
 
-1. `config`, `profile`: what can be asked for (section 1, appendix A).
+1. `config`, `profile`: what can be asked for (section 1, appendix A); `inputs`: what is refused.
 2. `rounding`, `affine`, `absmax`, `packing`: numbers to codes and back (sections 2 to 5).
 3. `hessian`, `gptq`: the textbook algorithm, one screen (sections 6 and 7); `blocked`: fast.
 4. `certificate`: checks any quantized weight without trusting who made it (section 8).
 5. `layers`: what quantized layers return (section 9).
-6. `exact`, `exact_layers`: all of it in rational arithmetic, the oracle behind `vectors`
+6. `fast`: the functions of sections 4 and 5 for speed, the same to the bit; these are public.
+7. `exact`, `exact_layers`: all of it in rational arithmetic, the oracle behind `vectors`
    (section 11).
 """
 
 from typing import TYPE_CHECKING, Any
 
-from quantref.absmax import AbsMaxQuantizer, abs_max_dequantize, abs_max_quantize
+from quantref.absmax import AbsMaxQuantizer, abs_max_dequantize
 from quantref.affine import affine_dequantize, affine_parameters, affine_quantize, group_index
 from quantref.blocked import gptq_quantize
 from quantref.config import GPTQConfig, Int8QuantizationConfig, QuantizationConfig, Quantizer
 from quantref.errors import QuantrefError
+from quantref.fast.absmax import abs_max_quantize
+from quantref.fast.packing import pack_codes, unpack_codes
 from quantref.gptq import gptq_textbook
 from quantref.hessian import HessianAccumulator, accumulate_hessian, prepare_hessian
-from quantref.packing import pack_codes, unpack_codes
 from quantref.problem import GPTQResult
 from quantref.profile import DEFAULT_PROFILE, KERAS_PROFILE, ORIGINAL_PROFILE, Profile
 from quantref.rounding import round_half_even, saturating_cast
 
 if TYPE_CHECKING:
     from quantref.certificate import Certificate, certify
+
+AbsMaxQuantizer.quantize = staticmethod(abs_max_quantize)  # no section module imports `fast`
 
 __version__ = "0.1.0"
 SPEC_VERSION = "0.1"

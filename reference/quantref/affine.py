@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quantref.arrays import Array
-from quantref.config import require_bool, require_integer
 from quantref.errors import (
-    BitsError,
     CodeRangeError,
-    ConfigError,
     DTypeError,
-    EmptyArrayError,
-    NonFiniteError,
     OverflowRangeError,
     ShapeError,
+)
+from quantref.inputs import (
+    Array,
+    require_affine_bits,
+    require_bool,
+    require_group_size,
+    require_parameters,
+    require_weights,
 )
 from quantref.profile import (
     DEFAULT_PROFILE,
@@ -32,7 +33,6 @@ from quantref.profile import (
     WholeGroup,
     ZeroPointRule,
 )
-from quantref.rounding import require_float
 
 SMALLEST_SCALE = float(np.finfo(np.float32).smallest_normal)  # 2^-126
 LARGEST_SCALE = float(np.finfo(np.float32).max)
@@ -56,9 +56,7 @@ def group_layout(n_in: int, group_size: int, profile: Profile = DEFAULT_PROFILE)
     >>> [(g.first, g.stop) for g in group_layout(10, 4)]
     [(0, 4), (4, 8), (8, 10)]
     """
-    size = require_integer(group_size, "group_size", "AFF-110")
-    if size == 0 or size < -1:
-        raise ConfigError("group_size >= 1, or -1", f"{size}", "AFF-110")
+    size = require_group_size(group_size, "AFF-110")
     size = n_in if size == -1 else min(size, n_in)
     if profile.ragged is RaggedGroup.REFUSED and n_in % size:
         expected = f"group_size that divides n_in={n_in} (profile {profile.name})"
@@ -192,24 +190,6 @@ def codes_of(
     return np.asarray(np.clip(np.rint(w / scale) + zero_point, 0, maxq))  # [AFF-070]
 
 
-def require_weights(weights: ArrayLike, requirement: str) -> Array:
-    """Return weights of shape (n_out, n_in), finite floats, not empty, or raise.  [AFF-110]"""
-    w = require_float(weights, "weights", requirement)
-    if w.ndim != 2:
-        raise ShapeError("weights of shape (n_out, n_in)", f"shape={w.shape}", requirement)
-    if w.size == 0:
-        raise EmptyArrayError("weights with elements", f"shape={w.shape}", requirement)
-    return w
-
-
-def require_affine_bits(bits: Any) -> int:
-    """Return bits in 2 … 8, or raise.  [AFF-110]"""
-    width = require_integer(bits, "bits", "AFF-110")
-    if not 2 <= width <= 8:
-        raise BitsError("bits in 2 … 8", f"bits={width}", "AFF-110")
-    return width
-
-
 def affine_parameters(
     weights: ArrayLike,
     *,
@@ -290,28 +270,6 @@ def group_parameters(
     return range_parameters(lo, hi, bits=bits, symmetric=symmetric, profile=profile)
 
 
-def _require_map(
-    shape: tuple[int, int], scale: ArrayLike, zero_point: ArrayLike, g_idx: ArrayLike
-) -> tuple[Array, Array, Array]:
-    """Return scale, zero-point and g_idx if they fit (n_out, n_in), or raise.  [AFF-110]"""
-    s, z, g = np.asarray(scale), np.asarray(zero_point), np.asarray(g_idx)
-    s = require_float(s, "scale", "AFF-110")
-    if not (s > 0).all():
-        raise NonFiniteError("a positive scale", f"min={float(s.min())!r}", "AFF-110")
-    for name, array in (("zero_point", z), ("g_idx", g)):
-        if array.dtype.kind not in "iu":
-            got = f"{name} with dtype={array.dtype.name}"
-            raise DTypeError(f"integer {name}", got, "AFF-110")
-    if s.ndim != 2 or s.shape[0] != shape[0] or z.shape != s.shape or g.shape != (shape[1],):
-        expected = f"scale and zero_point of shape ({shape[0]}, n_groups), g_idx of ({shape[1]},)"
-        got = f"scale {s.shape}, zero_point {z.shape}, g_idx {g.shape}"
-        raise ShapeError(expected, got, "AFF-110")
-    if g.size and not 0 <= int(g.min()) <= int(g.max()) < s.shape[1]:
-        got = f"g_idx in [{int(g.min())}, {int(g.max())}]"
-        raise CodeRangeError(f"g_idx in [0, {s.shape[1]})", got, "AFF-110")
-    return s, z, g
-
-
 def affine_quantize(
     weights: ArrayLike, scale: ArrayLike, zero_point: ArrayLike, g_idx: ArrayLike, *, bits: int
 ) -> NDArray[np.uint8]:
@@ -338,7 +296,7 @@ def affine_quantize(
     """
     bits = require_affine_bits(bits)
     w = require_weights(weights, "AFF-110")
-    s, z, g = _require_map((w.shape[0], w.shape[1]), scale, zero_point, g_idx)
+    s, z, g = require_parameters((w.shape[0], w.shape[1]), scale, zero_point, g_idx)
     maxq = 2**bits - 1
     if z.size and not 0 <= int(z.min()) <= int(z.max()) <= maxq:
         got = f"zero_point in [{int(z.min())}, {int(z.max())}]"
@@ -374,7 +332,7 @@ def affine_dequantize(
         raise DTypeError("integer codes", f"codes with dtype={q.dtype.name}", "AFF-110")
     if q.ndim != 2:
         raise ShapeError("codes of shape (n_out, n_in)", f"shape={q.shape}", "AFF-110")
-    s, z, g = _require_map((q.shape[0], q.shape[1]), scale, zero_point, g_idx)
+    s, z, g = require_parameters((q.shape[0], q.shape[1]), scale, zero_point, g_idx)
     difference = q.astype(np.float64) - z.astype(np.float64)[:, g]  # (n_out, n_in)
     values = s.astype(np.float64)[:, g] * difference
     largest = float(np.abs(values).max(initial=0.0))

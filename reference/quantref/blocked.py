@@ -32,13 +32,14 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from quantref.affine import Group
-from quantref.arrays import Array, spaced, tiles
-from quantref.config import GPTQConfig, require_integer
+from quantref.config import GPTQConfig
 from quantref.errors import ConfigError
 from quantref.factor import unit_inverse
+from quantref.fast.memory import spaced, tiles
+from quantref.fast.threads import blas_threads, each
+from quantref.inputs import Array, require_integer
 from quantref.problem import GPTQProblem, GPTQResult, prepare_problem
 from quantref.profile import DEFAULT_PROFILE, CodeRule, FeedbackDtype, GroupSource, Profile
-from quantref.threads import blas_threads, each
 
 LEAF = 8
 WIDTH = 4096  # rows of the weights that are solved at a time

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.arrays import Array
 from quantref.errors import ConfigError
+from quantref.inputs import Array
 
 ULP32 = 2.0**-23
 LIKELY = 8.0

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.config import require_integer
 from quantref.errors import ConfigError, DTypeError, TokenCountError, TokenRangeError
+from quantref.inputs import require_integer
 
 LARGEST_TOKEN = 2**31 - 1
 

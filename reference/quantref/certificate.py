@@ -21,9 +21,10 @@ from quantref.checks import (
     check_residuals,
     loss_terms,
 )
-from quantref.config import GPTQConfig, require_number
+from quantref.config import GPTQConfig
 from quantref.errors import ConfigError
 from quantref.evidence import U32, U64, Answer, Evidence, gather
+from quantref.inputs import require_number
 from quantref.problem import GPTQProblem, prepare_problem
 from quantref.profile import DEFAULT_PROFILE, Profile, Propagation
 

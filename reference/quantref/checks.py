@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from quantref.affine import group_parameters
-from quantref.arrays import Array
 from quantref.bounds import ULP32, growth
 from quantref.errors import AnswerError
 from quantref.evidence import U64, Answer, Evidence
+from quantref.inputs import Array
 from quantref.problem import GPTQProblem
 from quantref.profile import ZeroPointRule
 

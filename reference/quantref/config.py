@@ -7,136 +7,20 @@ classes). Every object is validated when made, compares by its configuration, an
 
 from __future__ import annotations
 
-import math
-import operator
 from typing import Any, ClassVar, Self
 
-import numpy as np
+from quantref.errors import ConfigError
+from quantref.inputs import (
+    WEIGHT_BITS,
+    require_bool,
+    require_damping,
+    require_group_size,
+    require_integer,
+    require_output_dtype,
+)
 
-from quantref.errors import ConfigError, DTypeError, ValueRangeError
-
-INTEGER_NAMES = ("int8", "uint8", "int16", "uint16", "int32", "uint32")
-WEIGHT_BITS = (2, 3, 4, 8)
 EPSILON = 1e-7
-
-Axis = int | tuple[int, ...] | None
-
-
-def require_integer(value: Any, name: str, requirement: str) -> int:
-    """Return `value` as an int; booleans and floats are refused.
-
-    Examples
-    --------
-    >>> require_integer(np.int64(3), "bits", "GPTQ-110")
-    3
-    """
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise ConfigError(f"{name} to be an integer", f"{value!r}", requirement)
-    return operator.index(value)
-
-
-def require_bool(value: Any, name: str, requirement: str) -> bool:
-    """Return `value` as a bool; integers are refused.
-
-    Examples
-    --------
-    >>> require_bool(np.True_, "symmetric", "CFG-080")
-    True
-    """
-    if not isinstance(value, (bool, np.bool_)):
-        raise ConfigError(f"{name} to be True or False", f"{value!r}", requirement)
-    return bool(value)
-
-
-def require_number(value: Any, name: str, requirement: str) -> float:
-    """Return `value` as a finite float; booleans and strings are refused.
-
-    Examples
-    --------
-    >>> require_number(1, "epsilon", "CFG-040")
-    1.0
-    """
-    if isinstance(value, (bool, str, np.bool_)) or not hasattr(value, "__float__"):
-        raise ConfigError(f"{name} to be a number", f"{value!r}", requirement)
-    number = float(value)
-    if not math.isfinite(number):
-        raise ConfigError(f"{name} to be finite", f"{number!r}", requirement)
-    return number
-
-
-def require_output_dtype(dtype: Any, requirement: str) -> str:
-    """Return the name of an integer dtype of at most 32 bits.
-
-    Examples
-    --------
-    >>> require_output_dtype(np.int8, "CFG-010")
-    'int8'
-    """
-    try:
-        name = np.dtype(dtype).name
-    except TypeError:
-        name = repr(dtype)
-    if name not in INTEGER_NAMES:
-        raise DTypeError(f"output_dtype in {', '.join(INTEGER_NAMES)}", name, requirement)
-    return str(name)
-
-
-def require_value_range(value_range: Any, dtype: str, requirement: str) -> tuple[int, int]:
-    """Return (lo, hi) with lo <= 0 < hi, inside the output dtype.  [CFG-030]
-
-    Examples
-    --------
-    >>> require_value_range([-127, 127], "int8", "CFG-030")
-    (-127, 127)
-    """
-    try:
-        lo, hi = value_range
-    except (TypeError, ValueError):
-        raise ValueRangeError(
-            "value_range of two integers", f"{value_range!r}", requirement
-        ) from None
-    lo = require_integer(lo, "value_range[0]", requirement)
-    hi = require_integer(hi, "value_range[1]", requirement)
-    bounds = np.iinfo(dtype)
-    if not bounds.min <= lo <= 0 < hi <= bounds.max:  # [CFG-030]
-        expected = f"value_range with {bounds.min} <= lo <= 0 < hi <= {bounds.max} ({dtype})"
-        raise ValueRangeError(expected, f"({lo}, {hi})", requirement)
-    return lo, hi
-
-
-def require_epsilon(epsilon: Any, hi: int, requirement: str) -> float:
-    """Return a positive epsilon for which hi / epsilon is a finite float32.  [CFG-040]
-
-    Examples
-    --------
-    >>> require_epsilon(1e-7, 127, "CFG-040")
-    1e-07
-    """
-    number = require_number(epsilon, "epsilon", requirement)
-    smallest = hi / float(np.finfo(np.float32).max)
-    if number <= 0 or number < smallest:  # [CFG-040]
-        expected = f"epsilon > 0 with {hi} / epsilon a finite float32 (epsilon >= {smallest:.3g})"
-        raise ConfigError(expected, f"epsilon={number!r}", requirement)
-    return number
-
-
-def normalize_axis_argument(axis: Any, requirement: str) -> tuple[int, ...] | None:
-    """Return None, or a tuple of distinct integers; ranges are checked against arrays later.
-
-    Examples
-    --------
-    >>> normalize_axis_argument(-1, "CFG-020"), normalize_axis_argument([0, 2], "CFG-020")
-    ((-1,), (0, 2))
-    """
-    if axis is None:
-        return None
-    if isinstance(axis, (list, tuple)):
-        axes = tuple(require_integer(a, "axis", requirement) for a in axis)
-    else:
-        axes = (require_integer(axis, "axis", requirement),)
-    if len(set(axes)) != len(axes):
-        raise ConfigError("each axis once", f"axis={axis!r}", requirement)
-    return axes
+DEFAULT_ACTIVATION = {"class_name": "AbsMaxQuantizer", "config": {"axis": -1}}
 
 
 class Quantizer:
@@ -299,9 +183,7 @@ class Int8QuantizationConfig(QuantizationConfig):
             if activation_quantizer != "default":
                 expected = 'activation_quantizer to be a Quantizer, None or "default"'
                 raise ConfigError(expected, f"{activation_quantizer!r}", "CFG-060")
-            from quantref.absmax import AbsMaxQuantizer
-
-            activation_quantizer = AbsMaxQuantizer(axis=-1)  # [CFG-060]
+            activation_quantizer = deserialize_quantizer(DEFAULT_ACTIVATION)  # [CFG-060]
         super().__init__(weight_quantizer, activation_quantizer)
         if weight_quantizer is not None and weight_quantizer.output_dtype != "int8":
             expected = "weight_quantizer with output_dtype int8"
@@ -380,12 +262,8 @@ class GPTQConfig(QuantizationConfig):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} >= 1", f"{getattr(self, name)}", where)
         self.per_channel = require_bool(per_channel, "per_channel", where)
-        self.hessian_damping = require_number(hessian_damping, "hessian_damping", where)
-        if not 0 <= self.hessian_damping <= 1:
-            raise ConfigError("hessian_damping in [0, 1]", f"{hessian_damping}", where)
-        self.group_size = require_integer(group_size, "group_size", where)
-        if self.group_size == 0 or self.group_size < -1:
-            raise ConfigError("group_size >= 1, or -1", f"{group_size}", where)
+        self.hessian_damping = require_damping(hessian_damping, where, "hessian_damping")
+        self.group_size = require_group_size(group_size, where)
         self.symmetric = require_bool(symmetric, "symmetric", where)
         self.activation_order = require_bool(activation_order, "activation_order", where)
         structure = quantization_layer_structure

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.affine import Group, codes_of
-from quantref.arrays import Array, transpose
 from quantref.bounds import FactorTerms, amplified, for_answer, least_target
 from quantref.errors import AnswerError
 from quantref.factor import upper_inverse
+from quantref.fast.memory import transpose
+from quantref.inputs import Array
 from quantref.problem import GPTQProblem
 from quantref.profile import GroupSource, NotPositiveDefinite
 

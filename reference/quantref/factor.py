@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from quantref.arrays import Array
 from quantref.errors import NotPositiveDefiniteError
+from quantref.fast.threads import each
 from quantref.hessian import PreparedHessian, bands, reversed_both
+from quantref.inputs import Array
 from quantref.profile import DEFAULT_PROFILE, NotPositiveDefinite, Profile
-from quantref.threads import each
 
 TALL = 512  # rows of a matrix that are scaled at a time, within the cache
 

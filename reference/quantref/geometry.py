@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantref.arrays import Array
 from quantref.equations import parse_equation
 from quantref.errors import EquationError, ShapeError
+from quantref.inputs import Array
 
 
 @dataclass(frozen=True)

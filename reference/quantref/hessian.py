@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from quantref.arrays import Array
-from quantref.config import require_bool, require_integer, require_number
 from quantref.errors import (
     ConfigError,
     DTypeError,
@@ -22,9 +20,9 @@ from quantref.errors import (
     NotSymmetricError,
     ShapeError,
 )
+from quantref.fast.threads import each
+from quantref.inputs import Array, require_bool, require_damping, require_float, require_integer
 from quantref.profile import DEFAULT_PROFILE, OrderRule, Profile, TokenCount
-from quantref.rounding import require_float
-from quantref.threads import each
 
 ASYMMETRY = 2.0**-16
 BATCH = 2**22  # elements of a batch whose products are taken at a time, at most …
@@ -324,14 +322,6 @@ def mirrored(lower: Array) -> NDArray[np.float64]:
         else:
             lower[columns, rows] = tile.T
     return lower
-
-
-def require_damping(damping: float, requirement: str) -> float:
-    """Return the damping fraction in [0, 1], or raise.  [HES-090]"""
-    value = require_number(damping, "damping", requirement)
-    if not 0 <= value <= 1:
-        raise ConfigError("damping in [0, 1]", f"{value}", requirement)
-    return value
 
 
 def prepare_hessian(

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quantref.absmax import AbsMaxQuantizer, resolve_axis
+from quantref.absmax import AbsMaxQuantizer
 from quantref.affine import affine_dequantize, group_layout
-from quantref.arrays import Array
 from quantref.config import GPTQConfig, Int8QuantizationConfig, Quantizer
 from quantref.equations import parse_equation, require_sizes
 from quantref.errors import AxisError, CodeRangeError, ConfigError, DTypeError, ShapeError
+from quantref.inputs import Array, require_float, resolve_axis
 from quantref.packing import unpack_codes
-from quantref.rounding import require_float
 
 DENSE = "...x,xy->...y"
 TIED = "...x,yx->...y"

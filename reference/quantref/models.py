@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.absmax import abs_max_quantize
-from quantref.arrays import Array
 from quantref.blocked import gptq_quantize
 from quantref.config import GPTQConfig
 from quantref.errors import ConfigError, ShapeError, TokenRangeError
 from quantref.hessian import accumulate_hessian
+from quantref.inputs import Array
 from quantref.problem import GPTQResult
 
 ACTIVATIONS = ("linear", "relu")

@@ -8,8 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from quantref.affine import Group, group_layout, group_parameters, require_weights
-from quantref.arrays import Array, spaced, tiles, transpose
+from quantref.affine import Group, group_layout, group_parameters
 from quantref.config import GPTQConfig
 from quantref.errors import ConfigError, DTypeError, OverflowRangeError, ShapeError
 from quantref.factor import (
@@ -19,8 +18,10 @@ from quantref.factor import (
     unit_upper,
     upper_inverse,
 )
+from quantref.fast.memory import spaced, tiles, transpose
+from quantref.fast.packing import pack_codes, pack_int32_words
 from quantref.hessian import PreparedHessian, prepared_hessian, require_hessian
-from quantref.packing import pack_codes, pack_int32_words
+from quantref.inputs import Array, require_weights
 from quantref.profile import (
     DEFAULT_PROFILE,
     DeadColumns,

@@ -19,7 +19,7 @@ from quantref import (
     pack_codes,
     unpack_codes,
 )
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 N = 128
 CONFIG = GPTQConfig(None, None, weight_bits=4, group_size=32, activation_order=True)

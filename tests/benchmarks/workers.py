@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantref import GPTQConfig
-from quantref.arrays import Array
+from quantref.inputs import Array
 from quantref.pipeline import Batch, Mapper, Outcome, Settings, quantize_blocks
 from quantref.pipeline.executors import open_executor
 from quantref.pipeline.protocols import Watch

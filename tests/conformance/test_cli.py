@@ -15,9 +15,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from quantcheck import mutants
 from quantcheck.report.document import schema
 from quantcheck.wire.cases import Case
-from quantref import mutants
 
 
 @pytest.fixture

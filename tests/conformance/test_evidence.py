@@ -10,13 +10,13 @@ import jsonschema
 import numpy as np
 import pytest
 
+from quantcheck import mutants
 from quantcheck.judge.evidence import MOST_POINTS, MOST_ROWS, evidence
 from quantcheck.judge.judgements import decode, judge_answer
 from quantcheck.judge.verdict import Verdict
 from quantcheck.report.document import schema
 from quantcheck.targets.reference.operations import answer
 from quantcheck.wire.cases import Case
-from quantref import mutants
 
 U = 2.0**-24
 SCHEMA = {"$ref": "#/$defs/evidence", "$defs": schema()["$defs"]}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantcheck import properties
+from quantcheck import mutants, properties
 from quantcheck.judge.verdict import Verdict
 from quantcheck.properties import Property, Sizes, strategies
 from quantcheck.run import generated
@@ -22,7 +22,6 @@ from quantcheck.spec import requirements
 from quantcheck.spec.sections import SECTIONS
 from quantcheck.targets.reference import operations
 from quantcheck.wire.cases import parse
-from quantref import mutants
 
 PROPERTIES = properties.load()
 U32 = 2.0**-24

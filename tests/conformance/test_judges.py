@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from quantcheck import mutants
 from quantcheck.judge.findings import Judging
 from quantcheck.judge.judgements import decode as read
 from quantcheck.judge.judges import JUDGES, TABLE, judge
@@ -21,7 +22,6 @@ from quantcheck.spec.sections import SECTIONS
 from quantcheck.targets.reference import operations
 from quantcheck.wire.arrays import decode, encode
 from quantcheck.wire.cases import Case
-from quantref import mutants
 from quantref.errors import QuantrefError
 
 U32 = 2.0**-24

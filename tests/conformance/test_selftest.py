@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from quantcheck import mutants
 from quantcheck.run import selftest
-from quantref import mutants
 
 
 @pytest.mark.slow

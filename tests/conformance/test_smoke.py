@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantcheck import mutants
 from quantcheck.judge.judges import judge
 from quantcheck.smoke.questions import Probe, misfit, probes, spoil
 from quantcheck.smoke.steps import Smoke
@@ -18,7 +19,6 @@ from quantcheck.targets.process import ProcessTarget
 from quantcheck.targets.reference import operations
 from quantcheck.wire.arrays import decode
 from quantcheck.wire.cases import Case
-from quantref import mutants
 from quantref.errors import AnswerError
 
 ASKED = ("round_half_even", "abs_max_quantize", "config_round_trip", "pack")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from quantref.arrays import Array
+from quantref.inputs import Array
 from quantref.models import Model, model_of, run_layer
 from quantref.pipeline import Batch
 

@@ -14,7 +14,7 @@ from quantcheck.oracle import exact
 from quantcheck.wire import cases as vectors
 from quantcheck.wire.cases import Case
 from quantref import GPTQConfig, GPTQResult, Profile
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 BITS = (2, 3, 4, 8)
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quantcheck import mutants
 from quantcheck.judge.judges import judge
 from quantcheck.judge.layers import dequantized, packed_layer, packed_products
 from quantcheck.targets.reference.operations import answer
 from quantcheck.wire.arrays import decode
 from quantcheck.wire.cases import Case
-from quantref import mutants
 
 from .problems import cases
 

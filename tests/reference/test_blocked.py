@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from quantref import GPTQConfig, accumulate_hessian, blocked, certify, gptq_quantize, gptq_textbook
-from quantref.arrays import Array
 from quantref.errors import ConfigError
+from quantref.inputs import Array
 from quantref.profile import Profile
 
 FIELDS = ("codes", "scale", "zero_point", "g_idx", "order")

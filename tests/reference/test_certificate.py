@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantcheck.mutants import MUTANTS, Mutant, load
 from quantcheck.wire.arrays import decode, encode
 from quantcheck.wire.cases import Case, load_all
 from quantref import (
@@ -23,7 +24,6 @@ from quantref import (
 )
 from quantref.errors import AnswerError
 from quantref.hessian import prepare_hessian
-from quantref.mutants import MUTANTS, Mutant, load
 
 from .problems import Problem, answered, normal_problem, problem_of, problems, with_arrays
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from quantref import Certificate, GPTQResult, certify, gptq_quantize
-from quantref.arrays import Array
 from quantref.errors import AnswerError
 from quantref.factor import reversed_cholesky, upper_inverse
 from quantref.hessian import prepare_hessian
+from quantref.inputs import Array
 
 from .problems import Problem, normal_problem, with_arrays
 

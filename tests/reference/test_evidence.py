@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quantcheck.mutants import MUTANTS, load
 from quantcheck.wire.arrays import decode
 from quantref import Certificate, certify, gptq_quantize, gptq_textbook
-from quantref.arrays import Array
 from quantref.checks import check_loss
 from quantref.evidence import SUMS, Evidence, gather, tiles
 from quantref.factor import upper_inverse
-from quantref.mutants import MUTANTS, load
+from quantref.inputs import Array
 from quantref.problem import prepare_problem
 from quantref.profile import GroupSource, NotPositiveDefinite, WholeGroup
 

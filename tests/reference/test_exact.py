@@ -13,9 +13,9 @@ from quantcheck.corpus.gptq import _required
 from quantcheck.oracle.bounds import for_exact
 from quantcheck.wire.cases import Case
 from quantref import GPTQResult, gptq_quantize, gptq_textbook
-from quantref.arrays import Array
 from quantref.bounds import FactorTerms, for_answer
 from quantref.factor import upper_inverse
+from quantref.inputs import Array
 
 from .problems import Problem, answered, normal_problem, problem_of, problems
 

@@ -24,7 +24,7 @@ from quantref import (
     pack_codes,
     unpack_codes,
 )
-from quantref.arrays import Array
+from quantref.inputs import Array
 from quantref.packing import code_bounds
 from quantref.problem import restrict_rows
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from quantref import GPTQConfig
-from quantref.arrays import Array
 from quantref.bench.problems import hessian
+from quantref.inputs import Array
 from quantref.pipeline import Batch, Settings, quantize_blocks
 from quantref.pipeline.executors import open_executor
 from quantref.pipeline.task import PART, Task, parts_of, run_task

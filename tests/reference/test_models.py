@@ -15,9 +15,9 @@ from quantcheck.wire.arrays import decode
 from quantcheck.wire.cases import Case, load_all
 from quantcheck.wire.configs import gptq_config
 from quantref import GPTQConfig, Profile, accumulate_hessian, certify, gptq_quantize
-from quantref.arrays import Array
 from quantref.certificate import U32
 from quantref.errors import ConfigError, QuantrefError, ShapeError, TokenRangeError
+from quantref.inputs import Array
 from quantref.models import Block, Model, model_of, require_tokens
 from quantref.profile import Propagation
 

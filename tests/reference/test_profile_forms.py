@@ -19,8 +19,8 @@ from quantref import (
     gptq_quantize,
     gptq_textbook,
 )
-from quantref.arrays import Array
 from quantref.errors import ConfigError
+from quantref.inputs import Array
 from quantref.profile import (
     FeedbackDtype,
     GroupSource,

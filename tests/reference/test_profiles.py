@@ -16,9 +16,9 @@ from quantref import (
     gptq_textbook,
     pack_codes,
 )
-from quantref.arrays import Array
 from quantref.errors import NotPositiveDefiniteError, ShapeError
 from quantref.hessian import activation_order_of
+from quantref.inputs import Array
 from quantref.packing import pack_int32_words
 from quantref.profile import (
     CodeRule,

@@ -28,8 +28,8 @@ from quantref import (
     saturating_cast,
     unpack_codes,
 )
-from quantref.arrays import Array
 from quantref.factor import reversed_cholesky, upper_inverse
+from quantref.inputs import Array
 
 from .problems import normal_problem, plain_config
 

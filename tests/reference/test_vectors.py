@@ -24,8 +24,8 @@ from quantcheck.wire import cases as vectors
 from quantcheck.wire.arrays import DTYPES, decode, dtype_of, encode
 from quantcheck.wire.cases import Case
 from quantref import SPEC_VERSION, __version__, errors
-from quantref.arrays import Array
 from quantref.errors import QuantrefError
+from quantref.inputs import Array
 
 from .problems import cases
 

@@ -12,8 +12,7 @@ from quantcheck.corpus.draw import U32, U64, dyadic, exact_list, floats, refused
 from quantcheck.oracle import exact
 from quantcheck.wire.arrays import dtype_of
 from quantcheck.wire.cases import Case
-from quantref.absmax import resolve_axis
-from quantref.arrays import Array
+from quantref.inputs import Array, resolve_axis
 
 FULL: dict[str, Any] = {
     "axis": -1,

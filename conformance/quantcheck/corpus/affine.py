@@ -11,7 +11,7 @@ from quantcheck.corpus.draw import U32, ULP32, exact_list, floats, is_power_of_t
 from quantcheck.oracle import exact
 from quantcheck.wire.cases import Case
 from quantref.affine import group_layout
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 FULL: dict[str, Any] = {"bits": 4, "symmetric": False, "per_channel": True, "group_size": -1}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from quantcheck.corpus.draw import numbers, refused
 from quantcheck.wire.cases import Case
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 FULL: dict[str, Any] = {
     "texts": None,

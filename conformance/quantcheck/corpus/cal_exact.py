@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from quantcheck.oracle import exact
-from quantref.arrays import Array
+from quantref.inputs import Array
 from quantref.models import Block, Model
 
 

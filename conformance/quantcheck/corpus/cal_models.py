@@ -14,7 +14,7 @@ from quantcheck.corpus.cal_exact import quantize_model_exact
 from quantcheck.corpus.draw import dyadic, floats, refused
 from quantcheck.corpus.hessian import tokens
 from quantcheck.wire.cases import Case
-from quantref.arrays import Array
+from quantref.inputs import Array
 from quantref.models import model_of
 
 FULL: dict[str, Any] = {

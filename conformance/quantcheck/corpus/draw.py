@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from quantcheck.wire.arrays import dtype_of
 from quantcheck.wire.cases import Case
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 U32, U64 = Fraction(1, 2**24), Fraction(1, 2**53)
 ULP32 = Fraction(1, 2**23)

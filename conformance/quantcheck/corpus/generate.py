@@ -19,6 +19,7 @@ import numpy as np
 
 from quantcheck import corpus
 from quantcheck.judge.judges import judge
+from quantcheck.mutants import MUTANTS, load
 from quantcheck.spec.sections import SECTIONS
 from quantcheck.targets.reference.operations import answer
 from quantcheck.wire.arrays import decode
@@ -26,7 +27,6 @@ from quantcheck.wire.cases import Case, dump, load_all
 from quantref import SPEC_VERSION, __version__
 from quantref.certificate import U32, U64
 from quantref.errors import AnswerError, DamagedVectorError, QuantrefError
-from quantref.mutants import MUTANTS, load
 
 Progress = Callable[[str], None]
 Texts = dict[str, str]

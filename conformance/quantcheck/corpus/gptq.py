@@ -15,7 +15,7 @@ from quantcheck.corpus.hessian import exact_hessian, tokens
 from quantcheck.oracle import exact
 from quantcheck.oracle.bounds import Bounds, for_exact
 from quantcheck.wire.cases import Case
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 FULL: dict[str, Any] = {
     "bits": 4,

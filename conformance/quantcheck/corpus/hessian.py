@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from quantcheck.corpus.draw import dyadic, exact_list, floats, refused
 from quantcheck.oracle import exact
 from quantcheck.wire.cases import Case
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 
 def tokens(seed: int, count: int, n_in: int) -> NDArray[np.float32]:

@@ -16,9 +16,9 @@ from quantcheck.oracle.exact import nearest_float
 from quantcheck.oracle.layers import Index, Numbers, numbers_of, round_up
 from quantcheck.wire.cases import Case
 from quantcheck.wire.configs import build, describe
-from quantref.arrays import Array
 from quantref.config import Int8QuantizationConfig
 from quantref.equations import Equation, parse_equation, require_sizes
+from quantref.inputs import Array
 from quantref.layers import DENSE, require_absmax
 
 UNIT = U32

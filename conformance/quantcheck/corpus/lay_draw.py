@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from quantcheck.corpus.draw import dyadic, integers
-from quantref.arrays import Array
+from quantref.inputs import Array
 from quantref.packing import pack_codes
 
 QKV, OUT, HEADS_FIRST = "abc,cde->abde", "abcd,cde->abe", "abc,dce->abde"

@@ -12,8 +12,8 @@ from quantcheck.oracle.bounds import ULP32
 from quantcheck.oracle.layers import Numbers, round_up
 from quantcheck.wire.cases import Case
 from quantcheck.wire.configs import build
-from quantref.arrays import Array
 from quantref.equations import parse_equation, require_sizes
+from quantref.inputs import Array
 from quantref.layers import DENSE, TIED
 
 

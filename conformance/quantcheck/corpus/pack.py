@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from quantcheck.corpus.draw import integers, refused
 from quantcheck.oracle import exact
 from quantcheck.wire.cases import Case
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 
 def _lines(array: Array, axis: int) -> tuple[list[list[int]], tuple[int, ...]]:

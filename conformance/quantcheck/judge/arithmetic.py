@@ -10,8 +10,8 @@ import numpy as np
 from quantcheck.judge.findings import Judging
 from quantcheck.judge.naming.explain import other_axes
 from quantcheck.oracle.bounds import ULP32, growth
-from quantref.arrays import Array
 from quantref.errors import AnswerError
+from quantref.inputs import Array
 
 ULP64 = 2.0**-52
 

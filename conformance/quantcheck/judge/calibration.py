@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantcheck.judge.findings import Judging
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 
 def windows(judge: Judging) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from quantcheck.judge.verdict import Judgement, found
 from quantcheck.wire.cases import Case
-from quantref.arrays import Array
 from quantref.errors import AnswerError
+from quantref.inputs import Array
 
 
 class Judging:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantcheck.oracle.bounds import growth
-from quantref.arrays import Array
+from quantref.inputs import Array
 from quantref.models import Block, run_layer
 
 DEQUANTIZED = 4

@@ -11,8 +11,8 @@ from quantcheck.judge.findings import Judging
 from quantcheck.judge.naming.gptq import judged_checks
 from quantcheck.oracle.bounds import ULP32
 from quantcheck.wire.configs import gptq_config
-from quantref.arrays import Array
 from quantref.certificate import certify
+from quantref.inputs import Array
 from quantref.profile import Profile
 
 

@@ -17,10 +17,10 @@ from quantcheck.oracle.bounds import ULP32, growth
 from quantcheck.wire.cases import Case
 from quantcheck.wire.configs import build
 from quantref.absmax import AbsMaxQuantizer
-from quantref.arrays import Array
 from quantref.config import Int8QuantizationConfig
 from quantref.equations import Equation, parse_equation
 from quantref.errors import AnswerError, QuantrefError
+from quantref.inputs import Array
 from quantref.layers import DENSE, TIED, GPTQDense, require_absmax
 
 U32 = 2.0**-24

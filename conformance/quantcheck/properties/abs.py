@@ -23,8 +23,7 @@ from quantcheck.properties.strategies import (
     rows,
 )
 from quantcheck.wire.cases import Case
-from quantref.absmax import resolve_axis
-from quantref.arrays import Array
+from quantref.inputs import Array, resolve_axis
 
 RANGES = (
     ([-127, 127], "int8"), ([-128, 127], "int8"), ([-8, 7], "int8"), ([-3, 100], "int8"),

@@ -16,7 +16,7 @@ from quantcheck.properties.relations import equal
 from quantcheck.properties.strategies import BITS, ROW_KINDS, Draw, grids, matrices, two_sided
 from quantcheck.wire.cases import Case
 from quantref.affine import group_layout
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 CORE = ("AFF-040", "AFF-060")
 CODES = ("AFF-070", "AFF-120")

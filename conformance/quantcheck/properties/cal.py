@@ -13,7 +13,7 @@ from quantcheck.corpus.draw import refused
 from quantcheck.properties import Sizes, single
 from quantcheck.properties.strategies import Draw, grids
 from quantcheck.wire.cases import Case
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 
 @st.composite

@@ -24,7 +24,7 @@ from quantcheck.properties.strategies import (
     well_posed,
 )
 from quantcheck.wire.cases import Case
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 PLAIN = ("plain", "fine", "ties", "near ties", "outlier", "small", "large")
 DAMPING = (2.0**-10, 1 / 64, 0.01, 0.1, 1.0)

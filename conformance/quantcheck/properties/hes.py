@@ -15,7 +15,7 @@ from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal, within
 from quantcheck.properties.strategies import Draw, grids, hessians, token_arrays
 from quantcheck.wire.cases import Case
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 DAMPING = (0.0, 2.0**-10, 1 / 64, 0.01, 0.25, 1.0)
 WIDTHS, FREE = (8,), (1, 2, 3, 5, 8, 13)

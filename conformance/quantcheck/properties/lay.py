@@ -14,7 +14,7 @@ from quantcheck.properties import Sizes, single
 from quantcheck.properties.strategies import Draw, grids
 from quantcheck.wire.cases import Case
 from quantref.affine import group_index
-from quantref.arrays import Array
+from quantref.inputs import Array
 from quantref.packing import pack_codes
 
 # Equation, shapes of inputs and kernel, axes of the bias and its shape.

@@ -14,7 +14,7 @@ from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal
 from quantcheck.properties.strategies import Draw
 from quantcheck.wire.cases import Case
-from quantref.arrays import Array
+from quantref.inputs import Array
 from quantref.packing import code_bounds
 
 SHAPES = ((4, 3), (5, 3), (3, 5), (7,), (2, 3, 5))

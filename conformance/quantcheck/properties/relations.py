@@ -6,7 +6,7 @@ import numpy as np
 
 from quantcheck.judge.verdict import Judgement, found
 from quantcheck.wire.cases import Case
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 
 def equal(case: Case, requirement: str, what: str, got: Array, expected: Array) -> Judgement:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from quantcheck.corpus.draw import exact_list, floats
 from quantcheck.oracle import exact
 from quantcheck.wire.arrays import dtype_of
-from quantref.arrays import Array
+from quantref.inputs import Array
 
 Draw = st.DrawFn
 BITS = (2, 3, 4, 8)

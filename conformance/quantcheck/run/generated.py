@@ -190,7 +190,7 @@ def canary(section: str, drawn: Mapping[Property, Sequence[Sample]]) -> tuple[st
     CanaryError
         When none was caught.
     """
-    from quantref import mutants
+    from quantcheck import mutants
 
     for mutant in mutants.MUTANTS:
         if section not in mutant.sections:

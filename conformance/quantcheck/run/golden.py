@@ -64,7 +64,7 @@ def canary(
         Which section.
     cases : iterable of Case
         Its vectors.
-    mutants : sequence of quantref.mutants.Mutant, optional
+    mutants : sequence of quantcheck.mutants.Mutant, optional
         The planted bugs; by default all those of the reference.
 
     Returns
@@ -77,7 +77,7 @@ def canary(
     CanaryError
         When none was.
     """
-    from quantref import mutants as planted
+    from quantcheck import mutants as planted
 
     pool = [m for m in (planted.MUTANTS if mutants is None else mutants) if section in m.sections]
     by_size = sorted(cases, key=lambda case: len(json.dumps(case.question())))

@@ -121,7 +121,7 @@ def _vectors() -> list[Case]:
 
 def kill(identity: str) -> Kill:
     """Put one mutant to the vectors of its sections, and to their properties."""
-    from quantref import mutants
+    from quantcheck import mutants
 
     mutant = mutants.find(identity)
     answer = _guarded(mutants.load(mutant).answer)
@@ -272,8 +272,8 @@ def run(console: Console, *, cases: int = CASES, workers: int | None = None) -> 
     workers : int, optional
         Processes; by default one per core.
     """
+    from quantcheck import mutants
     from quantcheck.targets.variants import VARIANTS
-    from quantref import mutants
 
     names = [mutant.id for mutant in mutants.MUTANTS]
     count = workers or os.cpu_count() or 1

@@ -47,7 +47,7 @@ def list_targets() -> list[tuple[str, str]]:
     return [
         *rows,
         ("reference", "the NumPy reference itself"),
-        ("mutant:ID", "the reference with one line changed: must fail"),
+        ("mutant:ID", "the reference with a mistake in it: must fail"),
         ("variant:ID", "an honest implementation in other arithmetic: must pass"),
         ("python:MODULE:OBJECT", "a callable, or an object with .answer, from question to answer"),
         ("process:COMMAND", "any program that speaks the JSON-lines protocol"),

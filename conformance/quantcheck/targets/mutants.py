@@ -1,4 +1,4 @@
-"""Target `mutant:ID`: the reference with one line changed, a target that must fail."""
+"""Target `mutant:ID`: the reference with a mistake in it, a target that must fail."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from quantcheck.targets.worker import OPERATIONS, claim_stdout, serve, versions_
 def main(arguments: list[str] | None = None) -> None:
     """Serve the mutant named by the one argument."""
     out = claim_stdout()
-    from quantref import mutants
+    from quantcheck import mutants
 
     (identity,) = sys.argv[1:] if arguments is None else arguments
     known = {mutant.id: mutant for mutant in mutants.MUTANTS}

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from quantref.arrays import Array
 from quantref.errors import DamagedVectorError, DTypeError
+from quantref.inputs import Array
 
 DTYPES = (
     "float16", "bfloat16", "float32", "float64",

@@ -15,7 +15,7 @@ from typing import Any
 
 from quantref.bench import problems
 from quantref.bench.timing import contestant
-from quantref.config import Axis
+from quantref.inputs import Axis
 
 WARM_UP = 32
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from quantref import certify, gptq_quantize
-from quantref.arrays import Array
 from quantref.bench import problems
 from quantref.bench.row import Limit, Measured, Row, Settings, Work
 from quantref.bench.timing import Contestant, contestant, interleave, medians, per_round
 from quantref.config import GPTQConfig
+from quantref.inputs import Array
 
 SIZES = (1024, 2048, 4096)
 WIDE_AND_TALL = ((4096, 11008), (11008, 4096), (50257, 768))

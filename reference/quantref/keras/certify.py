@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from quantref.arrays import Array
 from quantref.config import GPTQConfig, Int8QuantizationConfig
 from quantref.errors import ModelError
+from quantref.fast.packing import unpack_codes
 from quantref.geometry import Geometry
+from quantref.inputs import Array
 from quantref.keras.filters import Filters, selected
 from quantref.keras.int8 import certify_int8
 from quantref.keras.layers import is_linear, leaves, names_of, to_numpy
 from quantref.keras.quantize import BATCH, about, config_of, restored_on_failure, run_blocks
 from quantref.layers import DENSE
-from quantref.packing import unpack_codes
 from quantref.pipeline import Listener, Mapper, Report, Settings
 from quantref.pipeline.answer import Answer
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from quantref.arrays import Array
 from quantref.config import GPTQConfig, Int8QuantizationConfig
 from quantref.errors import OutputError, ReportError
+from quantref.fast.packing import pack_codes, unpack_codes
+from quantref.inputs import Array
 from quantref.keras.int8 import Int8Answer, places_of
 from quantref.keras.layers import able_layers
 from quantref.keras.quantize import Quantized
-from quantref.packing import pack_codes, unpack_codes
 from quantref.pipeline.answer import Answer
 
 FORMAT = "quantref codes 1"

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.absmax import abs_max_dequantize
-from quantref.arrays import Array
 from quantref.config import Int8QuantizationConfig
 from quantref.equations import parse_equation
 from quantref.errors import EquationError, ModelError
 from quantref.evidence import U32
 from quantref.geometry import Geometry
+from quantref.inputs import Array
 from quantref.keras.filters import Filters, require_filters, selected
 from quantref.keras.layers import able_layers, is_linear, require_plain, to_numpy
 from quantref.layers import DENSE, TIED, quantize_weights, require_absmax

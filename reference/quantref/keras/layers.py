@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.arrays import Array
 from quantref.errors import EquationError, ModelError
 from quantref.geometry import Geometry
+from quantref.inputs import Array
 from quantref.layers import DENSE
 from quantref.pipeline.protocols import Watch
 

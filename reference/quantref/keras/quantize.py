@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from quantref import __version__
 from quantref.absmax import AbsMaxQuantizer
-from quantref.arrays import Array
 from quantref.calibration import calibration_windows
 from quantref.config import GPTQConfig, Int8QuantizationConfig, QuantizationConfig
 from quantref.errors import CalibrationError, ConfigError, TokenRangeError
+from quantref.inputs import Array
 from quantref.keras.filters import Filters
 from quantref.keras.graph import functional_of
 from quantref.keras.int8 import Int8Answer, quantize_int8

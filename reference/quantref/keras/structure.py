@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from quantref.arrays import Array
 from quantref.errors import ModelError
+from quantref.inputs import Array
 from quantref.keras.filters import Filters, require_filters, selected
 from quantref.keras.graph import Environment, Part, Step, functional_of, inputs_of, steps_of
 from quantref.keras.layers import (

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.affine import affine_dequantize
-from quantref.arrays import Array
 from quantref.factor import upper_inverse
+from quantref.inputs import Array
 from quantref.pipeline.figures import Figures, HessianFigures
 from quantref.problem import GPTQProblem
 

@@ -9,9 +9,9 @@ from copy import deepcopy
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.arrays import Array
 from quantref.errors import CalibrationError, NonFiniteError
 from quantref.hessian import HessianAccumulator
+from quantref.inputs import Array
 
 
 class Enough(BaseException):

@@ -10,10 +10,10 @@ from multiprocessing import get_context
 from typing import Any
 
 from quantref.errors import ConfigError
+from quantref.fast.threads import blas_threads
 from quantref.pipeline.answer import Answer
 from quantref.pipeline.protocols import Here, Mapper
 from quantref.pipeline.task import Task, run_task
-from quantref.threads import blas_threads
 
 TRIES = 3  # of a task whose worker died
 CONNECT = 10.0  # seconds in which a scheduler has to answer

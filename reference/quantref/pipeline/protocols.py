@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.arrays import Array
+from quantref.inputs import Array
 from quantref.pipeline.answer import Answer
 from quantref.pipeline.record import LayerRecord
 from quantref.pipeline.task import Task, run_task

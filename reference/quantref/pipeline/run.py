@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.arrays import Array
 from quantref.config import GPTQConfig
 from quantref.errors import CalibrationError, ModelError, NotPositiveDefiniteError
+from quantref.inputs import Array
 from quantref.pipeline.answer import Answer, joined, rows_of
 from quantref.pipeline.capture import Enough, Hessians, Scout, Watcher
 from quantref.pipeline.checkpoint import Checkpoint

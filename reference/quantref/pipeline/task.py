@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.arrays import Array
 from quantref.blocked import quantize_problem
 from quantref.certificate import Certificate, certify_problem
 from quantref.config import GPTQConfig
 from quantref.evidence import U32, gather
+from quantref.inputs import Array
 from quantref.pipeline.answer import Answer, recovered
 from quantref.pipeline.figures import Figures, of_hessian, plain_loss, tally
 from quantref.problem import GPTQProblem, prepare_problem

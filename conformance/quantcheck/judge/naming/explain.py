@@ -18,10 +18,9 @@ import numpy as np
 from quantcheck.judge.naming import gptq, layers
 from quantcheck.oracle.bounds import ULP32
 from quantcheck.wire.cases import Case
-from quantref.absmax import resolve_axis
 from quantref.affine import Group, codes_of, group_layout, range_parameters
-from quantref.arrays import Array
 from quantref.errors import OverflowRangeError
+from quantref.inputs import Array, resolve_axis
 from quantref.profile import (
     DegenerateRule,
     Profile,

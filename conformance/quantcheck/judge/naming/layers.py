@@ -30,8 +30,8 @@ from quantcheck.oracle.bounds import ULP32
 from quantcheck.wire.cases import Case
 from quantcheck.wire.configs import build
 from quantref.absmax import AbsMaxQuantizer
-from quantref.arrays import Array
 from quantref.equations import Equation, parse_equation
+from quantref.inputs import Array
 from quantref.layers import DENSE, require_absmax
 
 U = 2.0**-24

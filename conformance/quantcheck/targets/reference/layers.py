@@ -10,7 +10,7 @@ from quantcheck.targets.reference import layer_process
 from quantcheck.targets.reference.layer_files import to_text
 from quantcheck.wire.arrays import decode_array, encode_array
 from quantcheck.wire.configs import Outputs, build
-from quantref.arrays import Array
+from quantref.inputs import Array
 from quantref.layers import DENSE, GPTQDense, Int8Dense, Int8Embedding, Layer
 
 

@@ -12,15 +12,25 @@ from quantcheck.targets.reference.calibration import CALIBRATION_OPERATIONS
 from quantcheck.targets.reference.layers import LAYER_OPERATIONS
 from quantcheck.wire.arrays import decode, encode
 from quantcheck.wire.configs import Outputs, build, describe, gptq_config
-from quantref.absmax import AbsMaxQuantizer, abs_max_dequantize, abs_max_quantize
-from quantref.affine import affine_dequantize, affine_parameters, affine_quantize
-from quantref.blocked import gptq_quantize
+from quantref import (
+    AbsMaxQuantizer,
+    Profile,
+    abs_max_dequantize,
+    abs_max_quantize,
+    accumulate_hessian,
+    affine_dequantize,
+    affine_parameters,
+    affine_quantize,
+    gptq_quantize,
+    pack_codes,
+    prepare_hessian,
+    round_half_even,
+    saturating_cast,
+    unpack_codes,
+)
 from quantref.errors import QuantrefError
 from quantref.factor import reversed_cholesky
-from quantref.hessian import accumulate_hessian, prepare_hessian, require_hessian
-from quantref.packing import pack_codes, unpack_codes
-from quantref.profile import Profile
-from quantref.rounding import round_half_even, saturating_cast
+from quantref.hessian import require_hessian
 
 
 def _abs_max(x: Any, **parameters: Any) -> Outputs:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.absmax import resolve_axis
 from quantref.affine import group_layout
+from quantref.inputs import resolve_axis
 
 Array = NDArray[Any]
 SMALLEST = np.float32(2.0**-126)

@@ -1,15 +1,15 @@
-"""Arrays: a name for those whose dtype the docstring gives in words, and tiles of large ones."""
+"""Memory: tiles of large arrays that stay in the cache, and scratch arrays that are used again."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-Array: TypeAlias = NDArray[Any]
+from quantref.inputs import Array
+
 TILE = 2**16  # elements: a tile and its temporaries stay in the cache
 PAGE = 2**12  # bytes
 
@@ -100,13 +100,14 @@ def transpose(source: Array, out: Array, columns: Array | slice = slice(None)) -
             target[:, top : top + 256] = square.T
 
 
-class Room:
+class Scratch:
     """Memory that is used again for one tile after the other: new pages cost more than arithmetic.
 
     Examples
     --------
-    >>> room = Room()
-    >>> bool(np.shares_memory(room.of("sum", (4, 3)), room.of("sum", (3,), np.float32)))
+    >>> scratch = Scratch()
+    >>> first = scratch.empty("sum", (4, 3))
+    >>> bool(np.shares_memory(first, scratch.empty("sum", (3,), np.float32)))
     True
     """
 
@@ -114,7 +115,7 @@ class Room:
         self._held: dict[str, NDArray[np.uint8]] = {}
         self._last: dict[str, Array] = {}
 
-    def of(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> Array:
+    def empty(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> Array:
         """Return an array, not initialized; it is gone when the same name is asked for again."""
         last = self._last.get(name)
         if last is not None and last.shape == shape and last.dtype == dtype:

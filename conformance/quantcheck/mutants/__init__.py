@@ -1,0 +1,70 @@
+"""Mutants: the reference with a mistake in it, each a bug that somebody had or could have.
+
+A vector lists the mutants it kills; regeneration fails when a listed one survives. A mutant names
+module, function and statement, and what takes its place (`Edit`). It is loaded as a copy under
+another package name: the reference itself is untouched.
+The catalogue has one module per section, in the order of SPEC.md.
+"""
+
+from __future__ import annotations
+
+from quantcheck.mutants import abs, aff, cal, cfg, gptq, hes, lay, pack, rnd
+from quantcheck.mutants.loading import LoadedMutant, load_mutant
+from quantcheck.mutants.mutant import Edit, Mutant
+
+__all__ = ["MUTANTS", "Edit", "LoadedMutant", "Mutant", "find", "load"]
+
+MUTANTS: tuple[Mutant, ...] = (
+    *cfg.MUTANTS,
+    *rnd.MUTANTS,
+    *aff.MUTANTS,
+    *abs.MUTANTS,
+    *pack.MUTANTS,
+    *hes.MUTANTS,
+    *gptq.MUTANTS,
+    *lay.MUTANTS,
+    *cal.MUTANTS,
+)
+
+
+def find(identity: str) -> Mutant:
+    """Return the mutant of an id.
+
+    Raises
+    ------
+    LookupError
+        There is none; the message names all.
+
+    Examples
+    --------
+    >>> find("pack-high-first").edits[0].function
+    '_pack'
+    """
+    for mutant in MUTANTS:
+        if mutant.id == identity:
+            return mutant
+    raise LookupError(f"no mutant {identity!r}; there are {', '.join(m.id for m in MUTANTS)}")
+
+
+def load(mutant: Mutant | str, *, plain: bool = False) -> LoadedMutant:
+    """Return a mutant as a target, which answers questions.
+
+    Parameters
+    ----------
+    mutant : Mutant, or the id of one
+    plain : bool, default False
+        Whether the plain forms answer instead of those that the public functions run.
+
+    Raises
+    ------
+    LookupError
+        An unknown id, or an edit whose statement does not stand exactly once in its function.
+
+    Examples
+    --------
+    >>> x = {"dtype": "float32", "shape": [1], "data": [0.5]}
+    >>> question = {"id": "a", "operation": "round_half_even", "parameters": {}, "inputs": {"x": x}}
+    >>> load("rnd-half-up").answer(question)["outputs"]["values"]["data"]
+    [1.0]
+    """
+    return load_mutant(find(mutant) if isinstance(mutant, str) else mutant, plain=plain)

@@ -1,0 +1,78 @@
+"""Mutants of section CAL: calibration."""
+
+from quantcheck.mutants.mutant import Mutant, mutant
+
+MUTANTS: tuple[Mutant, ...] = (
+    mutant("cal-back-to-back", "quantref.calibration", "calibration_windows",
+           "k * spare // max(count - 1, 1)",
+           "k * length",
+           "Windows follow each other from the start: the end of the dataset is never seen.", "cal", blames="CAL-040"),
+    mutant("cal-overlap", "quantref.calibration", "calibration_windows",
+           "k * spare // max(count - 1, 1)",
+           "k * (spare + 1) // count",
+           "Starts are spread over the places that a window can have: neighbours overlap.", "cal", blames="CAL-030"),
+    mutant("cal-last-dropped", "quantref.calibration", "calibration_windows",
+           "range(count)",
+           "[*range(count - 1), 0]",
+           "The last window is the first one again.", "cal", blames="CAL-030"),
+    mutant("cal-tokens-repeated", "quantref.calibration", "calibration_windows",
+           "needed = count * length",
+           "needed = count * length; tokens = np.resize(tokens, max(needed, len(tokens)))",
+           "A dataset that is too short is repeated until it is long enough.", "cal", blames="CAL-070"),
+    mutant("cal-first-item", "quantref.calibration", "calibration_windows",
+           "[np.empty(0, np.int32), *pieces]",
+           "[np.empty(0, np.int32), *pieces[:1]]",
+           "Only the first item of the dataset is read.", "cal", blames="CAL-020"),
+    mutant("cal-shifted", "quantref.calibration", "calibration_windows",
+           "starts[:, None] + np.arange(length)",
+           "starts[:, None] + np.arange(length) - 1",
+           "Windows start one token early, the first one with the last token.", "cal", blames="CAL-020"),
+    mutant("cal-no-callable", "quantref.calibration", "_tokenize",
+           "callable(tokenizer)",
+           "False",
+           "A tokenizer that is a plain function is refused.", "cal", blames="CAL-060"),
+    mutant("cal-floats-cast", "quantref.calibration", "_tokens_of",
+           'array.dtype.kind not in "iu"',
+           'array.dtype.kind not in "iuf"',
+           "Floats are cut to tokens.", "cal", blames="CAL-080"),
+    mutant("cal-float-inputs", "quantref.models", "quantize_model_gptq",
+           "run_block(block, values, x)",
+           "run_block(block, block.weights, x)",
+           "Later blocks are calibrated with the outputs of float blocks.", "cal", blames="CAL-120"),
+    mutant("cal-first-sample", "quantref.models", "quantize_model_gptq",
+           "accumulate_hessian(list(inputs[k]))",
+           "accumulate_hessian([inputs[k][0]])",
+           "The Hessian is made of the first window alone.", "cal", blames="CAL-110"),
+    mutant("cal-other-layer", "quantref.models", "quantize_model_gptq",
+           "accumulate_hessian(list(inputs[k]))",
+           "accumulate_hessian(list(inputs[k - 1] if inputs[k - 1].shape == inputs[k].shape else inputs[k]))",
+           "A layer gets the Hessian of another layer's inputs.", "cal", blames="CAL-140"),
+    mutant("cal-layer-by-layer", "quantref.models", "quantize_model_gptq",
+           "accumulate_hessian(list(inputs[k]))",
+           "accumulate_hessian(list(run_block(block, [*(r.dequantized() for r in results), "
+           "*block.weights[k:]], x)[0][k]))",
+           "Within a block, layers see the quantized layers before them.", "cal", blames="CAL-130"),
+    mutant("cal-not-calibrated", "quantref.models", "quantize_model_gptq",
+           "accumulate_hessian(list(inputs[k]))",
+           "np.eye(weights.shape[1])",
+           "No calibration: the Hessian is the identity, and codes are plain rounding.", "cal", blames="CAL-110"),
+    mutant("cal-residual-lost", "quantref.models", "run_block",
+           "y + x if block.residual else y",
+           "y",
+           "The block's input is not added to its output.", "cal", blames="CAL-120"),
+    mutant("cal-activation-lost", "quantref.models", "run_block",
+           "inputs.append(y)",
+           "inputs.append(run_layer(inputs[-1], weights[len(inputs) - 1], block.biases[len(inputs) - 1], '')"
+           " if inputs else y)",
+           "Within a block, inputs are captured before the activation of the layer before.", "cal", blames="CAL-130"),
+    mutant("cal-int8-columns", "quantref.models", "quantize_model_int8",
+           """
+           pairs = [abs_max_quantize(w, axis=-1) for w in rows]
+           return [(codes, scale[:, 0]) for codes, scale in pairs]
+           """,
+           """
+           pairs = [abs_max_quantize(w, axis=0) for w in rows]
+           return [(codes, np.resize(scale[0], len(codes))) for codes, scale in pairs]
+           """,
+           "Kernels get a scale per input instead of one per output.", "cal", blames="CAL-150"),
+)  # fmt: skip

@@ -1,0 +1,34 @@
+"""Mutants of section CFG: configs."""
+
+from quantcheck.mutants.mutant import Mutant, mutant
+
+MUTANTS: tuple[Mutant, ...] = (
+    mutant("cfg-axis-lost", "quantref.absmax", "AbsMaxQuantizer.get_config",
+           "None if self.axis is None else list(self.axis)",
+           "None",
+           "The axis is lost when a quantizer is saved.", "cfg", blames="CFG-020"),
+    mutant("cfg-default-axis", "quantref.config", "",
+           '{"axis": -1}',
+           "{}",
+           "The default activation quantizer does not say which axis it means.", "cfg", blames="CFG-060"),
+    mutant("cfg-activation-lost", "quantref.config", "QuantizationConfig.from_config",
+           'deserialize_quantizer(config.get("activation_quantizer"))',
+           '"default"',
+           "A saved activation quantizer comes back as the default one.", "cfg", blames="CFG-060"),
+    mutant("cfg-damping-unchecked", "quantref.config", "GPTQConfig.__init__",
+           'require_damping(hessian_damping, where, "hessian_damping")',
+           "float(hessian_damping)",
+           "Damping outside [0, 1] is taken.", "cfg", blames="CFG-080"),
+    mutant("cfg-group-default", "quantref.config", "GPTQConfig.__init__",
+           "group_size: int = 128",
+           "group_size: int = 64",
+           "The default group size is another.", "cfg", blames="CFG-070"),
+    mutant("cfg-epsilon-lost", "quantref.absmax", "AbsMaxQuantizer.get_config",
+           "self.epsilon",
+           "EPSILON",
+           "The default epsilon is saved instead of the one that was given.", "cfg", blames="CFG-040"),
+    mutant("cfg-bits-unchecked", "quantref.config", "GPTQConfig.__init__",
+           "self.weight_bits not in WEIGHT_BITS",
+           "self.weight_bits < 1",
+           "Any number of bits is taken.", "cfg", blames="CFG-080"),
+)  # fmt: skip

@@ -1,0 +1,22 @@
+"""Mutants of section RND: rounding."""
+
+from quantcheck.mutants.mutant import Mutant, mutant
+
+MUTANTS: tuple[Mutant, ...] = (
+    mutant("rnd-half-up", "quantref.rounding", "round_half_even",
+           "np.rint(array)",
+           "np.floor(array + array.dtype.type(0.5))",
+           "Ties go up instead of to the even integer.", "rnd", blames="RND-010"),
+    mutant("rnd-wrap", "quantref.rounding", "saturating_cast",
+           "np.where(below, bounds.min, inside)",
+           "np.where(below, bounds.max, inside)",
+           "What lies below the dtype comes out at its top.", "rnd", blames="RND-020"),
+    mutant("rnd-half-away", "quantref.rounding", "round_half_even",
+           "np.rint(array)",
+           "np.copysign(np.floor(np.abs(array.astype(np.float64)) + 0.5), array).astype(array.dtype)",
+           "Ties go away from zero, as in school.", "rnd", blames="RND-010"),
+    mutant("rnd-nan-zero", "quantref.rounding", "saturating_cast",
+           'require_float(x, "x", "RND-030")',
+           "np.nan_to_num(np.asarray(x), posinf=0.0, neginf=0.0)",
+           "NaN and infinity become 0 without a word.", "rnd", blames="RND-030"),
+)  # fmt: skip
