@@ -1,4 +1,4 @@
-"""The command, from outside: what it prints, what it writes, how it ends.  [VER-030] [VER-050]"""
+"""The command, from outside: what it prints, what it writes, how it ends."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ def report_of(path: Path) -> dict[str, Any]:
     return dict(made)
 
 
+@pytest.mark.requirement("VER-030", "VER-050")
 def test_reference_passes_everything(quantcheck: Any, tmp_path: Path) -> None:
     done = quantcheck("reference", "--json", "report.json")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -47,6 +48,7 @@ def test_reference_passes_everything(quantcheck: Any, tmp_path: Path) -> None:
     assert {c["section"] for c in made["canaries"]} == {c["section"] for c in made["cases"]}
 
 
+@pytest.mark.requirement("VER-050")
 def test_mutant_fails(quantcheck: Any, tmp_path: Path) -> None:
     mutant = next(m for m in mutants.MUTANTS if "pack" in m.sections)
     arguments = (f"mutant:{mutant.id}", "--section", "pack", "--json", "report.json")
@@ -63,6 +65,7 @@ def test_one_section(quantcheck: Any, tmp_path: Path) -> None:
     assert "section pack" in done.stdout
 
 
+@pytest.mark.requirement("VER-050")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -89,6 +92,7 @@ def test_list_targets(quantcheck: Any) -> None:
     assert "keras:jax" in done.stdout
 
 
+@pytest.mark.requirement("VER-050")
 def test_crashing_target(quantcheck: Any, script: Any, as_spec: Any, tmp_path: Path) -> None:
     words = "print('last words', file=sys.stderr, flush=True)"
     spec = as_spec(script(f"for q in questions(): {words}; os._exit(5)"))
@@ -106,6 +110,7 @@ def test_target_that_never_starts(quantcheck: Any, tmp_path: Path) -> None:
     assert report_of(tmp_path / "report.json")["aborted"]["kind"] == "TargetCrashed"
 
 
+@pytest.mark.requirement("VER-050")
 def test_target_that_has_nothing_proves_nothing(quantcheck: Any, script: Any, as_spec: Any) -> None:
     body = 'for q in questions(): send({"id": q["id"], "unsupported": "not yet"})'
     done = quantcheck(as_spec(script(body)), "--section", "pack")
@@ -113,6 +118,7 @@ def test_target_that_has_nothing_proves_nothing(quantcheck: Any, script: Any, as
     assert "unsupported" in done.stdout
 
 
+@pytest.mark.requirement("VER-030")
 @pytest.mark.parametrize("damage", ["remove", "edit", "unlist"])
 def test_shrunken_or_damaged_corpus(
     quantcheck: Any, corpus: Any, pack: list[str], damage: str
@@ -130,6 +136,7 @@ def test_shrunken_or_damaged_corpus(
     assert "CorpusError" in done.stdout
 
 
+@pytest.mark.requirement("VER-030")
 def test_corpus_that_catches_nothing(
     quantcheck: Any, corpus: Any, cases: dict[str, Case], tmp_path: Path
 ) -> None:
@@ -141,6 +148,7 @@ def test_corpus_that_catches_nothing(
     assert "CanaryError" in done.stdout
 
 
+@pytest.mark.requirement("VER-020", "VER-050")
 def test_deviations_written_then_known_then_stale(quantcheck: Any, tmp_path: Path) -> None:
     mutant = next(m for m in mutants.MUTANTS if "pack" in m.sections)
     spec, section = f"mutant:{mutant.id}", ("--section", "pack")
@@ -170,6 +178,7 @@ def _version_of_reference(quantcheck: Any, tmp_path: Path) -> str:
     return str(report_of(tmp_path / "version.json")["target"]["version"])
 
 
+@pytest.mark.requirement("VER-050")
 @pytest.mark.skipif(os.name == "nt", reason="needs a process group")
 def test_stopped_by_the_keyboard(script: Any, as_spec: Any, tmp_path: Path) -> None:
     body = """

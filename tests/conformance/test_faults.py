@@ -1,4 +1,4 @@
-"""Faults of a target in a whole run: error for what they touch, a verdict for the rest.  [VER-040]
+"""Faults of a target in a whole run: error for what they touch, a verdict for the rest.
 
 Every target here is a real program, which answers from a table of right answers and breaks at
 some of them.
@@ -20,6 +20,8 @@ import pytest
 
 from quantcheck.targets.reference import operations
 from quantcheck.wire.cases import Case
+
+pytestmark = pytest.mark.requirement("VER-040")
 
 SECTION = ("--section", "rnd", "--only", "vectors")
 PRELUDE = """
@@ -193,7 +195,7 @@ for q in questions():
     assert nothing_runs(tmp_path)
 
 
-# Interruption  [VER-050]
+# Interruption
 
 # Where the tests run in the background of a shell, the signal would be ignored.
 HEED = (
@@ -207,6 +209,7 @@ for n, q in enumerate(questions()):
 """
 
 
+@pytest.mark.requirement("VER-050")
 @pytest.mark.skipif(os.name == "nt", reason="needs signals")
 @pytest.mark.parametrize("sent", ["to all", "SIGINT", "SIGTERM"])
 def test_interrupted(faulty: Faulty, tmp_path: Path, sent: str) -> None:
@@ -239,9 +242,10 @@ def test_interrupted(faulty: Faulty, tmp_path: Path, sent: str) -> None:
     assert nothing_runs(tmp_path)
 
 
-# Deviations  [VER-020]
+# Deviations
 
 
+@pytest.mark.requirement("VER-020")
 @pytest.mark.parametrize(
     ("listed", "requirement", "says"),
     [

@@ -1,4 +1,4 @@
-"""Properties: the same draws everywhere, corners that really come, smaller examples.  [VER-070]"""
+"""Properties: the same draws everywhere, corners that really come, smaller examples."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from quantcheck.spec import requirements
 from quantcheck.spec.sections import SECTIONS
 from quantcheck.targets.reference import operations
 from quantcheck.wire.cases import parse
+
+pytestmark = pytest.mark.requirement("VER-070")
 
 PROPERTIES = properties.load()
 U32 = 2.0**-24

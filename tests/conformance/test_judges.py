@@ -141,6 +141,7 @@ def test_a_judge_reports_what_its_row_declares(row: Any, reported: Any) -> None:
     assert spoken[row.operation] | failed[row.operation] <= set(row.requirements)
 
 
+@pytest.mark.requirement("VER-010")
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.operation)
 def test_a_judge_can_find_broken_what_its_row_declares(row: Any, reported: Any) -> None:
     _, failed = reported

@@ -1,4 +1,4 @@
-"""Broken targets: each breaks in its own way, and the client says how.  [VER-040] [VER-060]"""
+"""Broken targets: each breaks in its own way, and the client says how."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from quantcheck.errors import (
     TargetTimeout,
 )
 from quantcheck.targets.process import ProcessTarget
+
+pytestmark = pytest.mark.requirement("VER-040")
 
 QUESTION = {"id": "a", "operation": "pack", "parameters": {}, "inputs": {}}
 GOOD = 'for q in questions(): send({"id": q["id"], "outputs": {}})'

@@ -1,4 +1,4 @@
-"""The suite on itself: planted bugs are caught twice, honest variants are left alone.  [VER-080]"""
+"""The suite on itself: planted bugs are caught twice, honest variants are left alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 
 from quantcheck import mutants
 from quantcheck.run import selftest
+
+pytestmark = pytest.mark.requirement("VER-080")
 
 
 @pytest.mark.slow

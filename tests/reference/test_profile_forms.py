@@ -60,6 +60,7 @@ def generic(value: StrEnum) -> tuple[Array, Array, dict[str, Any]]:
     return weights.astype(np.float32), hessian, settings | {"weight_bits": 4}
 
 
+@pytest.mark.requirement("GPTQ-130")
 @pytest.mark.parametrize(("name", "value"), ALTERNATIVES, ids=str)
 @pytest.mark.parametrize("block_size", [4, 9, 128])
 def test_blocked_form_has_the_same_profiles(name: str, value: Any, block_size: int) -> None:
@@ -88,6 +89,7 @@ def test_released_profiles(profile: Profile) -> None:
     assert profile != DEFAULT_PROFILE
 
 
+@pytest.mark.requirement("GPTQ-130")
 def test_fields_refuse_what_is_not_theirs() -> None:
     for field in fields(Profile):
         if isinstance(field.default, StrEnum):

@@ -133,7 +133,7 @@ def _layer(
     covered = place if place in judge.case.requirements else "CAL-140"
     other = _of_other_inputs(judge, weights, answer)
     wrong_codes = any(not check.passed for check in check_residuals(evidence))
-    for check in check_parameters(evidence):
+    for check in check_parameters(evidence):  # [CAL-100]
         taken_over = not check.passed and wrong_codes and other
         _add(judge, covered if taken_over else "CAL-100", where, check)
     # The error of one column travels to the next whatever comes after: wrong propagation beyond it
