@@ -27,11 +27,12 @@ from quantcheck.errors import QuantcheckError, UsageError
 from quantcheck.report import outputs, provenance
 from quantcheck.report.console import consoles, say
 from quantcheck.report.document import merged
-from quantcheck.report.progress import TargetProgress
-from quantcheck.run import golden, selftest, settings
+from quantcheck.report.progress import progress
+from quantcheck.run import golden, settings
 from quantcheck.run.draws import cases_of
 from quantcheck.run.execute import run_target
 from quantcheck.run.exits import EXIT_INTERRUPTED, EXIT_PASS, EXIT_USAGE, exit_code_of
+from quantcheck.run.selftest import command as selftest
 from quantcheck.run.settings import Settings, draws_of, settings_of
 from quantcheck.smoke import command as smoke
 from quantcheck.spec.sections import SECTIONS
@@ -127,8 +128,8 @@ def _run_targets(
     started, clock = datetime.now(UTC), time.monotonic()
     reports: list[dict[str, Any]] = []
     for each in chosen:
-        with TargetProgress(each.target, console) as progress:
-            ended = run_target(each, progress.event)
+        with progress(each.target, console) as show:
+            ended = run_target(each, show)
         reports.append(ended.report)
         report.print_report(console, ended.report, alone=len(chosen) == 1)
         if options.write_deviations and ended.deviations is not None:

@@ -19,6 +19,8 @@ from quantcheck import mutants
 from quantcheck.report.document import schema
 from quantcheck.wire.cases import Case
 
+KINDS = ("json", "html", "junit", "badge")
+
 
 @pytest.fixture
 def pack(cases: dict[str, Case]) -> list[str]:
@@ -46,6 +48,8 @@ def test_reference_passes_everything(quantcheck: Any, tmp_path: Path) -> None:
     verdicts = {r["verdict"] for r in made["requirements"]}
     assert verdicts <= {"pass", "not covered"}
     assert {c["section"] for c in made["canaries"]} == {c["section"] for c in made["cases"]}
+    assert done.stderr == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 
 @pytest.mark.requirement("VER-050")
@@ -180,45 +184,59 @@ def _version_of_reference(quantcheck: Any, tmp_path: Path) -> str:
 
 @pytest.mark.requirement("VER-050")
 @pytest.mark.skipif(os.name == "nt", reason="needs a process group")
-def test_stopped_by_the_keyboard(script: Any, as_spec: Any, tmp_path: Path) -> None:
+def test_stopped_by_the_keyboard(stopped: Any, script: Any, as_spec: Any, tmp_path: Path) -> None:
     body = """
 for n, q in enumerate(questions()):
     if n == 2: time.sleep(60)
     send({"id": q["id"], "unsupported": "not yet"})
 """
-    # Where the tests run in the background of a shell, the signal would be ignored.
-    heed = (
-        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
-        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    files = [word for kind in KINDS for word in (f"--{kind}", f"report.{kind}")]
+    code, shown = stopped(
+        *(as_spec(script(body)), "reference", "--section", "pack", *files),
+        when="case 1 of",
+        stop=lambda process: os.killpg(process.pid, signal.SIGINT),
     )
-    command = [sys.executable, "-c", heed, "-m", "quantcheck", as_spec(script(body))]
-    kinds = ("json", "html", "junit", "badge")
-    files = [word for kind in kinds for word in (f"--{kind}", f"report.{kind}")]
-    process = subprocess.Popen(
-        [*command, "reference", "--section", "pack", *files],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "case 1 of" in line:
-            break
-    time.sleep(1.0)
-    os.killpg(process.pid, signal.SIGINT)
-    shown = process.stdout.read()
-    process.stdout.close()
-    assert process.wait(30) == 130, shown
+    assert code == 130, shown
     made = report_of(tmp_path / "report.json")
     assert 0 < made["asked"] < made["selected"]
     assert not made["complete"]
     assert "stopped" in shown
-    told = {kind: (tmp_path / f"report.{kind}").read_text("utf-8") for kind in kinds}
+    told = {kind: (tmp_path / f"report.{kind}").read_text("utf-8") for kind in KINDS}
     assert json.loads(told["json"])["not_run"] == ["reference"]
     assert "not asked: the run was stopped before" in told["html"]
     assert "stopped before this target was asked" in told["junit"]
     assert "stopped" in told["badge"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs signals")
+@pytest.mark.requirement("VER-040", "VER-050")
+def test_stopped_twice_it_ends_at_once(
+    stopped: Any, script: Any, as_spec: Any, tmp_path: Path, ended: Any
+) -> None:
+    """The first Ctrl-C waits a moment for the target to end, the second one does not."""
+    note = tmp_path / "pids"
+    body = f"""
+import subprocess
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+open({str(note)!r}, "w").write(f"{{os.getpid()}} {{child.pid}}")
+for q in questions(): time.sleep(300)
+"""
+    second: list[float] = []
+
+    def stop(process: Any) -> None:
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        second.append(time.monotonic())
+
+    words = (as_spec(script(body)), "reference", "--section", "pack", "--json", "report.json")
+    code, shown = stopped(*words, when="is ready", stop=stop)
+    assert time.monotonic() - second[0] < 1.5
+    assert code == 130, shown
+    assert "stopped at once" in shown
+    assert "Traceback" not in shown
+    assert not (tmp_path / "report.json").exists()
+    assert all(ended(int(pid)) for pid in note.read_text(encoding="utf-8").split())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")

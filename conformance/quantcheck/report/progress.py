@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -27,8 +27,9 @@ SAYS = {
 """What is said about an event, with the event's own fields."""
 
 
-class TargetProgress:
-    """Shows the events of one target; as a context manager, it keeps the bar on the terminal.
+@contextmanager
+def progress(spec: str, console: Console) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Show how far the run of one target is; gives what has to be told its events.
 
     Parameters
     ----------
@@ -36,49 +37,47 @@ class TargetProgress:
         What the user wrote.
     console : Console
     """
+    columns = (TextColumn("{task.description}", markup=False), BarColumn())
+    counts = (MofNCompleteColumn(), TimeElapsedColumn())
+    hidden = not console.is_terminal
+    with Progress(*columns, *counts, console=console, transient=True, disable=hidden) as bar:
+        yield (_Lines(spec, console) if hidden else _Bar(spec, bar)).show
+
+
+class _Bar:
+    """A bar that is drawn again at each event."""
+
+    def __init__(self, spec: str, bar: Progress) -> None:
+        self.spec = spec
+        self.bar = bar
+        self.task = bar.add_task(f"{spec}: reading vectors", total=None)
+
+    def show(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "case":
+            text, done, total = event["section"], event["done"], event["total"]
+            self.bar.update(
+                self.task, description=f"{self.spec}: {text}", completed=done, total=total
+            )
+        else:
+            self.bar.update(self.task, description=f"{self.spec}: {_text(event)}")
+
+
+class _Lines:
+    """A line for what takes a while, and one where a section begins."""
 
     def __init__(self, spec: str, console: Console) -> None:
-        self.console = console
         self.spec = spec
+        self.console = console
         self.section = ""
-        self.bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self.task = self.bar.add_task(f"{spec}: reading vectors", total=None)
 
-    def __enter__(self) -> Self:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.bar.stop()
-
-    def event(self, event: Mapping[str, Any]) -> None:
-        """Show one event."""
+    def show(self, event: Mapping[str, Any]) -> None:
         if event["event"] != "case":
-            self._say(SAYS[event["event"]].format(**event))
-            return
-        done, total = event["done"], event["total"]
-        if self.console.is_terminal:
-            text = f"{self.spec}: {event['section']}"
-            self.bar.update(self.task, description=text, completed=done, total=total)
-        elif event["section"] != self.section or done == total:
+            say(self.console, f"{self.spec}: {_text(event)}")
+        elif event["section"] != self.section or event["done"] == event["total"]:
             self.section = event["section"]
-            self._say(f"section {self.section}, case {done} of {total}")
+            done = f"case {event['done']} of {event['total']}"
+            say(self.console, f"{self.spec}: section {self.section}, {done}")
 
-    def _say(self, text: str) -> None:
-        if self.console.is_terminal:
-            self.bar.update(self.task, description=f"{self.spec}: {text}")
-        else:
-            say(self.console, f"{self.spec}: {text}")
+
+def _text(event: Mapping[str, Any]) -> str:
+    return SAYS[event["event"]].format(**event)
