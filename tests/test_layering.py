@@ -18,17 +18,25 @@ TEST_TOOLS = {"pytest", "_pytest", "hypothesis"}
 CORE = {"numpy", "scipy"}
 # Imported by the reference in functions alone, where a caller's arrays or models need it.
 OPTIONAL = {"ml_dtypes", "threadpoolctl"}
-# Imported by `quantref bench`, in functions alone: what it shows with, and what it times.
-BENCH = "quantref.bench"
-# What touches models of Keras, and its backends where they have a switch of their own.
-BRIDGE = "quantref.keras"
-OF_BRIDGE = {"keras", "torch", "safetensors"}
-# Imported by commands and executors, in functions alone.
-SHOWING = {"rich", "jinja2", "matplotlib", "keras"}
-OF_PARTS = {"quantref.commands": SHOWING, "quantref.pipeline.executors": {"distributed"}}
+# What rooms of the reference import beyond the core, in functions alone. Keras's backends have
+# switches of their own.
+SHOWING = {"rich", "jinja2", "matplotlib"}
+OF_PARTS = {
+    "quantref.cli": SHOWING,
+    "quantref.formats": {"safetensors"},
+    "quantref.keras": {"keras", "torch"},
+    "quantref.models.executors": {"distributed"},
+}
 # Section modules that are the specification and nothing else, in the order of SPEC.md.
 PLAIN = ("config", "rounding", "absmax", "packing")
-OF_BENCH = {"rich", "matplotlib", "threadpoolctl", "keras", "torch"}
+# Rooms of the reference, each with those that it may import; sections are open to all of them.
+REFERENCE_ROOMS: dict[str, set[str]] = {
+    "fast": set(),
+    "formats": {"fast"},
+    "models": {"fast", "formats"},
+    "keras": {"fast", "formats", "models"},
+    "cli": {"fast", "formats", "models", "keras"},
+}
 
 
 @dataclass(frozen=True)
@@ -54,8 +62,8 @@ def within(tree: ast.AST, kinds: type | UnionType) -> set[ast.AST]:
     return {child for node in ast.walk(tree) if isinstance(node, kinds) for child in ast.walk(node)}
 
 
-def imports_of(path: Path, package: str) -> Iterator[Import]:
-    """Every import of a file; relative ones made absolute; `TYPE_CHECKING` blocks left out."""
+def imports_of(path: Path, package: str, *, typing_only: bool = False) -> Iterator[Import]:
+    """Every import of a file; relative ones made absolute; `TYPE_CHECKING` blocks if asked for."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     lazy = within(tree, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
     guards = [n for n in ast.walk(tree) if isinstance(n, ast.If)]
@@ -63,7 +71,7 @@ def imports_of(path: Path, package: str) -> Iterator[Import]:
         child
         for guard in guards
         if "TYPE_CHECKING" in ast.unparse(guard.test)
-        for statement in guard.body
+        for statement in ([] if typing_only else guard.body)
         for child in ast.walk(statement)
     }
     for node in (n for n in ast.walk(tree) if n not in unreal):
@@ -108,37 +116,40 @@ def test_the_reference_imports_neither_frameworks_nor_the_suite(
 ) -> None:
     allowed = CORE | set(sys.stdlib_module_names) | {"quantref"}
     wrong = []
-    parts = {BENCH: OF_BENCH, BRIDGE: OF_BRIDGE, **OF_PARTS}
     for name, path in reference.items():
         for found in imports_of(path, package_of(name, path)):
             if found.top in allowed or (found.top in OPTIONAL and not found.eager):
                 continue
-            of_part = [tops for part, tops in parts.items() if f"{name}.".startswith(f"{part}.")]
+            of_part = [tops for part, tops in OF_PARTS.items() if f"{name}.".startswith(f"{part}.")]
             if any(found.top in tops for tops in of_part) and not found.eager:
                 continue
             wrong.append(f"{path.name}:{found.line} imports {found.module}")
     assert not wrong
 
 
-def test_the_bridge_is_imported_by_commands_alone(reference: dict[str, Path]) -> None:
-    users = set()
-    for name, path in reference.items():
-        if not f"{name}.".startswith(f"{BRIDGE}."):
-            found = imports_of(path, package_of(name, path))
-            users |= {
-                name for i in found if any(f"{t}.".startswith(f"{BRIDGE}.") for t in i.targets)
-            }
-    assert users
-    assert all(user.startswith("quantref.commands.") for user in users)
+def room_of(module: str) -> str | None:
+    """The room of a module of the reference; None for sections, errors and the package itself."""
+    parts = module.split(".")
+    return (
+        parts[1]
+        if parts[0] == "quantref" and len(parts) > 1 and parts[1] in REFERENCE_ROOMS
+        else None
+    )
 
 
-def test_the_command_line_alone_imports_the_benchmark(reference: dict[str, Path]) -> None:
-    users = set()
+def test_rooms_of_the_reference_import_downwards(reference: dict[str, Path]) -> None:
+    """Imports in functions and for types alone count; modules in no room import `fast` alone."""
+    wrong, seen = [], set()
     for name, path in reference.items():
-        if not name.startswith(BENCH):
-            found = imports_of(path, package_of(name, path))
-            users |= {name for i in found if any(t.startswith(BENCH) for t in i.targets)}
-    assert users == {"quantref.cli"}
+        room = room_of(name)
+        allowed = {"fast"} if room is None else {room, *REFERENCE_ROOMS[room]}
+        for found in imports_of(path, package_of(name, path), typing_only=True):
+            rooms = {inner for t in found.targets if (inner := room_of(t)) is not None}
+            seen |= {(room, inner) for inner in rooms}
+            if rooms - allowed:
+                wrong.append(f"{name}:{found.line} imports {found.module}")
+    assert not wrong
+    assert seen >= {("keras", "models"), ("models", "formats"), ("cli", "keras"), ("cli", "models")}
 
 
 # Rooms of quantcheck, and the rooms that each may import; `errors` is for all of them.
@@ -209,6 +220,12 @@ def test_sections_import_checks_and_earlier_sections_alone(reference: dict[str, 
         allowed.add(f"quantref.{section}")
 
 
+@pytest.mark.parametrize("plain", ["certificate", "verdict"])
+def test_the_plain_certificate_imports_nothing_fast(plain: str, reference: dict[str, Path]) -> None:
+    found = every_import(reference[f"quantref.{plain}"])
+    assert not [name for name in found if name.startswith("quantref.fast")]
+
+
 def test_checks_of_input_import_errors_alone(reference: dict[str, Path]) -> None:
     for name, path in reference.items():
         if f"{name}.".startswith("quantref.inputs."):
@@ -249,9 +266,9 @@ def test_the_suite_imports_frameworks_only_when_a_target_asks(
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
-        ("quantref", FRAMEWORKS | TEST_TOOLS | OPTIONAL | OF_BENCH | SHOWING | {"quantcheck"}),
-        ("quantref.cli", FRAMEWORKS | TEST_TOOLS | OF_BENCH | SHOWING | {"quantcheck"}),
-        ("quantref.pipeline", FRAMEWORKS | TEST_TOOLS | OPTIONAL | SHOWING | {"quantcheck"}),
+        ("quantref", FRAMEWORKS | TEST_TOOLS | OPTIONAL | SHOWING | {"quantcheck"}),
+        ("quantref.cli", FRAMEWORKS | TEST_TOOLS | OPTIONAL | SHOWING | {"quantcheck"}),
+        ("quantref.models", FRAMEWORKS | TEST_TOOLS | OPTIONAL | SHOWING | {"quantcheck"}),
         ("quantcheck", FRAMEWORKS | TEST_TOOLS),
         ("quantcheck.cli", FRAMEWORKS),
     ],

@@ -38,7 +38,7 @@ from quantcheck.smoke import command as smoke
 from quantcheck.spec.sections import SECTIONS
 from quantcheck.targets import list_targets
 from quantcheck.wire.questions import write_questions
-from quantref.files import write_json
+from quantref.formats.files import write_json
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

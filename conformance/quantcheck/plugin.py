@@ -14,7 +14,7 @@ from quantcheck.run import results
 from quantcheck.run.exits import EXIT_INTERRUPTED, exit_code_of
 from quantcheck.run.run import Run
 from quantcheck.run.settings import add_options, settings_of
-from quantref.files import write_json
+from quantref.formats.files import write_json
 
 RUN = pytest.StashKey[Run]()
 REFUSED = pytest.StashKey[QuantcheckError]()

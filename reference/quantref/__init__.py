@@ -5,11 +5,15 @@ Reading order, each module beside the section of SPEC.md of the same name:
 1. `config`, `profile`: what can be asked for (section 1, appendix A); `inputs`: what is refused.
 2. `rounding`, `affine`, `absmax`, `packing`: numbers to codes and back (sections 2 to 5).
 3. `hessian`, `gptq`: the textbook algorithm, one screen (sections 6 and 7); `blocked`: fast.
-4. `certificate`: checks any quantized weight without trusting who made it (section 8).
+4. `certificate`: judges any answer of GPTQ from weights, Hessian and answer alone (section 8);
+   `verdict`: what it says; `fast.certificate`: fast.
 5. `layers`: what quantized layers return (section 9).
-6. `fast`: the functions of sections 4 and 5 for speed, the same to the bit; these are public.
-7. `exact`, `exact_layers`: all of it in rational arithmetic, the oracle behind `vectors`
-   (section 11).
+6. `calibration`: windows of a dataset, and small models block by block (section 10).
+7. `fast`: the functions of sections 4 and 5 for speed, the same to the bit; these are public.
+
+Everything else is a room, a package that says by its name what it is for: `models` quantizes any
+model block by block, `formats` has the files that others load, `keras` brings models of Keras,
+`cli` is the command line.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -28,7 +32,8 @@ from quantref.profile import DEFAULT_PROFILE, KERAS_PROFILE, ORIGINAL_PROFILE, P
 from quantref.rounding import round_half_even, saturating_cast
 
 if TYPE_CHECKING:
-    from quantref.certificate import Certificate, certify
+    from quantref.fast.certificate import certify
+    from quantref.verdict import Certificate
 
 AbsMaxQuantizer.quantize = staticmethod(abs_max_quantize)  # no section module imports `fast`
 
@@ -72,6 +77,6 @@ def __getattr__(name: str) -> Any:
     """Import the certificate when it is first asked for: it is a third of what there is."""
     if name not in {"Certificate", "certify"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from quantref import certificate
+    from quantref.fast import certificate
 
     return getattr(certificate, name)

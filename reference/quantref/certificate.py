@@ -1,132 +1,78 @@
-"""Certificate: checks any quantized weight without trusting who made it (SPEC.md, section 8).
+"""Certificate: judges an answer of GPTQ from weights, Hessian and answer (SPEC.md, section 8).
 
-The full recurrence is W − Ŵ = E U, so E = (W − Ŵ) R: one triangular product recovers every error
-e_j = (w'_j − ŵ_j) / U_jj from the answer alone, and with it every compensated weight. Each code is
-then judged given the answer's own earlier codes (teacher forcing).
+This is the section as code, in float64 and in whole arrays. `quantref.fast.certificate` gives the
+same verdicts and messages, and computes only what a verdict needs.
+
+Letters, all columns in processing order: W weights after PREPARE, Ŵ = s·(q − z) the answer's
+weights, D = W − Ŵ, H damped Hessian, R upper with H = R Rᵀ, U = R⁻¹, M_kj = R_kj / R_jj, E errors,
+r residuals, u unit roundoff, β and δ what r and base weights may be off by.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quantref.checks import (
-    Check,
-    check_g_idx,
-    check_loss,
-    check_parameters,
-    check_residuals,
-    loss_terms,
-)
+from quantref.affine import SMALLEST_SCALE, Group, codes_of
 from quantref.config import GPTQConfig
 from quantref.errors import ConfigError
-from quantref.evidence import U32, U64, Answer, Evidence, gather
-from quantref.inputs import require_number
+from quantref.factor import upper_inverse
+from quantref.inputs import Array
 from quantref.problem import GPTQProblem, prepare_problem
-from quantref.profile import DEFAULT_PROFILE, Profile, Propagation
+from quantref.profile import DEFAULT_PROFILE, GroupSource, Profile, Propagation, ZeroPointRule
+from quantref.verdict import (
+    Answer,
+    Certificate,
+    Check,
+    check_g_idx,
+    code_message,
+    codes_message,
+    identity_check,
+    loss_message,
+    parameter_message,
+    place_of,
+    places_beyond,
+    require_answer,
+    require_hessian_error,
+)
 
-__all__ = ["U32", "U64", "Answer", "Certificate", "Check", "certify"]
+U32, U64 = 2.0**-24, 2.0**-53  # unit roundoff of float32 and of float64
+ULP32 = 2.0**-23
+LIKELY = 8.0  # standard deviations
+MOST_SUMS = 8  # of rows, in CERT-080
 
 
 @dataclass(frozen=True)
-class Certificate:
-    """Verdict on one quantized weight matrix; the figures are worked out when asked for.
+class Recovered:
+    """What an answer implies; columns in processing order.
 
     Attributes
     ----------
-    checks : tuple of Check
-    evidence : Evidence
-    loss : float
-        tr((W − Ŵ) H (W − Ŵ)ᵀ) with the damped Hessian.
-    loss_bound : float
-        Σ ((s_j / 2 + β_j) / U_jj)², actual errors at codes 0 and maxq.
-    plain_loss : float
-        Loss of plain rounding with the same scales and zero-points.
-    plain_rounding : bool
-        The codes are those of plain rounding and differ from what feedback asks for.
-    clipped, undecided : float
-        Shares of codes at 0 or maxq, and of codes whose bound exceeds half a step.
-    residuals : (n_out, n_in) float64 array
-        (w'_j − ŵ_j) / s_j, original order.
+    q, s, z : (n_out, n_in) arrays
+        Code of each weight, and scale and zero-point of its group.
+    values, D, E, r, beta : (n_out, n_in) float64 arrays
+        Ŵ, W − Ŵ, the errors e_j, the residuals r_j, and β.
+    U : (n_in, n_in) float64 array
+    delta : (n_out, n_groups) float64 array
+    u : float
     """
 
-    checks: tuple[Check, ...]
-    evidence: Evidence = field(repr=False, compare=False)
-
-    @cached_property
-    def loss(self) -> float:
-        """See `Certificate`."""
-        return float((self.evidence.survey.length**2).sum())
-
-    @cached_property
-    def loss_bound(self) -> float:
-        """See `Certificate`."""
-        return float(loss_terms(self.evidence).sum())
-
-    @cached_property
-    def plain_loss(self) -> float:
-        """See `Certificate`."""
-        v = self.evidence
-        z = v.zero_point[:, v.problem.column_group]
-        difference = v.problem.weights - v.column_scale * (v.plain_codes - z)
-        return float(np.square(difference @ v.problem.factor).sum())
-
-    @cached_property
-    def plain_rounding(self) -> bool:
-        """See `Certificate`."""
-        half_step = [c.passed for c in self.checks if c.requirement == "CERT-010"]
-        return half_step == [False] and self.evidence.is_plain_rounding
-
-    @cached_property
-    def clipped(self) -> float:
-        """See `Certificate`."""
-        codes = self.evidence.codes
-        return float(((codes == 0) | (codes == self.evidence.problem.maxq)).mean())
-
-    @cached_property
-    def undecided(self) -> float:
-        """See `Certificate`."""
-        return float((self.evidence.target_bound > self.evidence.column_scale / 2).mean())
-
-    @cached_property
-    def residuals(self) -> NDArray[np.float64]:
-        """See `Certificate`."""
-        v = self.evidence
-        place = np.argsort(v.problem.prepared.order)
-        return np.asarray((v.residuals / v.column_scale)[:, place])
-
-    @property
-    def passed(self) -> bool:
-        """True if every check passed."""
-        return all(check.passed for check in self.checks)
-
-    @property
-    def failures(self) -> tuple[Check, ...]:
-        """The checks that failed."""
-        return tuple(check for check in self.checks if not check.passed)
-
-    @property
-    def worst(self) -> Check:
-        """The first failed check, or the one nearest to its bound."""
-        if self.failures:
-            return self.failures[0]
-        return max(self.checks, key=lambda c: c.observed / c.bound if c.bound > 0 else 0.0)
-
-    def __str__(self) -> str:
-        lines = [f"certificate: {'passed' if self.passed else 'FAILED'}"]
-        for c in self.checks:
-            sign = "ok  " if c.passed else "FAIL"
-            lines.append(f"  {sign} {c.name:<16} [{c.requirement}] {c.message}")
-        lines.append(
-            f"  loss {self.loss:.6g}, bound {self.loss_bound:.6g}, "
-            f"plain rounding {self.plain_loss:.6g}, clipped {self.clipped:.1%}"
-        )
-        if self.plain_rounding:
-            lines.append("  this is plain rounding: no error was fed back")
-        return "\n".join(lines)
+    problem: GPTQProblem
+    q: Array
+    s: NDArray[np.float64]
+    z: NDArray[np.float64]
+    values: NDArray[np.float64]
+    D: NDArray[np.float64]
+    E: NDArray[np.float64]
+    r: NDArray[np.float64]
+    beta: NDArray[np.float64]
+    U: NDArray[np.float64]
+    delta: NDArray[np.float64]
+    u: float
 
 
 def certify(
@@ -139,7 +85,7 @@ def certify(
     unit_roundoff: float = U32,
     hessian_error: float = 0.0,
 ) -> Certificate:
-    """Check an answer of GPTQ from weights, Hessian and answer alone.
+    """Judge an answer of GPTQ from weights, Hessian and answer alone.
 
     Parameters
     ----------
@@ -152,10 +98,9 @@ def certify(
     profile : Profile
         The semantics that the answer declares.
     unit_roundoff : float, default 2^-24
-        Of the arithmetic that made the answer: 2^-24 for float32, 2^-53 for float64.
+        u of the arithmetic that made the answer: 2^-24 for float32, 2^-53 for float64.
     hessian_error : float, default 0
-        η: the Hessian that the answer was made from is within η·√(h_a h_b) of this one, element
-        by element, h the damped diagonal.
+        η: the answer was made from a Hessian within η·√(h_a h_b) of this one, element by element.
 
     Returns
     -------
@@ -168,53 +113,380 @@ def certify(
     QuantrefError
         Weights, Hessian or config are refused, as in `quantref.gptq_quantize`.
 
-    References
-    ----------
-    SPEC.md, section 8; arXiv 2507.18553 for the bound.
-
     Examples
     --------
-    >>> from quantref import gptq_quantize
+    >>> from quantref import gptq_textbook
     >>> W, H = np.float32([[0.0, 1.4, 3.0]]), np.eye(3) + 0.5
     >>> config = GPTQConfig(None, None, weight_bits=2, group_size=-1)
-    >>> certify(W, H, gptq_quantize(W, H, config), config).passed
+    >>> certify(W, H, gptq_textbook(W, H, config), config).passed
     True
     """
-    narrow = getattr(getattr(weights, "dtype", None), "itemsize", 8) <= 4  # float32 holds them
-    problem = prepare_problem(
-        weights,
-        hessian,
-        config,
-        profile=profile,
-        dtype=np.float32 if narrow else np.float64,
+    problem = prepare_problem(weights, hessian, config, profile=profile)
+    W, R = problem.weights, problem.factor
+    eta, u = require_hessian_error(hessian_error), unit_roundoff
+    codes, scale, zero_point = require_answer(problem, answer)
+    q = codes[:, problem.prepared.order]
+
+    # DISPLACEMENTS
+    s, z = scale[:, problem.column_group], zero_point[:, problem.column_group]
+    values = s * (q - z)  # Ŵ
+    D = W - values
+
+    # ERRORS
+    E = D @ R  # [CERT-010]: W − Ŵ = E U
+
+    # COMPENSATED WEIGHTS
+    U = upper_inverse(R)
+    r = E * U.diagonal()
+    compensated = values + r  # w′
+
+    # BOUNDS
+    rho = error_bound(E, np.abs(W) + np.abs(values), R, U, u=u, eta=eta)
+    beta = rho + 3 * u * np.abs(compensated)  # [CERT-060]
+    delta = base_bound(problem, rho, R, U)  # [CERT-060]
+
+    # CHECKS
+    found = Recovered(problem, q, s, z, values, D, E, r, beta, U, delta, u)
+    clipped = (q == 0) | (q == problem.maxq)
+    half_step = check_codes(found, "half step", "CERT-010", ~clipped)
+    checks = [check_g_idx(problem, answer), half_step]
+    checks += [check_codes(found, "clipped codes", "CERT-020", clipped)]
+    checks += check_parameters(found, scale, zero_point)
+    if loss_is_of_factor(problem):
+        checks += [check_loss_identity(found), check_loss_bound(found)]
+
+    # FIGURES
+    plain = s * (codes_of(W, s, z, maxq=problem.maxq) - z)
+    return Certificate(
+        tuple(checks),
+        loss=float((E**2).sum()),
+        loss_bound=float(loss_terms(found).sum()),
+        plain_loss=float((((W - plain) @ R) ** 2).sum()),
+        plain_rounding=not half_step.passed and not unlike_plain(found).any(),
+        clipped=float(clipped.mean()),
+        undecided=float((beta > s / 2).mean()),
+        residuals=(r / s)[:, np.argsort(problem.prepared.order)],
     )
-    _ = problem.factor  # refused before the answer is looked at
-    error = require_number(hessian_error, "hessian_error", "CERT-070")
-    if error < 0:
-        raise ConfigError("hessian_error >= 0", f"{error}", "CERT-070")
-    return certify_problem(problem, answer, unit_roundoff, error)
 
 
-def certify_problem(
-    problem: GPTQProblem,
-    answer: Answer,
-    unit_roundoff: float = U32,
-    hessian_error: float = 0.0,
-) -> Certificate:
-    """Check an answer to a problem that is checked itself; see `certify`.
+# BOUNDS
+
+
+def growth(steps: float, u: float) -> float:
+    """Return γ(steps, u) = steps · u / (1 − steps · u), the bound on `steps` roundings.
 
     Examples
     --------
-    >>> from quantref.blocked import quantize_problem
-    >>> problem = prepare_problem(np.float32([[0.0, 3.0]]), np.eye(2), GPTQConfig(None, None))
-    >>> certify_problem(problem, quantize_problem(problem)).passed
+    >>> growth(10, 2.0**-24) < 6e-7
     True
     """
-    evidence = gather(problem, answer, unit_roundoff, hessian_error)
-    # Codes and parameters are judged by the groups of SPEC.md, so that a wrong g_idx hides nothing.
-    checks = [check_g_idx(problem, answer)]
-    checks += check_residuals(evidence)
-    checks += check_parameters(evidence)
-    if problem.profile.propagation is Propagation.CHOLESKY:
-        checks += check_loss(evidence)
-    return Certificate(tuple(checks), evidence)
+    product = steps * u
+    return product / (1 - product) if product < 1 else math.inf
+
+
+def steps_of(n_in: int) -> int:
+    """Return K, the roundings that inverse, factor and recurrence of n_in columns accumulate.
+
+    Examples
+    --------
+    >>> steps_of(16)
+    56
+    """
+    return 3 * n_in + 8
+
+
+def amplified(hessian_error: float, spread: float) -> float:
+    """Return η / (1 − η S), or raise where nothing can be certified.  [CERT-070]
+
+    Examples
+    --------
+    >>> amplified(0.125, 4.0)
+    0.25
+    """
+    if hessian_error * spread >= 1:
+        expected = f"hessian_error < {1 / spread:.3g}, below which the Hessian has a factor"
+        raise ConfigError(expected, f"{hessian_error:.3g}", "CERT-070")
+    return hessian_error / (1 - hessian_error * spread)
+
+
+def norm_bound(T: Array) -> float:
+    """Return ν(T) = √(largest column sum · largest row sum) of |T|, at least ‖T‖₂.
+
+    Examples
+    --------
+    >>> norm_bound(np.array([[3.0, 0.0], [1.0, 0.0]]))
+    3.4641016151377544
+    """
+    T = np.abs(T)
+    return math.sqrt(float(T.sum(axis=0).max()) * float(T.sum(axis=1).max()))
+
+
+def error_bound(
+    E: Array, sizes: Array, R: Array, U: Array, *, u: float, eta: float = 0.0
+) -> NDArray[np.float64]:
+    """Return what w′ may be off by: ρ(u) + ρ(2⁻⁵³), and the Hessian's own error.  [CERT-060]
+
+    Parameters
+    ----------
+    E, sizes : (n_out, n_in) arrays
+        Errors, and |W| + |Ŵ|.
+    R, U : (n_in, n_in) arrays
+    u, eta : float
+
+    Examples
+    --------
+    >>> one = np.eye(1)
+    >>> (error_bound(one, 0 * one, one, one, u=2.0**-24) * 2**24).round(3)
+    array([[33.]])
+    """
+    K = steps_of(len(R))
+    E, R, U = np.abs(E), np.abs(R), np.abs(U)
+    M = R / R.diagonal()
+    h, x = (R**2).sum(axis=1), (U**2).sum(axis=0)  # diagonals of H = R Rᵀ and of H⁻¹ = Uᵀ U
+    root_h, root_x = np.sqrt(h), np.sqrt(x)
+
+    # ALWAYS
+    A = E @ U @ root_h  # (n_out,)
+    B = U.diagonal() * (U @ root_h)  # (n_in,)
+    G = E @ R.T @ root_x  # (n_out,)
+    C = root_x @ M  # (n_in,)
+    always = (E @ U + sizes) @ M + np.outer(A, B) + np.outer(G, C)
+
+    # LIKELY
+    B2 = norm_bound(U * root_h) * U.diagonal() * np.sqrt(U**2 @ h)  # B′
+    C2 = norm_bound(root_x[:, None] * R) * np.sqrt(x @ M**2)  # C′
+    length = np.sqrt((E**2).sum(axis=1))  # ‖E‖₂ of each row
+    likely = np.sqrt((E**2 @ U**2 + sizes**2) @ M**2) + np.outer(length, B2 + C2)
+
+    def rho(u: float) -> Array:
+        most = np.minimum(growth(K, u) * always, LIKELY * math.sqrt(K) * u * likely)
+        return np.asarray(most)
+
+    S = float(((U @ root_h) ** 2).sum())
+    return np.asarray(rho(u) + rho(U64) + amplified(eta, S) * np.outer(A, B))  # [CERT-070]
+
+
+def base_bound(problem: GPTQProblem, rho: Array, R: Array, U: Array) -> NDArray[np.float64]:
+    """Return δ, (n_out, n_groups): what base weights of a group may be off by.  [CERT-060]"""
+    inverse = np.abs(R.diagonal()[:, None] * U)  # |M⁻¹|
+    carried = rho @ inverse
+    delta = np.zeros((len(rho), len(problem.groups)))
+    for k, group in enumerate(problem.groups):
+        if compensated_columns(problem, group):
+            delta[:, k] = carried[:, group.start : group.end].max(axis=1)
+    if not problem.config.per_channel:
+        delta[:] = delta.max(axis=0)
+    return delta
+
+
+# CODES
+
+
+def check_codes(found: Recovered, name: str, requirement: str, judged: Array) -> Check:
+    """Check that residuals lie within half a step, or point outwards from a clipped code."""
+    above = np.where(found.q == found.problem.maxq, -np.inf, found.r - found.s / 2)
+    below = np.where(found.q == 0, -np.inf, -found.r - found.s / 2)
+    excess = np.where(judged, np.maximum(above, below), -np.inf)  # [CERT-010] [CERT-020]
+    ratio = np.divide(excess, found.beta, out=np.zeros_like(excess), where=excess > 0)
+    total, off = int(judged.sum()), int((ratio > 1).sum())
+    i, k = place_of(np.where(judged, ratio, -1.0))
+    j = int(found.problem.prepared.order[k])
+    message = codes_message(off, total)
+    if total:
+        s = found.s[i, k]
+        steps, allowed = found.r[i, k] / s, found.beta[i, k] / s
+        message += code_message((i, j), int(found.q[i, k]), steps, allowed)
+    worst = float(ratio[i, k])
+    return Check(name, requirement, off == 0, 1.0, worst, (i, j), message)
+
+
+# PARAMETERS
+
+
+def base_weights(found: Recovered, group: Group) -> NDArray[np.float64]:
+    """Return the weights that a group's range is of, (n_out, columns).  [CERT-030]"""
+    c = compensated_columns(found.problem, group)
+    base = found.problem.weights - found.E[:, :c] @ found.U[:c]
+    base[:, :c] = (found.values + found.r)[:, :c]  # columns done stay as they were when rounded
+    return base[:, group.start : group.end]
+
+
+def check_parameters(found: Recovered, scale: Array, zero_point: Array) -> list[Check]:
+    """Check scale and zero-point of every group against its base weights.  [CERT-030]"""
+    lo, hi = np.empty(scale.shape), np.empty(scale.shape)
+    for k, group in enumerate(found.problem.groups):
+        base = base_weights(found, group)
+        lo[:, k], hi[:, k] = base.min(axis=1), base.max(axis=1)
+    if not found.problem.config.per_channel:
+        lo[:], hi[:] = lo.min(axis=0), hi.max(axis=0)
+    expected = expected_parameters(found.problem, lo, hi)
+    judged = judge_parameters(
+        found.problem, (lo, hi), expected, (scale, zero_point), found.delta, found.u
+    )
+    checks = []
+    for name, (ratio, wanted), got in zip(
+        ("scale", "zero-point"), judged, (scale, zero_point), strict=True
+    ):
+        place = place_of(ratio)
+        worst, places = float(ratio[place]), places_beyond(ratio)
+        message = parameter_message(ratio, place, float(wanted[place]), float(got[place]))
+        checks.append(Check(name, "CERT-030", not places, 1.0, worst, place, message, places))
+    return checks
+
+
+def expected_parameters(problem: GPTQProblem, lo: Array, hi: Array) -> tuple[Array, Array]:
+    """Return scale and zero-point of smallest and largest base weights, (n_out, n_groups)."""
+    pairs = [
+        problem.parameters(np.stack([lo[:, k], hi[:, k]], axis=1), group)
+        for k, group in enumerate(problem.groups)
+    ]
+    scales, zero_points = zip(*pairs, strict=True)
+    return np.stack(scales, axis=1).astype(float), np.stack(zero_points, axis=1).astype(float)
+
+
+def judge_parameters(
+    problem: GPTQProblem,
+    ranges: tuple[Array, Array],
+    expected: tuple[Array, Array],
+    got: tuple[Array, Array],
+    delta: Array,
+    u: float,
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Return observed / bound and what is expected, of scales and of zero-points.  [CERT-030]
+
+    Parameters
+    ----------
+    ranges, expected, got : pairs of (n_out, n_groups) arrays
+        Smallest and largest base weight; scale and zero-point of these; those of the answer.
+    delta : (n_out, n_groups) array
+    u : float
+    """
+    (lo, hi), (s, z), (scale, zero_point), maxq = ranges, expected, got, problem.maxq
+
+    # ZEROS: where no base weight exceeds δ, the range is −1 … 1, or one of rounding errors
+    s_zeros, z_zeros = (a[:, None] for a in problem.parameters(0 * lo[:, :1], problem.groups[0]))
+    vanishing = np.maximum(-lo, hi) <= delta
+    zeros = vanishing & has_scale_of_zeros(problem, scale)
+    rounding = vanishing & ~zeros & (delta > 0)
+    degenerate = is_degenerate(lo, hi, z)
+
+    # SCALE
+    nearest = np.where(degenerate & rounding, SMALLEST_SCALE, s)
+    allowed = 2 * delta / maxq + 2 * ULP32 * nearest
+    scale_ratio = np.where(zeros, 0.0, np.abs(scale - nearest) / allowed)
+
+    # ZERO-POINT
+    low = np.where(zeros | degenerate & ~rounding, -1.0, np.minimum(lo, 0.0))
+    position = zero_point_position(problem, low, scale)
+    allowed = delta / scale + np.abs(position) * (3 * u + 2 * ULP32) + 1e-300
+    over = np.maximum(np.abs(zero_point - position) - 0.5, 0.0)
+    exact = np.where(zeros, zero_point == z_zeros, zero_point == z)
+    exact &= ~rounding | (scale_ratio <= 1)
+    otherwise = np.inf if problem.config.symmetric else over / allowed
+    zero_ratio = np.where(exact, 0.0, otherwise)
+
+    vanished = vanishing & (delta > 0)
+    s, z = np.where(vanished, s_zeros, s), np.where(vanished, z_zeros, z)
+    return (scale_ratio, s), (zero_ratio, z)
+
+
+def has_scale_of_zeros(problem: GPTQProblem, scale: Array) -> NDArray[np.bool_]:
+    """Return which scales are those of the range −1 … 1, up to 2 ulp."""
+    return np.abs(scale * problem.maxq - 2.0) <= 4 * ULP32
+
+
+# LOSS
+
+
+def signed_sums(n_out: int) -> Iterator[tuple[slice, Array]]:
+    """Yield the rows of each sum of CERT-080, and their signs, −1 or 1.
+
+    Examples
+    --------
+    >>> [(rows.start, rows.stop) for rows, _ in signed_sums(18)][-2:]
+    [(12, 15), (15, 18)]
+    """
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], n_out)
+    size = -(-n_out // MOST_SUMS)
+    for start in range(0, n_out, size):
+        rows = slice(start, min(start + size, n_out))
+        yield rows, signs[rows]
+
+
+def check_loss_identity(found: Recovered) -> Check:
+    """Check d H dᵀ = ‖e‖² for sums d of rows of W − Ŵ and e of rows of E.  [CERT-080]"""
+    H, n_in = found.problem.hessian, found.D.shape[1]
+    root_h = np.sqrt(H.diagonal())
+    all_rows, loss, squares, allowed = [], [], [], []
+    for rows, signs in signed_sums(len(found.D)):
+        D, E, m = found.D[rows], found.E[rows], len(signs)
+        d, e = signs @ D, signs @ E
+        all_rows.append(rows)
+        loss.append(float(d @ H @ d))
+        squares.append(float(e @ e))
+        lengths = np.sqrt((E**2).sum(axis=1))
+        size = float((np.abs(D) @ root_h).sum()) ** 2 + float(lengths.sum()) ** 2
+        allowed.append(growth(4 * n_in + 2 * m + 6, U64) * size + 1e-300)
+    return identity_check(all_rows, np.array(loss), np.array(squares), np.array(allowed))
+
+
+def check_loss_bound(found: Recovered) -> Check:
+    """Check that the loss of each row is at most that of Babai's nearest plane.  [CERT-050]"""
+    loss, allowed = (found.E**2).sum(axis=1), loss_terms(found).sum(axis=1)
+    ratio = np.divide(loss, allowed, out=np.zeros_like(loss), where=allowed > 0)
+    i = int(np.argmax(ratio))
+    message = loss_message(i, float(loss[i]), float(allowed[i]))
+    worst = float(ratio[i])
+    return Check("loss bound", "CERT-050", worst <= 1, 1.0, worst, (i,), message)
+
+
+def loss_terms(found: Recovered) -> NDArray[np.float64]:
+    """Return c_j = (s_j/2 + β_j)² / U_jj², and e_j² where the code is 0 or maxq.  [CERT-050]"""
+    clipped = (found.q == 0) | (found.q == found.problem.maxq)
+    terms = ((found.s / 2 + found.beta) / found.U.diagonal()) ** 2
+    return np.where(clipped, found.E**2, terms)
+
+
+# PLAIN ROUNDING
+
+
+def unlike_plain(found: Recovered) -> NDArray[np.bool_]:
+    """Return where plain rounding gives another code, (n_out, n_in).
+
+    That is |w/s + z − q| > 1/2 by more than the rounding of w/s, towards a code that there is.
+    Dead columns do not count: plain rounding knows no calibration.
+    """
+    problem, q = found.problem, found.q
+    w = problem.weights / found.s
+    steps, half = w + found.z - q, 0.5 + 4 * found.u * np.abs(w)
+    unlike = (steps > half) & (q < problem.maxq) | (steps < -half) & (q > 0)
+    return np.asarray(unlike & ~problem.prepared.dead[problem.prepared.order])
+
+
+# PROFILE: the points of section 8 that profiles answer differently
+
+
+def compensated_columns(problem: GPTQProblem, group: Group) -> int:
+    """Return c: a group's base weights carry the errors of so many columns.  [CERT-030]"""
+    profile = problem.profile
+    return {
+        GroupSource.EARLIER_BLOCKS: group.first - group.first % profile.block_size,
+        GroupSource.LIVE: group.first,
+        GroupSource.STATIC: 0,
+    }[profile.group_source]
+
+
+def zero_point_position(problem: GPTQProblem, low: Array, scale: Array) -> NDArray[np.float64]:
+    """Return −lo / s, which the zero-point rounds, in 0 … maxq."""
+    clipped = problem.profile.zero_point_rule is ZeroPointRule.CLIPPED
+    return np.asarray(np.clip(-low / scale, 0, problem.maxq) if clipped else -low / scale)
+
+
+def is_degenerate(lo: Array, hi: Array, zero_point: Array) -> NDArray[np.bool_]:
+    """Return which groups are all zeros, and have the range −1 … 1."""
+    return np.asarray((lo == 0) & (hi == 0) & (zero_point > 0))
+
+
+def loss_is_of_factor(problem: GPTQProblem) -> bool:
+    """Tell whether ‖E‖² is the loss: rows of U carry the errors."""
+    return problem.profile.propagation is Propagation.CHOLESKY

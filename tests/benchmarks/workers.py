@@ -18,9 +18,9 @@ import numpy as np
 
 from quantref import GPTQConfig
 from quantref.inputs import Array
-from quantref.pipeline import Batch, Mapper, Outcome, Settings, quantize_blocks
-from quantref.pipeline.executors import open_executor
-from quantref.pipeline.protocols import Watch
+from quantref.models import Batch, Mapper, Outcome, Settings, quantize_blocks
+from quantref.models.executors import open_executor
+from quantref.models.protocols import Watch
 
 SETTINGS = Settings(GPTQConfig(None, None, weight_bits=4, group_size=128))
 TOKENS = 4096

@@ -24,7 +24,7 @@ from quantcheck.report.document import by_id, merged, schema, worst_verdicts
 from quantcheck.report.looks import BLAME, LOOKS, VERDICTS
 from quantcheck.report.provenance import of_deviations
 from quantcheck.spec.places import directory, spec_path
-from quantref.files import write_text
+from quantref.formats.files import write_text
 
 Document = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Blocks of Dense layers in NumPy for the pipeline, which knows blocks by their protocol alone."""
+"""Blocks of Dense layers in NumPy for `quantref.models`, which knows blocks by their protocol."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from quantref.calibration import Model, model_of, run_layer
 from quantref.inputs import Array
-from quantref.models import Model, model_of, run_layer
-from quantref.pipeline import Batch
+from quantref.models import Batch
 
 Watch = Callable[[str, Array], None]
 
@@ -80,7 +80,7 @@ def batches(count: int = 4, windows: int = 3, width: int = 16, seed: int = 1) ->
 
 @dataclass
 class ModelBlock:
-    """A block of `quantref.models`."""
+    """A block of `quantref.calibration`."""
 
     model: Model
     index: int

@@ -133,6 +133,6 @@ def test_memory(shape: tuple[int, int], group_size: int) -> None:
 def test_importing_is_light() -> None:
     """No SciPy before it is needed, and no certificate."""
     code = "import quantref, sys; print([m for m in sys.modules if m.startswith('scipy')])"
-    code += "; print('quantref.certificate' in sys.modules, quantref.certify.__name__)"
+    code += "; print('quantref.fast.certificate' in sys.modules, quantref.certify.__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["[]", "False certify"]

@@ -14,15 +14,14 @@ from quantcheck.mutants import MUTANTS, Mutant, load
 from quantcheck.wire.arrays import decode, encode
 from quantcheck.wire.cases import Case, load_all
 from quantref import (
-    Certificate,
     GPTQResult,
     affine_parameters,
-    certify,
     gptq_quantize,
     gptq_textbook,
     group_index,
 )
 from quantref.errors import AnswerError
+from quantref.fast.certificate import LazyCertificate, certify
 from quantref.hessian import prepare_hessian
 
 from .problems import Problem, answered, normal_problem, problem_of, problems, with_arrays
@@ -37,7 +36,7 @@ def solve(problem: Problem, dtype: str = "float64") -> GPTQResult:
     )
 
 
-def certified(problem: Problem, answer: Any, u: float = U64) -> Certificate:
+def certified(problem: Problem, answer: Any, u: float = U64) -> LazyCertificate:
     return certify(
         problem.weights,
         problem.hessian,

@@ -10,7 +10,7 @@ from quantref.cli import main
 Output = pytest.CaptureFixture[str]
 
 
-@pytest.mark.parametrize("arguments", [[], ["vectors"], ["bench", "--quik"]])
+@pytest.mark.parametrize("arguments", [[], ["vectors"], ["quantize", "--quik"]])
 def test_usage_of_the_parser(arguments: list[str], capsys: Output) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from quantref.cli import main
-from quantref.pipeline import Report
+from quantref.models import Report
 
 DIGITS = Path(__file__).parents[1] / "data" / "digits" / "digits.npz"
 

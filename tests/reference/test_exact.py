@@ -13,8 +13,8 @@ from quantcheck.corpus.gptq import _required
 from quantcheck.oracle.bounds import for_exact
 from quantcheck.wire.cases import Case
 from quantref import GPTQResult, gptq_quantize, gptq_textbook
-from quantref.bounds import FactorTerms, for_answer
 from quantref.factor import upper_inverse
+from quantref.fast.certificate.bounds import FactorTerms, for_answer
 from quantref.inputs import Array
 
 from .problems import Problem, answered, normal_problem, problem_of, problems
@@ -161,7 +161,7 @@ def test_both_forms_of_the_bounds_are_equal(problem: Problem) -> None:
     weights = np.array([[float(w) for w in row] for row in answer.weights])
     magnitudes = np.abs(weights) + np.abs(targets - residuals)
     ours = for_exact(answer)
-    theirs = for_answer(residuals, magnitudes, FactorTerms.of(R, upper_inverse(R)))
+    theirs = for_answer(residuals, magnitudes, FactorTerms.from_factor(R, upper_inverse(R)))
     for name in ("always", "likely", "inverse"):
         largest = np.abs(getattr(ours, name)).max()
         np.testing.assert_allclose(

@@ -10,7 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,7 +27,7 @@ import pytest
 
 from quantref import GPTQConfig
 from quantref.errors import ConfigError, NotPositiveDefiniteError
-from quantref.pipeline import (
+from quantref.models import (
     Batch,
     LayerRecord,
     Listener,
@@ -31,7 +37,7 @@ from quantref.pipeline import (
     executors,
     quantize_blocks,
 )
-from quantref.pipeline.executors import OnExecutor, open_executor
+from quantref.models.executors import OnExecutor, open_executor
 
 from .plain_models import attention, batches
 
@@ -92,6 +98,38 @@ def test_a_process_that_is_killed_is_replaced(expected: dict[str, tuple[bytes, .
 
     try:
         outcome = run(mapper, listener=Killing())
+    finally:
+        mapper.close()
+    assert bytes_of(outcome) == expected
+    assert len(made) == 2
+
+
+class Breaking(ThreadPoolExecutor):
+    """Runs one task, and is broken when it gets the next one."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.taken = 0
+
+    def submit(self, *arguments: Any, **named: Any) -> Future[Any]:
+        self.taken += 1
+        if self.taken > 1:
+            raise BrokenExecutor("a worker died")
+        return super().submit(*arguments, **named)
+
+
+def test_an_executor_that_refuses_tasks_is_replaced(
+    expected: dict[str, tuple[bytes, ...]],
+) -> None:
+    made: list[Executor] = []
+
+    def make() -> Executor:
+        made.append(ThreadPoolExecutor(2) if made else Breaking())
+        return made[-1]
+
+    mapper = OnExecutor(make, 2)
+    try:
+        outcome = run(mapper)
     finally:
         mapper.close()
     assert bytes_of(outcome) == expected

@@ -18,7 +18,7 @@ import pytest
 from quantref import GPTQConfig, Int8QuantizationConfig
 from quantref import keras as bridge
 from quantref.errors import OutputError, ReportError
-from quantref.keras.codes import read_codes
+from quantref.formats.codes import read_codes
 from quantref.keras.forms import require_form, save
 from quantref.keras.layers import to_numpy
 from quantref.layers import DENSE, GPTQDense, Int8Dense, Int8Embedding
@@ -44,7 +44,7 @@ folder, *names = sys.argv[1:]
 for name in names:
     if name == "codes":  # into the float model
         from pathlib import Path
-        from quantref.keras.codes import read_codes
+        from quantref.formats.codes import read_codes
         model = keras.saving.load_model(f"{folder}/float.keras", compile=False)
         for layer, answer in read_codes(Path(folder, "codes.safetensors"))[1].items():
             model.get_layer(layer).kernel.assign(answer.dequantized().T)

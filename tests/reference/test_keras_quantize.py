@@ -1,4 +1,4 @@
-"""Models of Keras through the pipeline, on the backend of this process."""
+"""Models of Keras, quantized and certified, on the backend of this process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from quantref.errors import (
 from quantref.keras.forms import to_keras_layers
 from quantref.keras.layers import names_of, to_numpy
 from quantref.keras.structure import structure_of
-from quantref.pipeline.answer import Answer
+from quantref.models.answer import Answer
 
 from .keras_models import VOCABULARY, cnn, mlp, samples, seeded, token_text, transformer
 
@@ -380,7 +380,7 @@ def test_what_is_refused_leaves_the_model_as_it_was() -> None:
 
 
 def test_an_interrupt_leaves_the_model_as_it_was() -> None:
-    from quantref.pipeline import LayerRecord, Listener
+    from quantref.models import LayerRecord, Listener
 
     class Interrupting(Listener):
         def layer(self, record: LayerRecord) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from quantref.cli import main
-from quantref.pipeline import Report
+from quantref.models import Report
 
 from .keras_models import seeded, token_text
 

@@ -1,4 +1,4 @@
-"""How much memory the pipeline takes: no more than reference/MODELS.md states for each flag.
+"""How much memory `quantref.models` takes: no more than reference/MODELS.md states for each flag.
 
 What is counted is what Python and NumPy allocate from the start of the run on (tracemalloc): not
 the model and the calibration data, which are there before.
@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.benchmarks.speed.problems import hessian
 
 from quantref import GPTQConfig
-from quantref.bench.problems import hessian
 from quantref.inputs import Array
-from quantref.pipeline import Batch, Settings, quantize_blocks
-from quantref.pipeline.executors import open_executor
-from quantref.pipeline.task import PART, Task, parts_of, run_task
+from quantref.models import Batch, Settings, quantize_blocks
+from quantref.models.executors import open_executor
+from quantref.models.task import PART, Task, parts_of, run_task
 
 from .plain_models import PlainLayer, Watch
 

@@ -1,4 +1,4 @@
-"""The pipeline on NumPy blocks: stages, Hessians, records, checkpoints, bad input."""
+"""`quantref.models` on NumPy blocks: stages, Hessians, records, checkpoints, bad input."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from quantref import (
     gptq_quantize,
     group_index,
 )
+from quantref.calibration import quantize_model_gptq
 from quantref.errors import (
     CalibrationError,
     CheckpointError,
@@ -29,8 +30,7 @@ from quantref.errors import (
     NotPositiveDefiniteError,
     ShapeError,
 )
-from quantref.models import quantize_model_gptq
-from quantref.pipeline import (
+from quantref.models import (
     Batch,
     Checkpoint,
     LayerRecord,
@@ -40,9 +40,9 @@ from quantref.pipeline import (
     Settings,
     quantize_blocks,
 )
-from quantref.pipeline import task as tasks
-from quantref.pipeline.answer import Answer
-from quantref.pipeline.task import Task, run_task
+from quantref.models import task as tasks
+from quantref.models.answer import Answer
+from quantref.models.task import Task, run_task
 
 CONFIG = GPTQConfig(None, None, weight_bits=3, group_size=8)
 SETTINGS = Settings(CONFIG, dtype="float64")

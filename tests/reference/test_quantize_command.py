@@ -20,16 +20,16 @@ import numpy as np
 import pytest
 
 from quantref.cli import main
-from quantref.commands.calibration_files import (
+from quantref.cli.calibration_files import (
     ByteTokenizer,
     CharacterTokenizer,
     read_calibration,
     read_tokenizer,
 )
-from quantref.commands.page import page
+from quantref.cli.page import page
 from quantref.errors import CalibrationError, TokenRangeError
-from quantref.keras.codes import read_codes
-from quantref.pipeline import Report
+from quantref.formats.codes import read_codes
+from quantref.models import Report
 
 from .keras_models import VOCABULARY, mlp, samples, token_text, transformer
 
@@ -358,7 +358,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(folder: Path) -> None:
 def test_a_checkpoint_of_other_settings_is_refused(
     folder: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from quantref.commands import progress
+    from quantref.cli import progress
 
     def stop(_self: object, _record: object) -> None:
         raise KeyboardInterrupt

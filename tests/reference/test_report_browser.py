@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quantref import GPTQConfig
-from quantref.commands.page import write_page
-from quantref.pipeline import Report, Settings, quantize_blocks
+from quantref.cli.page import write_page
+from quantref.models import Report, Settings, quantize_blocks
 
 from ..browser import (  # noqa: TID252 -- pytest imports tests by their files
     NEEDED,

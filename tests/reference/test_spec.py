@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -31,7 +32,10 @@ from quantref.profile import DEFAULT_PROFILE
 
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
 SECTIONS = ("0 Conventions", "1 Configs", "2 Rounding", "3 Affine", "4 AbsMax", "5 Packing",
-            "6 Hessian", "7 GPTQ", "8 Certificate", "11 Vectors", "12 Conformance")  # fmt: skip
+            "6 Hessian", "7 GPTQ", "8 Certificate", "9 Layers", "10 Calibration", "11 Vectors",
+            "12 Conformance")  # fmt: skip
+SKELETON = ["Purpose", "Inputs and outputs", "Semantics", "Requirements", "Rationale",
+            "Worked example"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +43,15 @@ def text(root: Path) -> str:
     return (root / "SPEC.md").read_text("utf-8")
 
 
+def section_lines(text: str, title: str) -> str:
+    """Return a section's text."""
+    (found,) = re.findall(rf"^## {title}.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
 def section(text: str, title: str) -> str:
     """Return a section's text with line breaks and repeated spaces made one space."""
-    (found,) = re.findall(rf"^## {title}.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    return " ".join(found.split())
+    return " ".join(section_lines(text, title).split())
 
 
 def test_the_package_carries_this_text(text: str) -> None:
@@ -59,8 +68,39 @@ def test_examples(root: Path) -> None:
 def test_sections(text: str) -> None:
     for title in SECTIONS:
         assert section(text, title)
-    for title in SECTIONS[1:9]:
+    for title in SECTIONS[1:]:
         assert ">>>" in section(text, title), f"section {title} has no example that runs"
+
+
+@pytest.mark.parametrize("title", SECTIONS[1:])
+def test_every_section_has_the_same_skeleton(text: str, title: str) -> None:
+    found = section_lines(text, title)
+    assert re.findall(r"^### (.+)$", found, re.MULTILINE) == SKELETON
+    asked = found.partition("### Requirements\n")[2].partition("### Rationale\n")[0]
+    assert found.count("\n**[") == asked.count("\n**[") > 0
+
+
+def test_a_symbol_has_one_row(text: str) -> None:
+    table = text.partition("### Symbols")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]*) \|", table, re.MULTILINE)
+    symbols = [name for row in rows for name in row.split(", ") if name.strip()]
+    assert len(symbols) == len(set(symbols)) > 30
+    assert {"U", "M", "R", "E", "W", "D"} <= set(symbols)
+
+
+def test_fields_of_configs(root: Path, text: str) -> None:
+    """The fields of every class are those of the vectors.  [CFG-090]"""
+    row = re.compile(r"^\| `(\w+)` \| (`[^|=]+`) \|$", re.MULTILINE)
+    rows = row.findall(section_lines(text, "1 Configs"))
+    named = {name: re.findall(r"`(\w+)`", cell) for name, cell in rows}
+    seen = set()
+    for path in sorted((root / "vectors" / "cfg").glob("*.json")):
+        case = json.loads(path.read_text("utf-8"))
+        if "outputs" in case["expected"]:
+            kind = case["parameters"]["class"]
+            assert list(case["expected"]["outputs"]["fields"]) == named[kind], path.name
+            seen.add(kind)
+    assert {"AbsMaxQuantizer", "Int8QuantizationConfig", "GPTQConfig"} <= seen <= set(named)
 
 
 def test_rounding(text: str) -> None:
@@ -134,7 +174,7 @@ def test_gptq(text: str) -> None:
     assert "w′_1 = 0.6 + (1 − ŵ_0)/2, 1.8 steps: code 2" in words
     assert (0.6 + (1 - 3 * s) / 2) / s == pytest.approx(1.8, abs=1e-6)
     assert result.codes.tolist() == [[3, 2]]
-    assert "block size B = 128" in words
+    assert "`block_size` | an integer from 1 on, 128 by default" in words
     assert DEFAULT_PROFILE.block_size == 128
 
 

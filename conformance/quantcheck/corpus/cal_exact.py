@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from quantcheck.oracle import exact
+from quantref.calibration import Block, Model
 from quantref.inputs import Array
-from quantref.models import Block, Model
 
 
 @dataclass(frozen=True)

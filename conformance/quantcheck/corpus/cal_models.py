@@ -14,8 +14,8 @@ from quantcheck.corpus.cal_exact import quantize_model_exact
 from quantcheck.corpus.draw import dyadic, floats, refused
 from quantcheck.corpus.hessian import tokens
 from quantcheck.wire.cases import Case
+from quantref.calibration import model_of
 from quantref.inputs import Array
-from quantref.models import model_of
 
 FULL: dict[str, Any] = {
     "num_samples": 1,

@@ -95,8 +95,8 @@ def _affine(case: Case, outputs: Mapping[str, Any], u: float) -> dict[str, Any]:
 def _gptq(case: Case, outputs: Mapping[str, Any], u: float) -> dict[str, Any]:
     """Residuals of the compensated weights, and losses.  [CERT-010] [CERT-020] [CERT-050]"""
     from quantcheck.wire.configs import gptq_config
-    from quantref.checks import loss_terms
-    from quantref.evidence import gather
+    from quantref.fast.certificate.checks import loss_terms
+    from quantref.fast.certificate.evidence import gather
     from quantref.problem import prepare_problem
     from quantref.profile import Profile
 

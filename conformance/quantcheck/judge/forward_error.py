@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantcheck.oracle.bounds import growth
+from quantref.calibration import Block, run_layer
 from quantref.inputs import Array
-from quantref.models import Block, run_layer
 
 DEQUANTIZED = 4
 """Roundings of a dequantized weight, which may be 2 ulp off (AFF-080)."""

@@ -11,7 +11,7 @@ from quantcheck.judge.findings import Judging
 from quantcheck.judge.naming.gptq import judged_checks
 from quantcheck.oracle.bounds import ULP32
 from quantcheck.wire.configs import gptq_config
-from quantref.certificate import certify
+from quantref.fast.certificate import certify
 from quantref.inputs import Array
 from quantref.profile import Profile
 

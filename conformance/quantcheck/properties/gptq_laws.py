@@ -15,7 +15,7 @@ from quantcheck.properties import Answers
 from quantcheck.properties.relations import equal
 from quantcheck.wire.cases import Case
 from quantcheck.wire.configs import gptq_config
-from quantref.evidence import gather
+from quantref.fast.certificate.evidence import gather
 from quantref.inputs import Array
 from quantref.problem import prepare_problem
 from quantref.profile import Profile

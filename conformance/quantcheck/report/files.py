@@ -1,4 +1,4 @@
-"""Says beforehand whether a file can be written; `quantref.files` writes it."""
+"""Says beforehand whether a file can be written; `quantref.formats.files` writes it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from quantcheck.errors import UsageError
-from quantref.files import beside, is_stream
+from quantref.formats.files import beside, is_stream
 
 
 def check(path: str) -> None:

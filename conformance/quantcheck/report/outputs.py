@@ -12,7 +12,7 @@ from quantcheck.errors import UsageError
 from quantcheck.report import files
 from quantcheck.report.badge import as_badge
 from quantcheck.report.junit import as_junit
-from quantref.files import write_text
+from quantref.formats.files import write_text
 
 Document = Mapping[str, Any]
 

@@ -26,7 +26,7 @@ from quantcheck.smoke.questions import probes
 from quantcheck.smoke.steps import Smoke, Step
 from quantcheck.targets import open_process
 from quantcheck.targets.process import START_LIMIT, ProcessTarget
-from quantref.files import write_json
+from quantref.formats.files import write_json
 
 LOOK_OF = {True: LOOKS["pass"], False: LOOKS["fail"], None: LOOKS["unsupported"]}
 STDERR_SHOWN = 2000

@@ -9,7 +9,7 @@ from typing import Any
 
 from quantcheck.errors import SuiteError
 from quantcheck.wire.protocol import PROTOCOL
-from quantref.files import write_whole
+from quantref.formats.files import write_whole
 
 
 def write_questions(path: Path, questions: Iterable[Mapping[str, Any]]) -> int:

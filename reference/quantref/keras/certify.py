@@ -10,6 +10,7 @@ import numpy as np
 from quantref.config import GPTQConfig, Int8QuantizationConfig
 from quantref.errors import ModelError
 from quantref.fast.packing import unpack_codes
+from quantref.formats.codes import LayerCodes
 from quantref.geometry import Geometry
 from quantref.inputs import Array
 from quantref.keras.filters import Filters, selected
@@ -17,8 +18,8 @@ from quantref.keras.int8 import certify_int8
 from quantref.keras.layers import is_linear, leaves, names_of, to_numpy
 from quantref.keras.quantize import BATCH, about, config_of, restored_on_failure, run_blocks
 from quantref.layers import DENSE
-from quantref.pipeline import Listener, Mapper, Report, Settings
-from quantref.pipeline.answer import Answer
+from quantref.models import Listener, Mapper, Report, Settings
+from quantref.models.answer import Answer
 
 
 def certify(
@@ -41,9 +42,9 @@ def certify(
     ----------
     original : keras.Model
         With float weights; it has them again afterwards.
-    quantized : keras.Model, or dict of str to Answer
+    quantized : keras.Model, or dict of str to Answer or LayerCodes
         A model with the same layers: Keras's own GPTQ layers, or dequantized floats; or codes by
-        the names of layers, as `quantref.keras.codes.read_codes` gives them.
+        the names of layers, as `quantize` or `quantref.formats.codes.read_codes` gives them.
     config : GPTQConfig or Int8QuantizationConfig
         That the model was quantized with, ours or that of Keras; the former with the dataset.
     filters : str, sequence of str, callable or None
@@ -107,7 +108,8 @@ def _answers(
         if unknown:
             got = f"{', '.join(unknown[:5])} beside {', '.join(floats)}"
             raise ModelError("codes of layers of the original", got, "")
-        return dict(quantized), floats.keys() - quantized.keys()
+        read = {name: _of_codes(name, codes) for name, codes in quantized.items()}
+        return {**read}, floats.keys() - quantized.keys()
     other = names_of(quantized)
     layers = {other[id(x)]: x for x in leaves(quantized) if is_linear(x)}
     if layers.keys() != floats.keys():
@@ -133,6 +135,15 @@ def _answers(
         else:
             found[name] = np.ascontiguousarray(geometry.matrix(kernel))
     return found, same
+
+
+def _of_codes(name: str, codes: Answer | LayerCodes) -> Answer:
+    """Return the answer that codes of GPTQ are."""
+    if isinstance(codes, Answer):
+        return codes
+    if codes.zero_point is None or codes.g_idx is None:
+        raise ModelError(f"codes of GPTQ for layer {name}", "no zero-points", "")
+    return Answer(codes.codes, codes.scale, codes.zero_point, codes.g_idx)
 
 
 def _of_gptq_layer(layer: Any, name: str, geometry: Geometry, config: GPTQConfig) -> Answer:

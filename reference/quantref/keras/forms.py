@@ -21,13 +21,14 @@ import numpy as np
 
 from quantref.config import GPTQConfig, Int8QuantizationConfig
 from quantref.errors import OutputError
-from quantref.files import write_whole
-from quantref.keras.codes import require_safetensors, write_codes
+from quantref.formats.codes import LayerCodes, require_safetensors, write_codes
+from quantref.formats.files import write_whole
 from quantref.keras.filters import Filters
-from quantref.keras.int8 import places_in, places_of, to_stored
+from quantref.keras.int8 import Int8Answer, Place, places_in, places_of, to_stored
 from quantref.keras.layers import able_layers, is_linear, to_numpy
 from quantref.keras.quantize import Quantized
 from quantref.keras.structure import structure_of
+from quantref.models.answer import Answer
 
 FORMS = ("dequantized", "keras", "codes")
 HALF = ("float16", "bfloat16")
@@ -164,16 +165,18 @@ def save(
     mode = quantized.config.mode
     if path.suffix != SUFFIX.get(form):
         raise OutputError(f"a file {SUFFIX.get(form)} for form {form}", f"{path.name}", "")
-    if form == "codes":
-        write_whole(path, lambda part: write_codes(quantized, part))
-        return
-    done = [
-        place
+    done = {
+        place.name: place
         for name, layer in able_layers(quantized.model).items()
         if name in quantized.answers
         for place in places_of(layer, name)
-    ]
-    require_precision(form, {place.name: place.variable for place in done})
+    }
+    if form == "codes":
+        answers = quantized.answers.items()
+        layers = {name: _codes_of(done[name], answer) for name, answer in answers}
+        write_whole(path, lambda part: write_codes(part, quantized.config, layers))
+        return
+    require_precision(form, {name: place.variable for name, place in done.items()})
     if form == "keras":
         require_form(form, mode)
         to_keras_layers(quantized)
@@ -184,6 +187,14 @@ def save(
             require_same(part, digest_of(quantized.model), modules)
 
     write_whole(path, write)
+
+
+def _codes_of(place: Place, answer: Answer | Int8Answer) -> LayerCodes:
+    """Return the answer for a variable, with the kernel that it is for."""
+    kernel = (place.geometry.equation, place.geometry.kernel_shape)
+    if isinstance(answer, Int8Answer):
+        return LayerCodes(*kernel, answer.codes, answer.scale)
+    return LayerCodes(*kernel, answer.codes, answer.scale, answer.zero_point, answer.g_idx)
 
 
 def to_keras_layers(quantized: Quantized) -> None:

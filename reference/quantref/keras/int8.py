@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.absmax import abs_max_dequantize
+from quantref.certificate import U32
 from quantref.config import Int8QuantizationConfig
 from quantref.equations import parse_equation
 from quantref.errors import EquationError, ModelError
-from quantref.evidence import U32
 from quantref.geometry import Geometry
 from quantref.inputs import Array
 from quantref.keras.filters import Filters, require_filters, selected
 from quantref.keras.layers import able_layers, is_linear, require_plain, to_numpy
 from quantref.layers import DENSE, TIED, quantize_weights, require_absmax
-from quantref.pipeline.figures import Figures
-from quantref.pipeline.record import LayerRecord
+from quantref.models.figures import Figures
+from quantref.models.record import LayerRecord
 
 
 @dataclass(frozen=True, eq=False)

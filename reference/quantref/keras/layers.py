@@ -13,7 +13,7 @@ from quantref.errors import EquationError, ModelError
 from quantref.geometry import Geometry
 from quantref.inputs import Array
 from quantref.layers import DENSE
-from quantref.pipeline.protocols import Watch
+from quantref.models.protocols import Watch
 
 
 def to_numpy(tensor: Any) -> Array:
@@ -109,7 +109,7 @@ def require_plain(layer: Any, name: str) -> None:
 
 
 class KernelLayer:
-    """A Dense or EinsumDense layer, as the pipeline sees it.
+    """A Dense or EinsumDense layer, as `quantref.models` sees it.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from quantref.keras.graph import functional_of
 from quantref.keras.int8 import Int8Answer, quantize_int8
 from quantref.keras.layers import is_embedding, leaves
 from quantref.keras.structure import structure_of
-from quantref.pipeline import (
+from quantref.models import (
     Batch,
     Checkpoint,
     Listener,
@@ -32,7 +32,7 @@ from quantref.pipeline import (
     Settings,
     quantize_blocks,
 )
-from quantref.pipeline.answer import Answer
+from quantref.models.answer import Answer
 
 BATCH = 8  # windows that go through a block at a time
 
@@ -155,7 +155,7 @@ def restored_on_failure(model: Any, *, always: bool = False) -> Iterator[None]:
 def run_blocks(
     model: Any, settings: Settings, *, filters: Filters, batch_size: int, **others: Any
 ) -> tuple[Outcome, Report]:
-    """Bring a model to the pipeline: its structure, its calibration data in batches.
+    """Bring a model to `quantref.models`: its structure, its calibration data in batches.
 
     `others`: of `quantize_blocks`.
     """

@@ -19,12 +19,12 @@ from quantref.keras.layers import (
     names_of,
     watched,
 )
-from quantref.pipeline.protocols import Watch
+from quantref.models.protocols import Watch
 
 
 @dataclass(eq=False)
 class KerasBlock:
-    """A part of a model, as the pipeline sees it.
+    """A part of a model, as `quantref.models` sees it.
 
     Attributes
     ----------

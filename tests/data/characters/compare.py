@@ -25,7 +25,7 @@ import numpy as np
 
 from quantref import GPTQConfig, affine_parameters, affine_quantize, group_index
 from quantref.affine import affine_dequantize
-from quantref.commands.calibration_files import CharacterTokenizer
+from quantref.cli.calibration_files import CharacterTokenizer
 from quantref.keras import quantize
 from quantref.keras.layers import to_numpy
 from quantref.keras.structure import linear_layers

@@ -16,12 +16,13 @@ import numpy as np
 from quantcheck.wire.cases import Case
 from quantcheck.wire.configs import gptq_config
 from quantref.affine import group_layout
-from quantref.certificate import Certificate, certify
 from quantref.config import GPTQConfig
 from quantref.errors import QuantrefError
+from quantref.fast.certificate import certify
 from quantref.hessian import prepare_hessian, require_hessian
 from quantref.inputs import Array
 from quantref.profile import DeadColumns, OrderRule, Profile
+from quantref.verdict import Certificate
 
 HALF_PRECISION = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # unit roundoffs
 CODE_CHECKS = ("CERT-010", "CERT-020", "CERT-050")

@@ -21,7 +21,7 @@ from quantcheck.run.selftest.honest import Tally, honest, honest_vectors, loose
 from quantcheck.run.selftest.kills import kill
 from quantcheck.run.selftest.tables import print_tables
 from quantcheck.targets.variants import VARIANTS
-from quantref.files import write_json
+from quantref.formats.files import write_json
 
 CASES = 20_000
 

@@ -15,9 +15,14 @@ import numpy as np
 import quantcheck
 import quantref
 from quantcheck.wire.configs import gptq_config
-from quantref.calibration import calibration_windows
+from quantref.calibration import (
+    calibration_windows,
+    model_of,
+    quantize_model_gptq,
+    quantize_model_int8,
+    require_tokens,
+)
 from quantref.inputs import Array
-from quantref.models import model_of, quantize_model_gptq, quantize_model_int8, require_tokens
 
 Outputs = dict[str, Any]
 FRESH = """

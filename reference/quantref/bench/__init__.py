@@ -1,6 +1,0 @@
-"""`quantref bench`: every figure of the project's performance, as ratios measured in one run.
-
-Nothing outside this package imports it but the command line. Reading order: `timing` takes turns,
-`row` holds what a row is and its verdict, `rows` lists them; `peers` starts other quantizers in
-processes of their own (`peer_programs`); `command` runs, `table`, `report` and `plot` show.
-"""

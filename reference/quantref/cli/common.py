@@ -1,0 +1,179 @@
+"""What both commands have in common: their arguments, the model, the data, what they print."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from quantref.cli.calibration_files import read_calibration, read_tokenizer
+from quantref.config import GPTQConfig, Int8QuantizationConfig
+from quantref.errors import ConfigError, ModelError, QuantrefError
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+BACKENDS = ("jax", "torch", "tensorflow", "numpy", "openvino")
+NEEDED = ("keras", "rich", "jinja2", "matplotlib")
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, *models: str) -> None:
+    """Add what says which model, and how it is loaded."""
+    for name in models:
+        parser.add_argument(name.partition(".")[0].lower(), type=Path, metavar=name)
+    parser.add_argument("--backend", choices=BACKENDS, metavar="NAME",
+                        help=f"of Keras: {', '.join(BACKENDS)} (its settings)")  # fmt: skip
+    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE",
+                        help="that registers the model's own classes")  # fmt: skip
+    parser.add_argument("--layers", action="append", metavar="REGEX",
+                        help="only layers whose path has it")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def add_gptq_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the settings of GPTQ and of its calibration."""
+    parser.add_argument("--bits", type=int, default=4, help="2, 3, 4 or 8 (4)")
+    parser.add_argument("--group-size", type=int, default=128, help="columns, or -1 (128)")
+    parser.add_argument("--damping", type=float, default=0.01, help="share of the diagonal (0.01)")
+    parser.add_argument("--symmetric", action="store_true")
+    parser.add_argument("--per-tensor", action="store_true", help="rows share their ranges")
+    parser.add_argument("--activation-order", action="store_true")
+    parser.add_argument("--block-at-once", action="store_true",
+                        help="calibrate a block's layers with the float block")  # fmt: skip
+    parser.add_argument("--calibration", type=Path, metavar="FILE",
+                        help=".npy, .npz, .jsonl, or text")  # fmt: skip
+    named = "bytes, a JSON file of characters, or python:MODULE:OBJECT"
+    parser.add_argument("--tokenizer", metavar="NAME", help=named)
+    parser.add_argument("--samples", type=int, default=128, help="windows (128)")
+    parser.add_argument("--sequence-length", type=int, default=512, help="tokens (512)")
+    parser.add_argument("--batch", type=int, default=8, help="windows at a time (8)")
+    parser.add_argument("--executor", default="threads", metavar="KIND",
+                        help="threads, processes, or dask://HOST:PORT")  # fmt: skip
+    parser.add_argument("--workers", type=int, default=1, help="of the executor (1)")
+
+
+def run_command(
+    command: str,
+    work: Callable[[argparse.Namespace, Any], int],
+    options: argparse.Namespace,
+    *,
+    left: Callable[[], str] = str,
+) -> int:
+    """Run a command and return its exit code; what ends it early is told in a line.
+
+    Parameters
+    ----------
+    command : str
+        Its name.
+    work : callable
+        From options and console to exit code.
+    options : Namespace
+    left : callable, optional
+        What an interruption leaves behind, for its line.
+    """
+    complaint = complaint_of(command)
+    if complaint is not None:
+        sys.stderr.write(complaint)
+        return USAGE
+    try:
+        return work(options, console_of(options))
+    except KeyboardInterrupt:
+        sys.stderr.write(f"quantref {command}: interrupted{left()}\n")
+        return INTERRUPTED
+    except OSError as error:
+        sys.stderr.write(f"quantref {command}: {error}; nothing half written is left\n")
+        return FAILED
+
+
+@contextmanager
+def working(options: argparse.Namespace, console: Any, layers: int) -> Iterator[dict[str, Any]]:
+    """Open the executor and the progress; give both, and how the work is cut, as arguments."""
+    from quantref.cli.progress import TerminalProgress
+    from quantref.models.executors import open_executor
+
+    with (
+        open_executor(options.executor, options.workers) as mapper,
+        TerminalProgress(console, layers) as listener,
+    ):
+        yield {
+            "filters": options.layers,
+            "batch_size": options.batch,
+            "true_sequential": not options.block_at_once,
+            "mapper": mapper,
+            "listener": listener,
+        }
+
+
+def complaint_of(command: str) -> str | None:
+    """Return what is missing for a command, or None."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if not missing:
+        return None
+    return (
+        f"quantref {command}: {', '.join(missing)} not installed: "
+        'pip install "quantref[quantize]", and a backend of Keras\n'
+    )
+
+
+def console_of(options: argparse.Namespace) -> Any:
+    """Return the console for people: standard output, or the other one beside JSON."""
+    from rich.console import Console
+
+    return Console(stderr=options.json)
+
+
+def finish(options: argparse.Namespace, console: Any, report: Any, show: Any) -> None:
+    """Print the report, as a table or as JSON."""
+    if options.json:
+        sys.stdout.write(json.dumps(report.to_json(), indent=1) + "\n")
+    else:
+        show(console, report)
+
+
+def config_of(options: argparse.Namespace) -> GPTQConfig | Int8QuantizationConfig:
+    """Return the configuration that the arguments say, with its data."""
+    if getattr(options, "method", "gptq") == "int8":
+        return Int8QuantizationConfig()
+    if options.calibration is None:
+        raise ConfigError("--calibration FILE for gptq", "none", "CAL-080")
+    if options.batch < 1:
+        raise ConfigError("--batch >= 1", f"{options.batch}", "")
+    return GPTQConfig(
+        read_calibration(options.calibration),
+        read_tokenizer(options.tokenizer),
+        weight_bits=options.bits,
+        num_samples=options.samples,
+        per_channel=not options.per_tensor,
+        sequence_length=options.sequence_length,
+        hessian_damping=options.damping,
+        group_size=options.group_size,
+        symmetric=options.symmetric,
+        activation_order=options.activation_order,
+    )
+
+
+def load_backend(options: argparse.Namespace) -> None:
+    """Say which backend Keras is to use, and import the modules that register classes."""
+    from quantref.keras.loading import use_backend
+
+    use_backend(options.backend)
+    sys.path.insert(0, str(Path.cwd()))  # for --import, as `python -m` has it
+    for name in options.modules:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ModelError(f"a module {name}", f"{error}", "") from None
+
+
+def layer_count(model: Any, filters: list[str] | None) -> int:
+    """Return how many layers there are to quantize, as far as that is known before."""
+    from quantref.keras.structure import linear_layers
+
+    try:
+        return len(linear_layers(model, filters)[0])
+    except QuantrefError:
+        return 0  # said where it matters

@@ -1,0 +1,122 @@
+"""The certificate, fast: verdicts at once, figures when they are asked for (SPEC.md, section 8).
+
+`quantref.certificate` is the same in plain arrays, and the form to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from quantref.certificate import U32, loss_is_of_factor
+from quantref.config import GPTQConfig
+from quantref.fast.certificate.checks import (
+    check_loss,
+    check_parameters,
+    check_residuals,
+    loss_terms,
+)
+from quantref.fast.certificate.evidence import Evidence, gather
+from quantref.problem import GPTQProblem, prepare_problem
+from quantref.profile import DEFAULT_PROFILE, Profile
+from quantref.verdict import Answer, Certificate, Check, check_g_idx, require_hessian_error
+
+__all__ = ["LazyCertificate", "certify", "certify_problem"]
+
+
+class LazyCertificate(Certificate):
+    """A certificate whose figures are computed when they are asked for.
+
+    Attributes
+    ----------
+    checks : tuple of Check
+    evidence : Evidence
+        What the figures are computed from; the others are those of `Certificate`.
+    """
+
+    evidence: Evidence
+
+    def __init__(self, checks: tuple[Check, ...], evidence: Evidence) -> None:
+        vars(self).update(checks=checks, evidence=evidence)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in FIGURES:
+            raise AttributeError(name)
+        figure = vars(self)[name] = FIGURES[name](self)
+        return figure
+
+
+FIGURES: dict[str, Callable[[LazyCertificate], Any]] = {
+    "loss": lambda c: float((c.evidence.summary.norms**2).sum()),
+    "loss_bound": lambda c: float(loss_terms(c.evidence).sum()),
+    "plain_loss": lambda c: c.evidence.plain_loss,
+    "plain_rounding": lambda c: _fails_half_step(c.checks) and c.evidence.is_plain_rounding,
+    "clipped": lambda c: float(c.evidence.clipped.mean()),
+    "undecided": lambda c: float((c.evidence.target_bound > c.evidence.column_scale / 2).mean()),
+    "residuals": lambda c: c.evidence.steps_in_original_order,
+}
+
+
+def _fails_half_step(checks: tuple[Check, ...]) -> bool:
+    return any(not check.passed for check in checks if check.requirement == "CERT-010")
+
+
+def certify(
+    weights: ArrayLike,
+    hessian: ArrayLike,
+    answer: Answer,
+    config: GPTQConfig,
+    *,
+    profile: Profile = DEFAULT_PROFILE,
+    unit_roundoff: float = U32,
+    hessian_error: float = 0.0,
+) -> LazyCertificate:
+    """Judge an answer of GPTQ; parameters and errors are those of `quantref.certificate.certify`.
+
+    Examples
+    --------
+    >>> from quantref import gptq_quantize
+    >>> W, H = np.float32([[0.0, 1.4, 3.0]]), np.eye(3) + 0.5
+    >>> config = GPTQConfig(None, None, weight_bits=2, group_size=-1)
+    >>> certify(W, H, gptq_quantize(W, H, config), config).passed
+    True
+    """
+    narrow = getattr(getattr(weights, "dtype", None), "itemsize", 8) <= 4  # float32 holds them
+    problem = prepare_problem(
+        weights,
+        hessian,
+        config,
+        profile=profile,
+        dtype=np.float32 if narrow else np.float64,
+    )
+    _ = problem.factor  # refused before the answer is looked at
+    error = require_hessian_error(hessian_error)
+    return certify_problem(problem, answer, unit_roundoff, error)
+
+
+def certify_problem(
+    problem: GPTQProblem,
+    answer: Answer,
+    unit_roundoff: float = U32,
+    hessian_error: float = 0.0,
+) -> LazyCertificate:
+    """Judge an answer to a problem that is checked itself; see `certify`.
+
+    Examples
+    --------
+    >>> from quantref.blocked import quantize_problem
+    >>> problem = prepare_problem(np.float32([[0.0, 3.0]]), np.eye(2), GPTQConfig(None, None))
+    >>> certify_problem(problem, quantize_problem(problem)).passed
+    True
+    """
+    evidence = gather(problem, answer, unit_roundoff, hessian_error)
+    # Codes and parameters are judged by the groups of SPEC.md, so that a wrong g_idx hides nothing.
+    checks = [check_g_idx(problem, answer)]
+    checks += check_residuals(evidence)
+    checks += check_parameters(evidence)
+    if loss_is_of_factor(problem):
+        checks += check_loss(evidence)
+    return LazyCertificate(tuple(checks), evidence)

@@ -1,0 +1,240 @@
+"""The single checks of a certificate, on evidence gathered from an answer (SPEC.md, section 8).
+
+Whether a check passes is decided at once: by what is allowed at the least, and by the bounds
+themselves for those rows alone where that does not suffice. How near a check is to its bound, and
+what its message says, is computed when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from quantref.certificate import (
+    U64,
+    expected_parameters,
+    growth,
+    has_scale_of_zeros,
+    judge_parameters,
+)
+from quantref.fast.certificate.evidence import Evidence
+from quantref.inputs import Array
+from quantref.verdict import (
+    Check,
+    code_message,
+    codes_message,
+    identity_check,
+    loss_message,
+    parameter_message,
+    place_of,
+    places_beyond,
+)
+
+
+class Figures(NamedTuple):
+    """What a check says of its worst place; see `Check`."""
+
+    observed: float
+    worst: tuple[int, ...]
+    message: str
+
+
+class LazyCheck(Check):
+    """A check whose observed, worst and message are computed when one of them is asked for.
+
+    Parameters
+    ----------
+    name, requirement, passed, places
+        See `Check`. The bound is 1.
+    figures : callable
+        Returns observed, worst and message.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        requirement: str,
+        *,
+        passed: bool,
+        figures: Callable[[], Figures],
+        places: tuple[tuple[int, int], ...] = (),
+    ) -> None:
+        known = {"name": name, "requirement": requirement, "passed": passed, "places": places}
+        vars(self).update(known, bound=1.0, _figures=figures)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in Figures._fields:
+            raise AttributeError(name)
+        vars(self).update(self._figures()._asdict())
+        return vars(self)[name]
+
+
+def check_residuals(evidence: Evidence, columns: int | None = None) -> list[Check]:
+    """Check |w' − ŵ| <= s / 2, and that the residual of clipped codes points outwards.
+
+    `columns`: how many columns to look at, in processing order; by default all.
+    """
+    count = evidence.codes.shape[1] if columns is None else columns
+    return [
+        _residual_check(evidence, "half step", "CERT-010", count, clipped=False),  # [CERT-010]
+        _residual_check(evidence, "clipped codes", "CERT-020", count, clipped=True),  # [CERT-020]
+    ]
+
+
+def _residual_check(
+    evidence: Evidence, name: str, requirement: str, columns: int, *, clipped: bool
+) -> Check:
+    """Return the check of the codes that are clipped, or of those that are not."""
+    found = evidence.summary.violations
+    judged = (found.clipped == clipped) & (found.column < columns)
+    row, column, excess = found.row[judged], found.column[judged], found.excess[judged]
+    unsettled = ~(excess < evidence.least_over_U_jj[row] * evidence.U_jj[column])
+    rows, place = np.unique(row[unsettled], return_inverse=True)
+    passed = True
+    if rows.size:
+        bound = evidence.target_bound_of(rows)[place, column[unsettled]]
+        passed = bool((excess[unsettled] / bound <= 1).all())
+
+    def figures() -> Figures:
+        ratio = excess / evidence.target_bound[row, column]
+        return _residual_figures(evidence, (row, column, ratio), columns, clipped=clipped)
+
+    return LazyCheck(name, requirement, passed=passed, figures=figures)
+
+
+def _residual_figures(
+    evidence: Evidence, violations: tuple[Array, Array, Array], columns: int, *, clipped: bool
+) -> Figures:
+    """Return the figures of the worst code; `violations`: row, column and observed / bound."""
+    row, column, ratio = violations
+    seen = evidence.codes[:, :columns]
+    mask = ((seen == 0) | (seen == evidence.problem.maxq)) == clipped
+    total = int(mask.sum())
+    message = codes_message(int((ratio > 1).sum()), total)
+    i, k, worst = 0, 0, 0.0
+    if ratio.size:
+        n = int(np.argmax(ratio))
+        i, k, worst = int(row[n]), int(column[n]), float(ratio[n])
+    elif total:
+        i, k = (int(x) for x in np.unravel_index(int(np.argmax(mask)), mask.shape))
+    original = int(evidence.problem.prepared.order[k])
+    if total:
+        step = evidence.residuals[i, k] / evidence.column_scale[i, k]
+        allowed = evidence.target_bound[i, k] / evidence.column_scale[i, k]
+        message += code_message((i, original), int(evidence.codes[i, k]), step, allowed)
+    return Figures(worst, (i, original), message)
+
+
+def check_parameters(evidence: Evidence) -> list[Check]:
+    """Recompute scale and zero-point of every group from its base weights.  [CERT-030]"""
+    expected = expected_parameters(evidence.problem, *evidence.ranges)
+    delta = evidence.least_base
+    judged = _judge_parameters(evidence, expected, delta)
+    rows = np.flatnonzero(_unsettled(evidence, judged, delta))
+    if rows.size:
+        delta = delta.copy()
+        delta[rows] = evidence.base_bound_of(rows)
+        judged = _judge_parameters(evidence, expected, delta)
+    return [
+        LazyCheck(
+            name,
+            "CERT-030",
+            passed=not places_beyond(ratio),
+            figures=partial(_parameter_figures, evidence, expected, k),
+            places=places_beyond(ratio),
+        )
+        for k, (name, (ratio, _)) in enumerate(zip(("scale", "zero-point"), judged, strict=True))
+    ]
+
+
+def _judge_parameters(
+    evidence: Evidence, expected: tuple[Array, Array], delta: Array
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    got = evidence.scale, evidence.zero_point
+    return judge_parameters(evidence.problem, evidence.ranges, expected, got, delta, evidence.u)
+
+
+def _unsettled(
+    evidence: Evidence, judged: tuple[tuple[Array, Array], tuple[Array, Array]], delta: Array
+) -> Array:
+    """Return in which rows a δ larger than this one could change a verdict, (n_out,)."""
+    (scale_ratio, _), (zero_ratio, _) = judged
+    lowest, highest = evidence.ranges
+    zeros = has_scale_of_zeros(evidence.problem, evidence.scale)
+    zeros &= np.maximum(-lowest, highest) > delta  # they may be base weights of zeros
+    unsettled = ~(scale_ratio <= 1) | ~(zero_ratio <= 1) | zeros
+    unsettled &= evidence.compensated_groups
+    shared = not evidence.problem.config.per_channel and unsettled.any()
+    return np.asarray(unsettled.any(axis=1) | shared)
+
+
+def _parameter_figures(evidence: Evidence, expected: tuple[Array, Array], which: int) -> Figures:
+    """Return the figures of scales (0) or zero-points (1)."""
+    ratio, wanted = _judge_parameters(evidence, expected, evidence.base_bound)[which]
+    got = (evidence.scale, evidence.zero_point)[which]
+    place = place_of(ratio)
+    message = parameter_message(ratio, place, float(wanted[place]), float(got[place]))
+    return Figures(float(ratio[place]), place, message)
+
+
+def check_loss(evidence: Evidence) -> list[Check]:
+    """Check tr((W − Ŵ) H (W − Ŵ)ᵀ) = ‖E‖², and the bound of Babai's nearest plane."""
+    return [_identity_check(evidence), _bound_check(evidence)]
+
+
+def _identity_check(evidence: Evidence) -> Check:
+    """Check d H dᵀ = ‖d R‖² for sums d of rows, d R from the errors themselves.  [CERT-080]"""
+    sums = evidence.sums
+    starts = [rows.start for rows in sums.rows]
+    size = np.add.reduceat(sums.absolute, starts) ** 2
+    size += np.add.reduceat(evidence.summary.norms, starts) ** 2
+    steps = [4 * evidence.E.shape[1] + 2 * (rows.stop - rows.start) + 6 for rows in sums.rows]
+    allowed = np.array([growth(n, U64) for n in steps]) * size + 1e-300
+    return identity_check(sums.rows, sums.loss, evidence.summary.squares, allowed)
+
+
+def _bound_check(evidence: Evidence) -> Check:
+    """Check ‖E‖² <= Σ c_j row by row.  [CERT-050]
+
+    Where no residual of a code between the clips exceeds half a step, no term exceeds its c_j.
+    """
+    violations = evidence.summary.violations
+    rows = np.unique(violations.row[~violations.clipped])
+    squares = (evidence.E[rows] ** 2).sum(axis=1)
+    rows = rows[~(squares <= _terms(evidence, rows, np.zeros(1)).sum(axis=1))]
+    passed = not rows.size or bool((_loss_ratio(evidence, rows)[0] <= 1).all())
+    return LazyCheck(
+        "loss bound", "CERT-050", passed=passed, figures=partial(_bound_figures, evidence)
+    )
+
+
+def _bound_figures(evidence: Evidence) -> Figures:
+    """Return the figures of the row nearest to its bound."""
+    ratio, squares, allowed = _loss_ratio(evidence, np.arange(len(evidence.codes)))
+    i = int(np.argmax(ratio))
+    message = loss_message(i, float(squares[i]), float(allowed[i]))
+    return Figures(float(ratio[i]), (i,), message)
+
+
+def _loss_ratio(evidence: Evidence, rows: Array) -> tuple[Array, Array, Array]:
+    """Return loss / bound, loss and bound of some rows."""
+    squares = (evidence.E[rows] ** 2).sum(axis=1)
+    allowed = _terms(evidence, rows, evidence.target_bound_of(rows)).sum(axis=1)
+    ratio = np.divide(squares, allowed, out=np.zeros_like(squares), where=allowed > 0)
+    return ratio, squares, allowed
+
+
+def loss_terms(evidence: Evidence) -> Array:
+    """Return ((s_j / 2 + β_j) / U_jj)² per code, the actual e_j² at 0 and maxq.  [CERT-050]"""
+    return _terms(evidence, np.arange(len(evidence.codes)), evidence.target_bound)
+
+
+def _terms(evidence: Evidence, rows: Array, target: Array) -> Array:
+    """Return the same for some rows and their β."""
+    half = evidence.scale[rows][:, evidence.problem.column_group] / 2
+    box = ((half + target) / evidence.U_jj) ** 2
+    clipped = (evidence.codes[rows] == 0) | (evidence.codes[rows] == evidence.problem.maxq)
+    return np.asarray(np.where(clipped, evidence.E[rows] ** 2, box))

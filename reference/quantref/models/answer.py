@@ -1,0 +1,136 @@
+"""The answer for a layer, or for some of its rows: made here, or read off dequantized weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantref.affine import affine_dequantize
+from quantref.factor import upper_inverse
+from quantref.inputs import Array
+from quantref.models.figures import Figures, HessianFigures
+from quantref.problem import GPTQProblem
+
+GRID = 1e-4  # of a step: how far from the grid a dequantized weight may lie
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What comes back for one part of the weights.
+
+    Attributes
+    ----------
+    codes : (rows, n_in) uint8 array
+    scale, zero_point : (rows, n_groups) float32, uint8 arrays
+    g_idx : (n_in,) int32 array
+    figures : Figures
+    hessian : HessianFigures or None
+    """
+
+    codes: NDArray[np.uint8]
+    scale: NDArray[np.float32]
+    zero_point: NDArray[np.uint8]
+    g_idx: NDArray[np.int32]
+    figures: Figures = field(default_factory=Figures)
+    hessian: HessianFigures | None = None
+
+    def dequantized(self) -> NDArray[np.float32]:
+        """Return scale · (codes − zero_point), (rows, n_in), rounded once.  [AFF-080]"""
+        return affine_dequantize(self.codes, self.scale, self.zero_point, self.g_idx)
+
+
+def rows_of(answer: Answer, rows: slice) -> Answer:
+    """Return the answer for some rows; its figures are left out.
+
+    Examples
+    --------
+    >>> ones, none = np.float32([[1], [1]]), np.uint8([[0], [0]])
+    >>> both = Answer(np.uint8([[1], [2]]), ones, none, np.int32([0]))
+    >>> rows_of(both, slice(1, 2)).codes
+    array([[2]], dtype=uint8)
+    """
+    return Answer(answer.codes[rows], answer.scale[rows], answer.zero_point[rows], answer.g_idx)
+
+
+def joined(answers: Sequence[Answer]) -> Answer:
+    """Return the answer of a layer from those of its parts.
+
+    Examples
+    --------
+    >>> one = Answer(np.uint8([[1]]), np.float32([[1]]), np.uint8([[0]]), np.int32([0]))
+    >>> joined([one, one]).codes.shape
+    (2, 1)
+    """
+    first = answers[0]
+    return Answer(
+        np.concatenate([a.codes for a in answers]),
+        np.concatenate([a.scale for a in answers]),
+        np.concatenate([a.zero_point for a in answers]),
+        first.g_idx,
+        sum((a.figures for a in answers[1:]), start=first.figures),
+        first.hessian,
+    )
+
+
+def recovered(problem: GPTQProblem, values: Array) -> Answer:
+    """Return the answer whose dequantized weights are `values`, as far as there is one.
+
+    The errors of all columns follow from the values alone, E = (W − Ŵ) R, and with them the
+    weights that every group's range was taken from. So scale and zero-point need not be guessed
+    from the grid on which the values lie: the certificate compares the codes that they give.
+
+    Parameters
+    ----------
+    problem : GPTQProblem
+    values : (rows, n_in) float array, original order
+
+    Returns
+    -------
+    answer : Answer
+        Where the values are not on the grid of these parameters, to an accuracy of float32, it has
+        the nearest codes, and a failure that names the first such weight.
+
+    Examples
+    --------
+    >>> from quantref import GPTQConfig, gptq_quantize
+    >>> from quantref.problem import prepare_problem
+    >>> rng = np.random.default_rng(0)
+    >>> W, X = rng.normal(size=(3, 8)).astype(np.float32), rng.normal(size=(40, 8))
+    >>> config = GPTQConfig(None, None, weight_bits=3, group_size=4)
+    >>> made = gptq_quantize(W, X.T @ X, config)
+    >>> found = recovered(prepare_problem(W, X.T @ X, config), made.dequantized())
+    >>> bool((found.codes == made.codes).all() and (found.scale == made.scale).all())
+    True
+    """
+    order, profile = problem.prepared.order, problem.profile
+    ours = np.asarray(values, np.float64)[:, order]
+    W = problem.weights.astype(np.float64)
+    E, U = (W - ours) @ problem.factor, upper_inverse(problem.factor)
+    scales, zeros, codes = [], [], np.empty(W.shape)
+    off = np.zeros(W.shape, np.bool_)
+    for group in problem.groups:
+        columns = slice(group.start, group.end)
+        a = group.first - group.first % profile.block_size
+        base = W[:, columns] - E[:, :a] @ U[:a, columns]
+        scale, zero_point = problem.parameters(base, group)
+        scales.append(scale)
+        zeros.append(zero_point)
+        steps = ours[:, columns] / scale.astype(np.float64)[:, None]
+        nearest = np.rint(steps)
+        code = nearest + zero_point[:, None]
+        codes[:, columns] = np.clip(code, 0, problem.maxq)
+        off[:, columns] = np.abs(steps - nearest) > GRID * (1 + np.abs(steps))
+        off[:, columns] |= codes[:, columns] != code
+    place = np.argsort(order)
+    found = problem.result(codes[:, place].astype(np.uint8), scales, zeros)
+    failures: tuple[str, ...] = ()
+    if off.any():
+        i, j = (int(k) for k in np.argwhere(off[:, place])[0])
+        bits, size = problem.config.weight_bits, problem.config.group_size
+        beside = f"grid: {int(off.sum())} of {off.size} weights are not on that of {bits} bits"
+        failures = (f"{beside} in groups of {size}, first [{i}, {j}] [CERT-030]",)
+    figures = Figures(failures=failures)
+    return Answer(found.codes, found.scale, found.zero_point, found.g_idx, figures)

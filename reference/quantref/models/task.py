@@ -1,0 +1,133 @@
+"""What one Hessian needs: the weights that share it, quantized and certified.
+
+A task is a value and `run_task` a function of it alone, so that tasks can go to other processes and
+machines. Rows go in parts of a fixed size, whoever works on them: products of the same shape give
+the same bits, and so do any number of workers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantref.blocked import quantize_problem
+from quantref.certificate import U32
+from quantref.config import GPTQConfig
+from quantref.fast.certificate import LazyCertificate, certify_problem
+from quantref.fast.certificate.evidence import gather
+from quantref.inputs import Array
+from quantref.models.answer import Answer, recovered
+from quantref.models.figures import Figures, of_hessian, plain_loss, tally
+from quantref.problem import GPTQProblem, prepare_problem
+
+PART = 2048  # rows of a part
+
+
+@dataclass(frozen=True)
+class Task:
+    """A Hessian, and rows of weights that see it.
+
+    Attributes
+    ----------
+    hessian : (n_in, n_in) float64 array
+    weights : tuple of (rows, n_in) float arrays
+        Parts of one layer or of several.
+    config : GPTQConfig
+        Without dataset and tokenizer.
+    dtype : str
+        Working precision of the feedback.
+    certify : bool
+    given : tuple of Answer or (rows, n_in) float arrays
+        What somebody else made of each part, to be judged: codes with their scales, or the
+        dequantized weights alone. Empty: the parts are quantized here.
+    """
+
+    hessian: NDArray[np.float64]
+    weights: tuple[Array, ...]
+    config: GPTQConfig
+    dtype: str = "float32"
+    certify: bool = True
+    given: tuple[Answer | Array, ...] = ()
+
+
+def parts_of(n_out: int, config: GPTQConfig) -> list[slice]:
+    """Divide the rows of a layer; ranges that all rows share keep them together.
+
+    Examples
+    --------
+    >>> [part.stop for part in parts_of(5000, GPTQConfig(None, None))]
+    [2048, 4096, 5000]
+    """
+    if not config.per_channel:
+        return [slice(0, n_out)]
+    return [slice(start, min(start + PART, n_out)) for start in range(0, n_out, PART)]
+
+
+def run_task(task: Task) -> list[Answer]:
+    """Quantize all parts of a task, and certify them.
+
+    Raises
+    ------
+    QuantrefError
+        As `quantref.gptq_quantize`.
+
+    Examples
+    --------
+    >>> config = GPTQConfig(None, None, weight_bits=2, group_size=-1)
+    >>> (answer,) = run_task(Task(np.eye(2), (np.float32([[0.0, 3.0]]),), config))
+    >>> answer.codes, answer.figures.failures
+    (array([[0, 3]], dtype=uint8), ())
+    """
+    results = [] if task.given else [*_quantized(task)]
+    # The certificate trusts nothing that was made on the way: its factor is its own.
+    judged = prepare_problem(task.weights[0], task.hessian, task.config, dtype=np.float32)
+    known = of_hessian(judged)
+    answers = []
+    for k, weights in enumerate(task.weights):
+        judged = judged.of(weights) if k else judged
+        if task.given:
+            theirs = task.given[k]
+            result = theirs if isinstance(theirs, Answer) else recovered(judged, theirs)
+        else:
+            result = results[k]
+        figures = _figures(judged, result, certify=task.certify)
+        before = result.figures
+        failures = (*before.failures, *figures.failures)
+        figures = replace(figures, seconds=before.seconds, failures=failures)
+        answers.append(replace(result, figures=figures, hessian=known))
+    return answers
+
+
+def _quantized(task: Task) -> Iterator[Answer]:
+    """Yield the answer of each part, with the time that it took."""
+    start = time.perf_counter()
+    problem = prepare_problem(task.weights[0], task.hessian, task.config, dtype=task.dtype)
+    for k, weights in enumerate(task.weights):
+        problem = problem.of(weights) if k else problem
+        found = quantize_problem(problem)
+        took, start = time.perf_counter() - start, time.perf_counter()
+        yield Answer(found.codes, found.scale, found.zero_point, found.g_idx, Figures(seconds=took))
+
+
+def _figures(problem: GPTQProblem, result: Answer, *, certify: bool) -> Figures:
+    start = time.perf_counter()
+    certificate = (
+        certify_problem(problem, result)
+        if certify
+        else LazyCertificate((), gather(problem, result, U32))  # for its losses alone
+    )
+    checks = certificate.checks
+    took = time.perf_counter() - start
+    return replace(
+        tally(certificate.evidence),
+        loss=certificate.loss,
+        plain_loss=plain_loss(problem),
+        failures=tuple(f"{c.name}: {c.message} [{c.requirement}]" for c in checks if not c.passed),
+        nearest=max((c.observed / c.bound for c in checks if not c.passed), default=0.0),
+        certified=certify,
+        certificate_seconds=took,
+    )

@@ -1,0 +1,233 @@
+"""What a certificate judges and says: answers, checks, figures, messages (SPEC.md, section 8).
+
+Both forms of the certificate use this module, so that they say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantref.errors import AnswerError, ConfigError
+from quantref.inputs import Array, require_number
+from quantref.problem import GPTQProblem
+
+
+class Answer(Protocol):
+    """What is judged: a `GPTQResult`, or any object with these arrays."""
+
+    @property
+    def codes(self) -> Array:
+        """Integers in 0 … maxq, (n_out, n_in), columns in the original order."""
+        ...
+
+    @property
+    def scale(self) -> Array:
+        """Positive floats, (n_out, n_groups)."""
+        ...
+
+    @property
+    def zero_point(self) -> Array:
+        """Integers, (n_out, n_groups)."""
+        ...
+
+    @property
+    def g_idx(self) -> Array:
+        """Group of each column, (n_in,), columns in the original order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of a certificate.
+
+    Attributes
+    ----------
+    name, requirement : str
+    passed : bool
+        observed <= bound.
+    bound, observed : float
+        Observed is a share of what is allowed, so that the bound is 1; of g_idx, a count.
+    worst : tuple of int
+        The place that the message is about: (row, column) or (column,) in the original order,
+        (row, group) or (row,).
+    message : str
+        What was expected and what came, at the worst place.
+    places : tuple of (row, group)
+        All wrong scales or zero-points.
+    """
+
+    name: str
+    requirement: str
+    passed: bool
+    bound: float
+    observed: float
+    worst: tuple[int, ...]
+    message: str
+    places: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Verdict on one quantized weight matrix.
+
+    Attributes
+    ----------
+    checks : tuple of Check
+    loss : float
+        tr((W − Ŵ) H (W − Ŵ)ᵀ) with the damped Hessian.
+    loss_bound : float
+        The bound of CERT-050, summed over all rows.
+    plain_loss : float
+        Loss of plain rounding with the answer's scales and zero-points.
+    plain_rounding : bool
+        The half-step check failed, and the codes are those of plain rounding.
+    clipped, undecided : float
+        Shares of codes at 0 or maxq, and of codes whose β exceeds half a step.
+    residuals : (n_out, n_in) float64 array
+        r_j / s_j, columns in the original order.
+    """
+
+    checks: tuple[Check, ...]
+    loss: float
+    loss_bound: float
+    plain_loss: float
+    plain_rounding: bool
+    clipped: float
+    undecided: float
+    residuals: NDArray[np.float64] = field(repr=False, compare=False)
+
+    @property
+    def passed(self) -> bool:
+        """True if every check passed."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        """The checks that failed."""
+        return tuple(check for check in self.checks if not check.passed)
+
+    @property
+    def worst(self) -> Check:
+        """The first failed check, or the one nearest to its bound."""
+        if self.failures:
+            return self.failures[0]
+        return max(self.checks, key=lambda c: c.observed / c.bound if c.bound > 0 else 0.0)
+
+    def __str__(self) -> str:
+        lines = [f"certificate: {'passed' if self.passed else 'FAILED'}"]
+        for c in self.checks:
+            sign = "ok  " if c.passed else "FAIL"
+            lines.append(f"  {sign} {c.name:<16} [{c.requirement}] {c.message}")
+        lines.append(
+            f"  loss {self.loss:.6g}, bound {self.loss_bound:.6g}, "
+            f"plain rounding {self.plain_loss:.6g}, clipped {self.clipped:.1%}"
+        )
+        if self.plain_rounding:
+            lines.append("  this is plain rounding: no error was fed back")
+        return "\n".join(lines)
+
+
+def require_hessian_error(hessian_error: float) -> float:
+    """Return η >= 0, or raise.  [CERT-070]"""
+    error = require_number(hessian_error, "hessian_error", "CERT-070")
+    if error < 0:
+        raise ConfigError("hessian_error >= 0", f"{error}", "CERT-070")
+    return error
+
+
+def require_answer(problem: GPTQProblem, answer: Answer) -> tuple[Array, Array, Array]:
+    """Return codes as they are, scales and zero-points as float64, or raise.  [GPTQ-080]"""
+    n_out, n_in = problem.weights.shape
+    n_groups = len(problem.groups)
+    wanted = {"codes": (n_out, n_in), "scale": (n_out, n_groups), "zero_point": (n_out, n_groups)}
+    arrays = {name: np.asarray(getattr(answer, name)) for name in wanted}
+    for name, shape in wanted.items():
+        if arrays[name].shape != shape:
+            raise AnswerError(f"{name} of shape {shape}", f"{arrays[name].shape}", "GPTQ-080")
+    for name in ("codes", "zero_point"):
+        array = arrays[name]
+        if array.dtype.kind not in "iu":
+            raise AnswerError(f"integer {name}", f"dtype={array.dtype.name}", "GPTQ-080")
+    for name, most in (("codes", problem.maxq), ("zero_point", 255)):
+        least, largest = int(arrays[name].min()), int(arrays[name].max())
+        if not 0 <= least <= largest <= most:
+            raise AnswerError(f"{name} in [0, {most}]", f"[{least}, {largest}]", "GPTQ-080")
+    scale = arrays["scale"].astype(np.float64)
+    if not (np.isfinite(scale) & (scale > 0)).all():
+        raise AnswerError("scales finite and positive", f"min={float(scale.min())!r}", "GPTQ-080")
+    return arrays["codes"], scale, arrays["zero_point"].astype(np.float64)
+
+
+def check_g_idx(problem: GPTQProblem, answer: Answer) -> Check:
+    """Check the group of every column.  [GPTQ-090]"""
+    n_in = problem.weights.shape[1]
+    g_idx = np.asarray(answer.g_idx)
+    if g_idx.shape != (n_in,):
+        raise AnswerError(f"g_idx of shape ({n_in},)", f"{g_idx.shape}", "GPTQ-090")
+    expected = np.empty(n_in)
+    expected[problem.prepared.order] = problem.group_index()
+    wrong = np.flatnonzero(g_idx != expected)
+    j = int(wrong[0]) if wrong.size else 0
+    message = f"{wrong.size} of {n_in} columns in the wrong group"
+    if wrong.size:
+        message += f"; column {j}: expected {expected[j]:g}, got {float(g_idx[j]):g}"
+    return Check("group index", "GPTQ-090", not wrong.size, 0.0, float(wrong.size), (j,), message)
+
+
+def identity_check(rows: Sequence[slice], loss: Array, squares: Array, allowed: Array) -> Check:
+    """Return the check of all sums of rows: the message is about the worst where one fails.
+
+    Where none fails, the ratio is rounding alone, and the message is about the largest.  [CERT-080]
+    """
+    ratio = np.abs(loss - squares) / allowed
+    k, passed = int(np.argmax(ratio)), bool((ratio <= 1).all())
+    shown = int(np.argmax(allowed)) if passed else k
+    first, last = rows[shown].start, rows[shown].stop - 1
+    where = f"row {first}" if first == last else f"rows {first} to {last}, added up with signs"
+    message = f"{where}: tr = {loss[shown]:.9g}, sum of squared errors = {squares[shown]:.9g}"
+    worst = float(ratio[k])
+    return Check("loss identity", "CERT-080", passed, 1.0, worst, (first,), message)
+
+
+def codes_message(off: int, total: int) -> str:
+    """Say how many codes are off."""
+    return f"{off} of {total} codes off"
+
+
+def code_message(place: tuple[int, int], code: int, steps: float, allowed: float) -> str:
+    """Say where w′ lies from the code at a place, in steps, and how far it may be beyond half."""
+    return (
+        f"; code [{place[0]}, {place[1]}]={code}: w' lies {steps:+.4f} steps "
+        f"from it, allowed ±0.5 within {allowed:.2g}"
+    )
+
+
+def parameter_message(ratio: Array, place: tuple[int, int], expected: float, got: float) -> str:
+    """Say how many scales or zero-points are off, and what the one at a place should be."""
+    worst = float(ratio[place])
+    share = f", off by {worst:.3g} of the bound" if 0 < worst < 1e9 else ""
+    return (
+        f"{int((ratio > 1).sum())} of {ratio.size} off; row {place[0]}, group {place[1]}: "
+        f"expected {expected:.9g}, got {got:.9g}{share}"
+    )
+
+
+def loss_message(row: int, loss: float, bound: float) -> str:
+    """Say what a row loses, and what it may."""
+    return f"row {row}: loss {loss:.6g}, bound {bound:.6g}"
+
+
+def place_of(ratio: Array) -> tuple[int, int]:
+    """Return row and column of the first largest element."""
+    i, k = np.unravel_index(int(np.argmax(ratio)), ratio.shape)
+    return int(i), int(k)
+
+
+def places_beyond(ratio: Array) -> tuple[tuple[int, int], ...]:
+    """Return rows and columns where a ratio exceeds 1."""
+    return tuple((int(i), int(k)) for i, k in np.argwhere(ratio > 1))

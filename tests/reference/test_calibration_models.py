@@ -1,0 +1,200 @@
+"""Small models: exact and float arithmetic agree, honest targets pass, and bounds hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from quantcheck.corpus.cal_models import random_model
+from quantcheck.judge.forward_error import Known, hessian_known, run_block_known
+from quantcheck.judge.judges import judge
+from quantcheck.targets.reference.operations import answer
+from quantcheck.wire.arrays import decode
+from quantcheck.wire.cases import Case, load_all
+from quantcheck.wire.configs import gptq_config
+from quantref import GPTQConfig, Profile, accumulate_hessian, certify, gptq_quantize
+from quantref.calibration import Block, Model, model_of, require_tokens
+from quantref.certificate import U32
+from quantref.errors import ConfigError, QuantrefError, ShapeError, TokenRangeError
+from quantref.inputs import Array
+from quantref.profile import Propagation
+
+from .problems import normal_problem
+
+MODELS = {
+    case.id: case
+    for case in load_all()
+    if case.operation == "quantize_model_gptq" and "outputs" in case.expected
+}
+
+
+def run_single(block: Block, weights: list[Array], x: Array) -> tuple[list[Array], Array]:
+    """Run a block in single precision, as backends do."""
+    inputs, y = [], x
+    for w, bias, activation in zip(weights, block.biases, block.activations, strict=True):
+        inputs.append(y)
+        y = y @ w.astype(np.float32).T + bias
+        y = np.maximum(y, np.float32(0)) if activation == "relu" else y
+    assert y.dtype == np.float32
+    return inputs, x + y if block.residual else y
+
+
+def quantize_single(case: Case, profile: Profile) -> dict[str, Any]:
+    """Answer a question in single precision, the Hessian's sum included."""
+    given, parameters = case.inputs, case.parameters
+    arrays = {name: given[name] for name in ("embedding", "weights", "biases")}
+    model = model_of(blocks=parameters["blocks"], **arrays)
+    config, windows = gptq_config(parameters), case.expected["outputs"]["windows"]
+    x, done = model.embedding[windows], []
+    for block in model.blocks:
+        inputs, _ = run_single(block, list(block.weights), x)
+        tokens = [entered.reshape(-1, entered.shape[-1]) for entered in inputs]
+        hessians = [np.float32(2 / len(t)) * (t.T @ t) for t in tokens]
+        results = [
+            gptq_quantize(w, (h + h.T) / 2, config, profile=profile, dtype=np.float32)
+            for w, h in zip(block.weights, hessians, strict=True)
+        ]
+        _, x = run_single(block, [r.dequantized() for r in results], x)
+        done += results
+    parts = ("codes", "scale", "zero_point", "g_idx")
+    lists = {part: [getattr(r, part) for r in done] for part in parts}
+    return {"outputs": {"windows": windows, "head": model.head, **lists}}
+
+
+def failed(case: Case, given: dict[str, Any]) -> set[str]:
+    return {f.requirement for f in judge(case, given, unit_roundoff=U32) if not f.passed}
+
+
+@pytest.mark.parametrize("identity", sorted(MODELS))
+def test_float_and_exact_arithmetic_give_the_same_codes(identity: str) -> None:
+    case = MODELS[identity]
+    outputs, expected = decode(answer(case.question()))["outputs"], case.expected["outputs"]
+    for name in ("codes", "zero_point", "g_idx"):
+        for got, wanted in zip(outputs[name], expected[name], strict=True):
+            assert np.array_equal(got, wanted), name
+    assert np.array_equal(outputs["head"], expected["head"])
+
+
+@pytest.mark.requirement("CAL-170")
+@pytest.mark.parametrize("identity", sorted(MODELS))
+def test_single_precision_passes(identity: str) -> None:
+    """CAL-170: what float32 does to inputs and Hessians is within the bound."""
+    case = MODELS[identity]
+    findings = judge(case, quantize_single(case, Profile()), unit_roundoff=U32)
+    assert all(f.passed for f in findings)
+    assert not [f.message for f in findings if "undecided" in f.message]
+
+
+@pytest.mark.parametrize("identity", sorted(MODELS))
+def test_wrong_propagation_does_not_hide_calibration(identity: str) -> None:
+    """CAL-110, CAL-120 and CAL-130 pass where CAL-140 alone is broken."""
+    case = MODELS[identity]
+    assert failed(case, quantize_single(case, Profile(propagation=Propagation.INVERSE_ROWS))) == {
+        "CAL-140"
+    }
+
+
+def test_windows_of_another_dataset_are_no_answer() -> None:
+    case = MODELS["cal-model-one-layer"]
+    given = decode(answer(case.question()))
+    given["outputs"]["windows"] = given["outputs"]["windows"][:, ::-1]
+    with pytest.raises(QuantrefError, match="windows of the dataset"):
+        judge(case, given, unit_roundoff=U32)
+
+
+@pytest.mark.requirement("CAL-170")
+@pytest.mark.parametrize("seed", range(6))
+def test_the_bound_on_inputs_and_hessians_holds(seed: int) -> None:
+    """CAL-170, observed: random models in single precision against double."""
+    arrays = random_model(1000 + 10 * seed, [[12, 8], [16, 8]])
+    blocks = [{"activations": ["relu", "linear"], "residual": True}] * 2
+    model = model_of(blocks=blocks, **arrays)
+    single = model.embedding / np.float32(3)
+    known = Known(single.astype(np.float64), np.zeros(single.shape))
+    for block in model.blocks:
+        floats, single = run_single(block, list(block.weights), single)
+        bounded, known = run_block_known(block, block.weights, known, u=U32, exact=True)
+        for x, entered in zip(floats, bounded, strict=True):
+            assert (np.abs(x - entered.value) <= entered.error).all()
+            H, error = hessian_known(entered, batches=1, damping=0.01, u=U32)
+            theirs = accumulate_hessian([x])
+            h = np.diagonal(H) + 0.01 * np.mean(np.diagonal(H))
+            assert np.isfinite(error)
+            assert (np.abs(theirs - H) <= error * np.sqrt(np.outer(h, h))).all()
+    assert (np.abs(single - known.value) > 0).any()
+
+
+@pytest.mark.requirement("CAL-170")
+def test_a_column_that_may_be_dead_is_not_decided() -> None:
+    """CAL-170"""
+    value = np.array([[1.0, 0.0], [2.0, 0.0]])
+    exact = Known(value, np.zeros_like(value))
+    assert hessian_known(exact, batches=1, damping=0.0, u=0.0)[1] == 0.0
+    unsure = Known(value, np.full_like(value, 1e-7))
+    assert hessian_known(unsure, batches=1, damping=0.0, u=0.0)[1] == np.inf
+
+
+@pytest.mark.requirement("CERT-070")
+@pytest.mark.parametrize("seed", range(8))
+def test_a_certificate_for_a_hessian_known_up_to_a_bound(seed: int) -> None:
+    """CERT-070: answers for H + ΔH pass the certificate of H that allows for ΔH."""
+    problem = normal_problem(seed, 24, 16)
+    weights, hessian = problem.weights, problem.hessian
+    config = GPTQConfig(None, None, weight_bits=4, group_size=-1, hessian_damping=0.05)
+    rng = np.random.default_rng(seed)
+    signs = np.triu(rng.choice([-1.0, 1.0], hessian.shape))
+    signs = signs + np.triu(signs, 1).T
+    diagonal = np.diagonal(hessian)
+    eta = 1e-4
+    moved = hessian + eta * signs * np.sqrt(np.outer(diagonal, diagonal))
+    given = gptq_quantize(weights, moved, config)
+    assert certify(weights, hessian, given, config, hessian_error=eta).passed
+    honest = gptq_quantize(weights, hessian, config)
+    told = certify(weights, hessian, honest, config, hessian_error=0.0)
+    assert str(told) == str(certify(weights, hessian, honest, config))
+
+
+@pytest.mark.requirement("CERT-070")
+def test_a_larger_error_of_the_hessian_is_found() -> None:
+    """CERT-070: a Hessian moved by more than was said fails."""
+    problem = normal_problem(3, 64, 16)
+    weights, hessian = problem.weights, problem.hessian
+    config = GPTQConfig(None, None, weight_bits=4, group_size=-1, hessian_damping=0.05)
+    moved = hessian + np.diag(np.diagonal(hessian)) * 0.5
+    given = gptq_quantize(weights, moved, config)
+    assert not certify(weights, hessian, given, config, hessian_error=1e-4).passed
+
+
+@pytest.mark.requirement("CERT-070")
+@pytest.mark.parametrize("error", [-1e-9, np.nan, np.inf, "1", 1e9])
+def test_an_error_that_means_nothing_is_refused(error: Any) -> None:
+    """CERT-070"""
+    problem = normal_problem(3, 4, 6)
+    weights, hessian = problem.weights, problem.hessian
+    config = GPTQConfig(None, None, group_size=-1)
+    given = gptq_quantize(weights, hessian, config)
+    with pytest.raises(ConfigError, match="CERT-070"):
+        certify(weights, hessian, given, config, hessian_error=error)
+
+
+def test_models_that_do_not_fit_are_refused() -> None:
+    """CAL-160"""
+    arrays = random_model(1, [[4]])
+    block = {"activations": ["relu"], "residual": False}
+    for error, changes in (
+        (ConfigError, {"blocks": []}),
+        (ConfigError, {"blocks": [{"activations": [], "residual": False}]}),
+        (ConfigError, {"blocks": [block, block]}),
+        (ConfigError, {"blocks": [{"activations": ["tanh"], "residual": False}]}),
+        (ConfigError, {"biases": arrays["biases"][:1]}),
+        (ShapeError, {"blocks": [{"activations": ["relu"], "residual": True}]}),
+        (ShapeError, {"embedding": arrays["embedding"][:, :7]}),
+        (ShapeError, {"biases": arrays["biases"][::-1]}),
+    ):
+        with pytest.raises(error, match="CAL-160"):
+            model_of(**{"blocks": [block], **arrays, **changes})
+    model: Model = model_of(blocks=[block], **arrays)
+    with pytest.raises(TokenRangeError, match="CAL-160"):
+        require_tokens(model, np.array([[0, 32]]))
