@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from quantcheck.wire.cases import Case
 
-MOST_POINTS = 240
-MOST_ROWS = 64
-MOST_DIFFERENCES = 24
+MAX_POINTS = 240
+MAX_ROWS = 64
+MAX_DIFFERENCES = 24
 Floats = NDArray[np.float64]
 
 
@@ -108,7 +108,7 @@ def _gptq(case: Case, outputs: Mapping[str, Any], u: float) -> dict[str, Any]:
     answer = SimpleNamespace(**{name: np.asarray(value) for name, value in outputs.items()})
     v = gather(problem, answer, u)
     loss, bound = (v.E**2).sum(axis=1), loss_terms(v).sum(axis=1)
-    rows = np.sort(np.argsort(-_share(loss, bound), kind="stable")[:MOST_ROWS])
+    rows = np.sort(np.argsort(-_share(loss, bound), kind="stable")[:MAX_ROWS])
     return {
         "codes": _codes(
             v.codes.astype(np.float64),
@@ -180,13 +180,13 @@ def _choose(score: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Choose whole rows, those with the largest scores, or a stretch of one; in reading order."""
     columns = score.shape[1]
     ranked = np.argsort(-score.max(axis=1), kind="stable")
-    if columns > MOST_POINTS:
+    if columns > MAX_POINTS:
         i = int(ranked[0])
-        first = int(np.argmax(score[i])) - MOST_POINTS // 2
-        first = min(max(first, 0), columns - MOST_POINTS)
-        k = np.arange(first, first + MOST_POINTS)
-        return np.full(MOST_POINTS, i), k
-    chosen = np.sort(ranked[: max(MOST_POINTS // max(columns, 1), 1)])
+        first = int(np.argmax(score[i])) - MAX_POINTS // 2
+        first = min(max(first, 0), columns - MAX_POINTS)
+        k = np.arange(first, first + MAX_POINTS)
+        return np.full(MAX_POINTS, i), k
+    chosen = np.sort(ranked[: max(MAX_POINTS // max(columns, 1), 1)])
     return np.repeat(chosen, columns), np.tile(np.arange(columns), len(chosen))
 
 
@@ -226,7 +226,7 @@ def _differences(outputs: Mapping[str, Any], expected: Mapping[str, Any]) -> dic
         a, b = got.astype(np.float64), wanted.astype(np.float64)
         places = np.argwhere((a != b) & ~(np.isnan(a) & np.isnan(b)))
         distance = np.nan_to_num(np.abs(a - b), nan=np.inf)[tuple(places.T)]
-        chosen = places[np.argsort(-distance, kind="stable")[:MOST_DIFFERENCES]]
+        chosen = places[np.argsort(-distance, kind="stable")[:MAX_DIFFERENCES]]
         if len(places):
             made.append(
                 {

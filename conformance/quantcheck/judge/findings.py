@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from quantcheck.judge.verdict import Judgement, found
+from quantcheck.judge.verdict import Judgement, judgement_of
 from quantcheck.wire.cases import Case
 from quantref.errors import AnswerError
 from quantref.inputs import Array
@@ -42,7 +42,7 @@ class Judging:
     def add(self, requirement: str, passed: bool, message: str, **details: Any) -> None:
         """Record a finding."""
         blamed = self.blame(requirement)
-        self.findings.append(found(blamed, bool(passed), message, self.case.id, **details))
+        self.findings.append(judgement_of(blamed, bool(passed), message, self.case.id, **details))
 
     def dtype(self, name: str, requirement: str) -> None:
         """Judge the dtype of an output."""

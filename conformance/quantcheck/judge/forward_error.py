@@ -20,7 +20,7 @@ DEQUANTIZED = 4
 
 
 @dataclass(frozen=True)
-class Known:
+class Bounded:
     """An array, and how far an honest implementation's may be from it.
 
     Attributes
@@ -32,15 +32,15 @@ class Known:
     error: Array
 
 
-def run_layer_known(
-    x: Known, weights: Array, bias: Array, activation: str, *, u: float, exact: bool
-) -> Known:
+def run_layer_bounded(
+    x: Bounded, weights: Array, bias: Array, activation: str, *, u: float, exact: bool
+) -> Bounded:
     """Return the output of a layer; `exact`: its weights are stored as they are.  [CAL-170]
 
     Examples
     --------
-    >>> x = Known(np.array([[1.0]]), np.array([[0.5]]))
-    >>> y = run_layer_known(x, np.array([[2.0]]), np.zeros(1), "linear", u=0.0, exact=True)
+    >>> x = Bounded(np.array([[1.0]]), np.array([[0.5]]))
+    >>> y = run_layer_bounded(x, np.array([[2.0]]), np.zeros(1), "linear", u=0.0, exact=True)
     >>> y.value, y.error
     (array([[2.]]), array([[1.]]))
     """
@@ -48,30 +48,30 @@ def run_layer_known(
     size = np.abs(weights.astype(np.float64))
     roundings = weights.shape[1] + 2 + (0 if exact else DEQUANTIZED)
     sums = (np.abs(x.value) + x.error) @ size.T + np.abs(bias)
-    return Known(value, x.error @ size.T + growth(roundings, u) * sums)
+    return Bounded(value, x.error @ size.T + growth(roundings, u) * sums)
 
 
-def run_block_known(
-    block: Block, weights: Sequence[Array], x: Known, *, u: float, exact: bool
-) -> tuple[list[Known], Known]:
+def run_block_bounded(
+    block: Block, weights: Sequence[Array], x: Bounded, *, u: float, exact: bool
+) -> tuple[list[Bounded], Bounded]:
     """Return the input of every layer and the block's output, with their errors.  [CAL-170]"""
     inputs, y = [], x
     for w, bias, activation in zip(weights, block.biases, block.activations, strict=True):
         inputs.append(y)
-        y = run_layer_known(y, w, bias, activation, u=u, exact=exact)
+        y = run_layer_bounded(y, w, bias, activation, u=u, exact=exact)
     if block.residual:
         error = x.error + y.error
         error = error + u * (np.abs(x.value) + np.abs(y.value) + error)
-        y = Known(x.value + y.value, error)
+        y = Bounded(x.value + y.value, error)
     return inputs, y
 
 
-def hessian_known(x: Known, *, batches: int, damping: float, u: float) -> tuple[Array, float]:
+def hessian_bounded(x: Bounded, *, batches: int, damping: float, u: float) -> tuple[Array, float]:
     """Return the Hessian of inputs and η, the bound on its relative error.  [CAL-170]
 
     Parameters
     ----------
-    x : Known, arrays (..., n_in)
+    x : Bounded, arrays (..., n_in)
     batches : int
         In how many parts the sum may be formed.
     damping : float
@@ -85,8 +85,8 @@ def hessian_known(x: Known, *, batches: int, damping: float, u: float) -> tuple[
 
     Examples
     --------
-    >>> x = Known(np.eye(2), np.zeros((2, 2)))
-    >>> hessian_known(x, batches=1, damping=0.0, u=0.0)
+    >>> x = Bounded(np.eye(2), np.zeros((2, 2)))
+    >>> hessian_bounded(x, batches=1, damping=0.0, u=0.0)
     (array([[1., 0.],
            [0., 1.]]), 0.0)
     """

@@ -17,7 +17,7 @@ from quantcheck.judge import arithmetic, calibration, gptq, layers, models
 from quantcheck.judge.findings import Judging
 from quantcheck.judge.naming.explain import explain
 from quantcheck.judge.naming.gptq import unaffected
-from quantcheck.judge.verdict import Judgement, found
+from quantcheck.judge.verdict import Judgement, judgement_of
 from quantcheck.wire.cases import Case
 
 
@@ -134,10 +134,10 @@ def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[J
         refused = "refused" in answer
         came = f"refused ({answer['refused']})" if refused else "an answer"
         message = f"expected to be refused ({kind}), got {came}"
-        return [found(first, refused, message, case.id)]
+        return [judgement_of(first, refused, message, case.id)]
     if "refused" in answer:
         message = f"expected an answer, got a refusal: {answer['refused']}"
-        return [found(first, False, message, case.id)]
+        return [judgement_of(first, False, message, case.id)]
     collected = Judging(case, answer["outputs"], unit_roundoff)
     JUDGES[case.operation].judge(collected)
     findings = _explained(case, answer["outputs"], collected.findings)
@@ -168,7 +168,7 @@ def _of_the_whole(case: Case, findings: list[Judgement]) -> list[Judgement]:
         return []
     spoken = {finding.requirement for finding in findings}
     return [
-        found(requirement, True, "every check of the case passed", case.id)
+        judgement_of(requirement, True, "every check of the case passed", case.id)
         for requirement in case.requirements
         if requirement not in spoken
     ]

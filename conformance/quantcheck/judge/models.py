@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from quantcheck.judge.findings import Judging
-from quantcheck.judge.forward_error import Known, hessian_known, run_block_known
+from quantcheck.judge.forward_error import Bounded, hessian_bounded, run_block_bounded
 from quantcheck.wire.arrays import decode
 from quantcheck.wire.configs import gptq_config
 from quantref.affine import group_parameters
@@ -80,9 +80,9 @@ def model_gptq(judge: Judging) -> None:
 
     u = judge.u + U64  # theirs and ours
     value = model.embedding.astype(np.float64)[_windows(judge, len(model.embedding))]
-    x, layer = Known(value, np.zeros_like(value)), 0
+    x, layer = Bounded(value, np.zeros_like(value)), 0
     for number, block in enumerate(model.blocks):
-        inputs, _ = run_block_known(block, block.weights, x, u=u, exact=True)
+        inputs, _ = run_block_bounded(block, block.weights, x, u=u, exact=True)
         values = []
         for k, (w, entered) in enumerate(zip(block.weights, inputs, strict=True)):
             answer = {part: given[part][layer] for part in PARTS}
@@ -90,7 +90,7 @@ def model_gptq(judge: Judging) -> None:
             _layer(judge, f"block {number}, layer {k}", place, w, entered, answer)
             values.append(_dequantized(judge, answer))
             layer += 1
-        _, x = run_block_known(block, values, x, u=u, exact=False)
+        _, x = run_block_bounded(block, values, x, u=u, exact=False)
 
 
 def _windows(judge: Judging, count: int) -> Array:
@@ -113,13 +113,13 @@ def _dequantized(judge: Judging, answer: dict[str, Array]) -> Array:
 
 
 def _layer(
-    judge: Judging, where: str, place: str, weights: Array, x: Known, answer: dict[str, Array]
+    judge: Judging, where: str, place: str, weights: Array, x: Bounded, answer: dict[str, Array]
 ) -> None:
     """Judge one layer: parameters, the first two columns, all columns, and that H was used."""
     config = gptq_config(judge.case.parameters)
     damping = config.hessian_damping
     batches = judge.case.parameters["num_samples"]
-    hessian, error = hessian_known(x, batches=batches, damping=damping, u=judge.u + U64)
+    hessian, error = hessian_bounded(x, batches=batches, damping=damping, u=judge.u + U64)
     problem = prepare_problem(weights, hessian, config)
     diagonal = np.diagonal(problem.hessian)
     close = np.abs(np.diff(diagonal)) <= error * (diagonal[1:] + diagonal[:-1])

@@ -82,12 +82,14 @@ class Judgement:
         return self.observed / self.bound
 
 
-def found(requirement: str, passed: bool, message: str, case: str, **details: Any) -> Judgement:
+def judgement_of(
+    requirement: str, passed: bool, message: str, case: str, **details: Any
+) -> Judgement:
     """Return the judgement of one check: pass or fail.
 
     Examples
     --------
-    >>> found("RND-010", False, "values: 1 of 2 differ", "rnd-ties", index=(1,)).verdict.value
+    >>> judgement_of("RND-010", False, "values: 1 of 2 differ", "rnd-ties", index=(1,)).verdict.value
     'fail'
     """
     verdict = Verdict.PASS if passed else Verdict.FAIL
@@ -105,6 +107,6 @@ def _number(ratio: float) -> float:
     return float("inf") if math.isnan(ratio) else ratio
 
 
-def known(judgement: Judgement, reason: str, link: str) -> Judgement:
+def known_deviation(judgement: Judgement, reason: str, link: str) -> Judgement:
     """Mark a failed judgement as one that a deviation file knows."""
     return replace(judgement, verdict=Verdict.KNOWN, reason=reason, link=link)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from quantcheck.corpus.affine import FULL, parameters_case, quantize_case
+from quantcheck.corpus.affine.build import FULL, parameters_case, quantize_case
 from quantcheck.corpus.draw import exact_list, floats, refused
 from quantcheck.judge.verdict import Judgement
 from quantcheck.oracle.exact import fractions_of, nearest_float

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from quantcheck.corpus.cal import FULL, windows_case
-from quantcheck.corpus.cal_models import model_gptq_case, model_int8_case, random_model
+from quantcheck.corpus.cal.models import model_gptq_case, model_int8_case, random_model
+from quantcheck.corpus.cal.windows import FULL, windows_case
 from quantcheck.corpus.draw import refused
 from quantcheck.properties import Sizes, single
 from quantcheck.properties.strategies import Draw, grids

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from quantcheck.corpus.draw import refused
-from quantcheck.corpus.lay_build import INT8, WEIGHT_ONLY, lay_gptq_case, lay_int8_case
-from quantcheck.corpus.lay_rows import lay_embedding_case, lay_reverse_case
+from quantcheck.corpus.lay.build import INT8, WEIGHT_ONLY, lay_gptq_case, lay_int8_case
+from quantcheck.corpus.lay.rows import lay_embedding_case, lay_reverse_case
 from quantcheck.properties import Sizes, single
 from quantcheck.properties.strategies import Draw, grids
 from quantcheck.wire.cases import Case

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantcheck.judge.verdict import Judgement, found
+from quantcheck.judge.verdict import Judgement, judgement_of
 from quantcheck.wire.cases import Case
 from quantref.inputs import Array
 
@@ -14,17 +14,17 @@ def equal(case: Case, requirement: str, what: str, got: Array, expected: Array) 
     got, expected = np.asarray(got), np.asarray(expected)
     if got.shape != expected.shape:
         message = f"{what}: expected shape {expected.shape}, got {got.shape}"
-        return found(requirement, False, message, case.id)
+        return judgement_of(requirement, False, message, case.id)
     wrong = got.astype(np.float64) != expected.astype(np.float64)
     count = int(wrong.sum())
     if not count:
-        return found(requirement, True, f"{what}: all equal", case.id)
+        return judgement_of(requirement, True, f"{what}: all equal", case.id)
     index = tuple(int(i) for i in np.argwhere(wrong)[0])
     message = (
         f"{what}: {count} of {got.size} differ; at {list(index)} expected {expected[index]}, "
         f"got {got[index]}"
     )
-    return found(
+    return judgement_of(
         requirement, False, message, case.id,
         index=index, got=str(got[index]), expected=str(expected[index]),
     )  # fmt: skip
@@ -38,7 +38,7 @@ def within(case: Case, requirement: str, what: str, difference: Array, bound: Ar
     ratio = np.where(np.isnan(ratio), np.inf, ratio)
     index = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
     message = f"{what}: off by {float(ratio[index]):.3g} of the bound at {list(index)}"
-    return found(
+    return judgement_of(
         requirement,
         bool(ratio[index] <= 1),
         message,

@@ -17,7 +17,7 @@ from quantcheck.report.terminal import divide, figures, meaning
 
 CELLS = (14, 10)  # characters of a column of the matrix; where neither fits, symbols alone
 NARROW = 4
-LEAST_TEXT = 24
+MIN_TEXT = 24
 
 
 def print_matrix(console: Console, reports: Sequence[dict[str, Any]]) -> None:
@@ -49,7 +49,7 @@ def _matrix(
     room = _room(console, width * len(specs), len(specs) + 1)
     table = Table(title="requirements × targets", title_justify="left")
     table.add_column("id", no_wrap=True)
-    texts = room >= LEAST_TEXT
+    texts = room >= MIN_TEXT
     if texts:
         table.add_column("what it says", ratio=1)
     for heading in headings:

@@ -17,7 +17,7 @@ from rich.progress import (
 
 from quantcheck.report.console import say
 
-SAYS = {
+MESSAGES = {
     "canary": "checking that a planted bug is caught in {section}",
     "drawing": "drawing examples of section {section}",
     "shrinking": "looking for a smaller example of {case}",
@@ -80,4 +80,4 @@ class _Lines:
 
 
 def _text(event: Mapping[str, Any]) -> str:
-    return SAYS[event["event"]].format(**event)
+    return MESSAGES[event["event"]].format(**event)

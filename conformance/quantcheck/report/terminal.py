@@ -14,9 +14,9 @@ from quantcheck.report.console import say
 from quantcheck.report.document import MEANINGS, counts, failed_of
 from quantcheck.report.looks import FAILED, LOOKS
 
-MOST_CHARACTERS = 90
-MOST_RATIO = 1e9
-MOST_VECTORS = 3
+MAX_CHARACTERS = 90
+MAX_RATIO = 1e9
+MAX_VECTORS = 3
 ROOMY = 100  # columns from which a table of one target has room for what requirements say
 
 
@@ -127,7 +127,7 @@ def divide(table: Table, section: str, id_: str) -> str:
 
 
 def _short(text: str) -> str:
-    return shorten(text, MOST_CHARACTERS, placeholder=" …")
+    return shorten(text, MAX_CHARACTERS, placeholder=" …")
 
 
 def _cases(row: Mapping[str, Any]) -> str:
@@ -140,7 +140,7 @@ def _ratio(ratio: float | str | None) -> str:
         return ""
     if isinstance(ratio, str):
         return ratio
-    return f"{ratio:.3g}" if ratio < MOST_RATIO else "≫ 1"
+    return f"{ratio:.3g}" if ratio < MAX_RATIO else "≫ 1"
 
 
 # Details
@@ -181,12 +181,12 @@ def _print_vectors(console: Console, made: dict[str, Any]) -> None:
     """Print the smallest examples that break the properties of the worst cases."""
     worst = {row["worst"]["case"]: row for row in made["requirements"] if row["worst"]}
     found = [case for case in made["cases"] if case.get("vectors") and case["case"] in worst]
-    for case in found[:MOST_VECTORS]:
+    for case in found[:MAX_VECTORS]:
         say(console, f"\nthe smallest example that breaks {case['case']}, as a vector:")
         for text in case["vectors"]:
             say(console, text.rstrip())
-    if len(found) > MOST_VECTORS:
-        more = ", ".join(case["case"] for case in found[MOST_VECTORS:])
+    if len(found) > MAX_VECTORS:
+        more = ", ".join(case["case"] for case in found[MAX_VECTORS:])
         say(console, f"\nthose of {more} are in the report of --json and --html")
 
 

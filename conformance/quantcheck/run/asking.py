@@ -83,7 +83,7 @@ class Asking:
 
     # Properties
 
-    def of_property(self, prop: Property) -> CaseResult:
+    def judge_property(self, prop: Property) -> CaseResult:
         """Ask the samples of one property and judge the answers together."""
         outcomes = self._outcomes(prop)
         broken = next((o for o in outcomes if o.trace or o.stderr), None)
@@ -106,7 +106,7 @@ class Asking:
         end = time.monotonic() + self.draws.seconds
         fresh = self.draws
         while time.monotonic() < end and not any(o.failed() for o in outcomes):
-            fresh = fresh.following()
+            fresh = fresh.next_draws()
             samples = draw(prop, fresh)
             self.submit(case for sample in samples for case in sample.cases)
             outcomes += [self._judge(sample) for sample in samples]

@@ -43,7 +43,7 @@ class Draws:
     factor: float = 1.0
     seconds: float = 0.0
 
-    def following(self) -> Draws:
+    def next_draws(self) -> Draws:
         """Return other draws of the same kind."""
         return replace(self, seed=self.seed + 1)
 

@@ -17,7 +17,7 @@ from quantcheck.run.settings import Settings
 
 
 @dataclass(frozen=True)
-class Ended:
+class RunResult:
     """What a run leaves.
 
     Attributes
@@ -32,7 +32,7 @@ class Ended:
     deviations: dict[str, Any] | None
 
 
-def run_target(settings: Settings, event: Event | None = None) -> Ended:
+def run_target(settings: Settings, event: Event | None = None) -> RunResult:
     """Put one target to the suite.  [VER-050]
 
     Whatever happens, the target is ended and there is a report of what was done. Ctrl-C ends the
@@ -73,14 +73,14 @@ def _take(run: Run, step: Any) -> None:
         run.abort(error)
 
 
-def _ended(run: Run) -> Ended:
+def _ended(run: Run) -> RunResult:
     try:
-        return Ended(results.report(run), results.deviation_file(run))
+        return RunResult(results.report(run), results.deviation_file(run))
     except Exception as error:  # noqa: BLE001 - likewise
         run.abort(error)
-        made = empty(run.settings.target, EXIT_SUITE, results.told(run.aborted))
+        made = empty(run.settings.target, EXIT_SUITE, results.error_to_json(run.aborted))
         times = {"started": run.started.isoformat(timespec="seconds"), "seconds": run.seconds}
-        return Ended({**made, **times}, None)
+        return RunResult({**made, **times}, None)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def exit_code(run: Run) -> int:
 
 def report(run: Run) -> dict[str, Any]:
     """Make the report, as plain JSON."""
-    made = empty(run.settings.target, exit_code(run), told(run.aborted))
+    made = empty(run.settings.target, exit_code(run), error_to_json(run.aborted))
     target = run.target
     made["target"]["stderr"] = target.stderr
     if target.started:
@@ -90,7 +90,7 @@ def _requirement(run: Run, result: RequirementResult) -> dict[str, Any]:
     return made
 
 
-def told(error: QuantcheckError | None) -> dict[str, str] | None:
+def error_to_json(error: QuantcheckError | None) -> dict[str, str] | None:
     """Return what a report says about the error that ended a run."""
     if error is None:
         return None

@@ -145,7 +145,7 @@ class Run:
         return self._add(replace(result, judgements=tuple(judgements)))
 
     def _check_property(self, prop: Property) -> CaseResult:
-        result = self.asking.of_property(prop)
+        result = self.asking.judge_property(prop)
         known = self.known_draws.get(prop.id)
         judgements = deviations.apply(
             prop,

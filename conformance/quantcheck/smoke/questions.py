@@ -110,13 +110,13 @@ def misfit(probe: Probe, outputs: object) -> str | None:
     return None
 
 
-def spoil(question: Mapping[str, Any]) -> dict[str, Any]:
+def invalidate(question: Mapping[str, Any]) -> dict[str, Any]:
     """Make a legal question one that has to be refused.
 
     Examples
     --------
     >>> x = {"dtype": "float32", "shape": [1], "data": [0.5]}
-    >>> spoil({"id": "a", "inputs": {"x": x}})["inputs"]["x"]["data"]
+    >>> invalidate({"id": "a", "inputs": {"x": x}})["inputs"]["x"]["data"]
     ['NaN']
     """
     made: dict[str, Any] = json.loads(json.dumps(question))

@@ -32,7 +32,7 @@ class Fault(Exception):  # noqa: N818 - what was found, not an error of ours
         super().__init__(message)
 
 
-class Silence(Fault):
+class NoLineInTime(Fault):
     """Nothing came in time."""
 
 
@@ -121,19 +121,19 @@ class Session:
             raise Fault(f"expected {due}, got {got}", CRASH)
         return line
 
-    def _silence(self, due: str, limit: float, slow: str) -> Silence:
+    def _silence(self, due: str, limit: float, slow: str) -> NoLineInTime:
         """Find out why nothing came: ended input and a killed program give up what they held."""
         self.ended = True
         message = f"expected {due} within {limit:g} s, got "
         self.pipes.send(end=True)
         late = self._held(GRACE)
         if late is not None and late.endswith(b"\n"):
-            return Silence(f"{message}it only when the input ended", FLUSH)
+            return NoLineInTime(f"{message}it only when the input ended", FLUSH)
         self.pipes.kill()
         late = self._held(0.0) if late is None else late
         if late:
-            return Silence(f"{message}half a line {short(late)}", FLUSH)
-        return Silence(f"{message}nothing", f"{slow} {FLUSH}")
+            return NoLineInTime(f"{message}half a line {short(late)}", FLUSH)
+        return NoLineInTime(f"{message}nothing", f"{slow} {FLUSH}")
 
     def _held(self, limit: float) -> bytes | None:
         try:
@@ -191,11 +191,11 @@ class Session:
             raise Fault(f"expected an end after {after}, got {got}", mend) from None
         self._drain()
 
-    def left(self) -> list[int]:
+    def remaining_processes(self) -> list[int]:
         """List processes that outlive the program, given a moment to end too."""
         found: list[int] = []
         for _ in range(round(self.end_limit / PAUSE)):
-            found = self.pipes.left()
+            found = self.pipes.remaining_processes()
             if not found:
                 return []
             time.sleep(PAUSE)

@@ -8,13 +8,13 @@ from functools import partial
 from typing import Any
 
 from quantcheck.errors import TargetProtocolError
-from quantcheck.smoke.questions import UNKNOWN, Probe, misfit, spoil
-from quantcheck.smoke.session import CLEAN, FORM, Fault, Session, Silence
+from quantcheck.smoke.questions import UNKNOWN, Probe, invalidate, misfit
+from quantcheck.smoke.session import CLEAN, FORM, Fault, NoLineInTime, Session
 from quantcheck.targets.process import ProcessTarget
 from quantcheck.wire.protocol import Handshake, read_line
 
-MOST_SILENCES = 2  # questions without an answer, each of which costs the time limit
-MOST_STDERR = 1 << 20
+MAX_SILENCES = 2  # questions without an answer, each of which costs the time limit
+MAX_STDERR = 1 << 20
 END_LIMIT = 10.0
 
 
@@ -141,7 +141,7 @@ class Smoke:
 
     def _bad_input(self) -> str:
         probe = self._one()
-        answer = self._ask({**spoil(probe.question), "id": "smoke-bad-input"})
+        answer = self._ask({**invalidate(probe.question), "id": "smoke-bad-input"})
         (kind,) = (k for k in ("outputs", "refused", "unsupported", "error") if k in answer)
         note = "" if kind == "refused" else ", which the suite will judge"
         return f"{probe.operation} of bad input came back as {kind}{note}"
@@ -175,7 +175,7 @@ class Smoke:
         return "answers what waits in its input, and ends with it"
 
     def _leaves_nothing(self, session: Session) -> None:
-        left = session.left()
+        left = session.remaining_processes()
         if left:
             raise Fault(
                 f"expected no process left, got {', '.join(map(str, left))}",
@@ -189,16 +189,16 @@ class Smoke:
         else:
             self._add("stdout", True, "nothing but answers")
         written = f"{self._stderr_bytes} bytes"
-        if self._stderr_bytes > MOST_STDERR:
+        if self._stderr_bytes > MAX_STDERR:
             mend = "Write less: the suite keeps the last 64 KiB, and a flood hides why it broke."
-            self._add("stderr", False, f"expected at most {MOST_STDERR} bytes, got {written}", mend)
+            self._add("stderr", False, f"expected at most {MAX_STDERR} bytes, got {written}", mend)
         else:
             self._add("stderr", True, written)
 
     # Course
 
     def _try(self, name: str, work: Callable[[], str], *, fresh: bool = True) -> None:
-        if self._silences >= MOST_SILENCES:
+        if self._silences >= MAX_SILENCES:
             self._add(name, None, "not tried after what failed before")
             return
         if not fresh and self._session is None:
@@ -209,7 +209,7 @@ class Smoke:
         except LookupError:
             self._add(name, None, "not tried: no operation was answered")
         except Fault as fault:
-            self._silences += isinstance(fault, Silence)
+            self._silences += isinstance(fault, NoLineInTime)
             self._add(name, False, fault.message, fault.mend)
             if self._session is not None and self._session.ended:
                 self._end()

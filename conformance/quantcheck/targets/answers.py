@@ -16,7 +16,7 @@ from quantcheck.errors import TargetCrashed, TargetError, TargetProtocolError
 from quantcheck.targets.base import Target
 from quantcheck.wire.protocol import Handshake, check_answer, read_line, short
 
-MOST_NAMED = 5  # ids or lines in one message
+MAX_NAMED = 5  # ids or lines in one message
 
 
 @dataclass(frozen=True)
@@ -151,14 +151,14 @@ class AnswersTarget(Target):
         return told
 
     def _damage(self) -> str:
-        named = list(self._damaged.items())[:MOST_NAMED]
+        named = list(self._damaged.items())[:MAX_NAMED]
         lines = [f"{self.path.name}, line {number}: {message}" for number, message in named]
-        if len(self._damaged) > MOST_NAMED:
+        if len(self._damaged) > MAX_NAMED:
             lines.append(f"{len(self._damaged)} damaged lines in all")
         return "".join(f"{line}\n" for line in lines)
 
 
 def _some(names: Iterable[str]) -> str:
     listed = list(names)
-    more = [f"and {len(listed) - MOST_NAMED} more"] if len(listed) > MOST_NAMED else []
-    return ", ".join([*listed[:MOST_NAMED], *more])
+    more = [f"and {len(listed) - MAX_NAMED} more"] if len(listed) > MAX_NAMED else []
+    return ", ".join([*listed[:MAX_NAMED], *more])

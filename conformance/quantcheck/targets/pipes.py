@@ -115,7 +115,7 @@ class Pipes:
             return "closed stdout"
         return f"process ended by signal {-code}" if code < 0 else f"process ended with code {code}"
 
-    def left(self) -> list[int]:
+    def remaining_processes(self) -> list[int]:
         """List what it started and what still runs once it has ended; empty without /proc."""
         found = []
         for path in Path("/proc").glob("[0-9]*/stat"):

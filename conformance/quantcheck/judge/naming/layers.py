@@ -36,17 +36,17 @@ from quantref.layers import DENSE, require_absmax
 
 U = 2.0**-24
 Outputs = dict[str, Any]
-Made = tuple[Array, Array]  # outputs before the bias, and their bound
+BeforeBias = tuple[Array, Array]  # outputs before the bias, and their bound
 
 
-def _fits(case: Case, outputs: Outputs, expected: Array, made: Made) -> bool:
+def _fits(case: Case, outputs: Outputs, expected: Array, made: BeforeBias) -> bool:
     """Tell whether outputs are those expected, within the bound of what they are made of."""
     off = np.abs(outputs["values"].astype(np.float64) - expected)
     return bool((off <= tolerance(*made, bias_of(case), U)).all())
 
 
 def _explain(
-    case: Case, outputs: Outputs, mistakes: dict[str, Callable[[], Iterator[Made]]]
+    case: Case, outputs: Outputs, mistakes: dict[str, Callable[[], Iterator[BeforeBias]]]
 ) -> list[str]:
     """Return the first requirement of which some mistake fits; the bias is added to all."""
     for requirement, variants in mistakes.items():
@@ -56,12 +56,12 @@ def _explain(
     return []
 
 
-def _right(case: Case, outputs: Outputs, made: Made) -> bool:
+def _right(case: Case, outputs: Outputs, made: BeforeBias) -> bool:
     """Tell whether outputs are right, so that something else is wrong."""
     return _fits(case, outputs, activated(case, made[0] + bias_of(case)), made)
 
 
-def _finished_otherwise(case: Case, outputs: Outputs, made: Made, scales: Array) -> bool:
+def _finished_otherwise(case: Case, outputs: Outputs, made: BeforeBias, scales: Array) -> bool:
     """Tell whether bias or activation were left out, or came in another order.  [LAY-050]"""
     if "LAY-050" not in case.requirements:
         return False
@@ -138,7 +138,9 @@ def _of_other_slices(
     return False
 
 
-def _other_axes(case: Case, outputs: Outputs, equation: Equation, quantizer: Any) -> Iterator[Made]:
+def _other_axes(
+    case: Case, outputs: Outputs, equation: Equation, quantizer: Any
+) -> Iterator[BeforeBias]:
     """Yield outputs with activations quantized in slices along other axes.  [LAY-020]"""
     if quantizer is None:
         return
@@ -163,16 +165,20 @@ def packed(case: Case, outputs: Outputs) -> list[str]:
     layer, g_idx = packed_layer(case), case.inputs["g_idx"]
     codes = layer.codes()
 
-    def made(codes: Array = codes, g_idx: Array = g_idx, arranged: Any = layer.arranged) -> Made:
+    def made(
+        codes: Array = codes, g_idx: Array = g_idx, arranged: Any = layer.arranged
+    ) -> BeforeBias:
         return packed_products(case, arranged(dequantized(case, codes, g_idx)), U)
 
     if _right(case, outputs, made()):
         return []
     if _finished_otherwise(case, outputs, made(), np.ones(())):
         return ["LAY-050"]
-    mistakes: dict[str, Callable[[], Iterator[Made]]] = {
+    mistakes: dict[str, Callable[[], Iterator[BeforeBias]]] = {
         "LAY-100": lambda: (made(codes=other) for other in _other_codes(case, codes)),
-        "LAY-110": lambda: (made(arranged=turned) for turned in _turned(layer.kernel_shape)),
+        "LAY-110": lambda: (
+            made(arranged=turned) for turned in _other_axis_orders(layer.kernel_shape)
+        ),
         "LAY-120": lambda: (made(g_idx=other) for other in _other_groups(case)),
     }
     return _explain(case, outputs, mistakes)
@@ -192,7 +198,7 @@ def _other_codes(case: Case, codes: Array) -> Iterator[Array]:
         yield rows[len(rows) - len(codes) :]
 
 
-def _turned(shape: tuple[int, ...]) -> Iterator[Callable[[Array], Array]]:
+def _other_axis_orders(shape: tuple[int, ...]) -> Iterator[Callable[[Array], Array]]:
     """Yield ways to read a kernel from rows and columns in another order of axes.  [LAY-110]"""
     for order in itertools.permutations(range(len(shape))):
         yield partial(_read, order=order, shape=shape)

@@ -21,10 +21,10 @@ from markupsafe import Markup
 from quantcheck.report.document import MEANINGS, by_id, counts, failed_of
 from quantcheck.report.looks import BLAME, FAILED, LOOKS, VERDICTS, css_class
 
-HERE = Path(__file__).resolve().parent
-MOST_CASES = 60
-MOST_CHARACTERS = 4000
-MOST_VECTOR = 30_000
+PAGE_FOLDER = Path(__file__).resolve().parent
+MAX_CASES = 60
+MAX_CHARACTERS = 4000
+MAX_VECTOR = 30_000
 SYMBOLS = {verdict: look.symbol for verdict, look in LOOKS.items()}
 CLASSES = {verdict: css_class(verdict) for verdict in LOOKS}
 _HEADING = re.compile(r"^## (\d+ .+?) \(([A-Z]+)\)$", re.MULTILINE)
@@ -37,7 +37,7 @@ def as_html(document: Mapping[str, Any]) -> str:
     table = by_id(reports)
     found = {cell["verdict"] for row in table.values() for cell in row.values()}
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
+        loader=jinja2.FileSystemLoader(PAGE_FOLDER),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -62,7 +62,7 @@ def as_html(document: Mapping[str, Any]) -> str:
 
 
 def _part(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
+    return (PAGE_FOLDER / name).read_text(encoding="utf-8")
 
 
 def _policy(style: str, script: str) -> str:
@@ -162,7 +162,7 @@ def _cases(made: Mapping[str, Any]) -> dict[str, Any]:
 def _vectors(case: Mapping[str, Any]) -> list[str]:
     """Give the smallest failing sample of a property, as far as a page has room for it."""
     texts = list(case.get("vectors", ()))
-    return texts if sum(map(len, texts)) <= MOST_VECTOR else []
+    return texts if sum(map(len, texts)) <= MAX_VECTOR else []
 
 
 def _cell(
@@ -183,7 +183,7 @@ def _cell(
         "examples": case.get("examples", 1),
         "vectors": _vectors(case),
         "reproduction": row.get("reproduction", []),
-        "left": (case.get("trace", "") + case.get("stderr", ""))[-MOST_CHARACTERS:],
-        "deviating": deviating[:MOST_CASES],
-        "more": max(len(deviating) - MOST_CASES, 0),
+        "left": (case.get("trace", "") + case.get("stderr", ""))[-MAX_CHARACTERS:],
+        "deviating": deviating[:MAX_CASES],
+        "more": max(len(deviating) - MAX_CASES, 0),
     }

@@ -17,7 +17,12 @@ from quantcheck import mutants
 from quantcheck.report.console import consoles
 from quantcheck.run import selftest
 from quantcheck.run.draws import SEED
-from quantcheck.run.selftest.honest import Tally, honest, honest_vectors, loose
+from quantcheck.run.selftest.false_alarms import (
+    Tally,
+    unreached_bounds,
+    variant_on_vectors,
+    variants_on_draw,
+)
 from quantcheck.run.selftest.kills import kill
 from quantcheck.run.selftest.tables import print_tables
 from quantcheck.targets.variants import VARIANTS
@@ -64,7 +69,7 @@ def run(console: Console, *, cases: int = CASES, workers: int | None = None) -> 
             kills.append(made)
             bar.advance(task)
         task = bar.add_task("honest variants, vectors", total=len(VARIANTS))
-        for made in _each(pool, honest_vectors, [(variant.id,) for variant in VARIANTS]):
+        for made in _each(pool, variant_on_vectors, [(variant.id,) for variant in VARIANTS]):
             tally.add(made)
             bar.advance(task)
         task = bar.add_task("honest variants", total=cases)
@@ -73,7 +78,7 @@ def run(console: Console, *, cases: int = CASES, workers: int | None = None) -> 
             # One task per process at a time: as many draws as it takes.
             jobs = [(base + k, bool((base + k) % 2)) for k in range(count)]
             base += count
-            for made in _each(pool, honest, jobs):
+            for made in _each(pool, variants_on_draw, jobs):
                 tally.add(made)
             bar.update(task, completed=tally.cases)
     kills.sort(key=lambda made: names.index(made.mutant))
@@ -83,7 +88,7 @@ def run(console: Console, *, cases: int = CASES, workers: int | None = None) -> 
         "passed": bool(
             tally.cases
             and not tally.alarms
-            and not loose(tally.ratios)
+            and not unreached_bounds(tally.ratios)
             and all(k.caught for k in kills)
         ),
         "mutants": [{**asdict(k), "caught": k.caught} for k in kills],

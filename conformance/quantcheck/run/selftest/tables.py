@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from quantcheck.report.console import say
-from quantcheck.run.selftest.honest import Tally, loose
+from quantcheck.run.selftest.false_alarms import Tally, unreached_bounds
 from quantcheck.run.selftest.kills import Kill
 
 
@@ -52,7 +52,9 @@ def _print_variants(console: Console, tally: Tally) -> None:
     table.add_column("ratio", justify="right")
     for name, ratio in sorted(tally.ratios.items()):
         shown = f"{ratio:.3g}"
-        table.add_row(name, f"[bold red]{shown}[/]" if name in loose(tally.ratios) else shown)
+        table.add_row(
+            name, f"[bold red]{shown}[/]" if name in unreached_bounds(tally.ratios) else shown
+        )
     console.print(table)
     for alarm in tally.alarms[:20]:
         text = " ".join(f"{key}={value}" for key, value in alarm.items())

@@ -36,8 +36,8 @@ class Variant:
     arithmetic : Arithmetic
     form : callable
         The order in which GPTQ carries its errors, from `quantcheck.targets.variants.gptq`.
-    rows : callable
-        How it comes by U.
+    inverse_factor : callable
+        Returns U for a Hessian.
     threads : int, optional
         Most threads of the BLAS.
     """
@@ -46,7 +46,7 @@ class Variant:
     sentence: str
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
     form: Callable[[Job], None] = gptq.textbook
-    rows: gptq.Rows = gptq.by_reversal
+    inverse_factor: gptq.InverseFactor = gptq.by_reversal
     threads: int | None = None
 
     @property
@@ -108,7 +108,7 @@ class Variant:
         return {"factor": np.triu(np.linalg.cholesky(h[::-1, ::-1])[::-1, ::-1])}
 
     def _gptq_quantize(self, inputs: Outputs, parameters: dict[str, Any]) -> Outputs:
-        job = Job(self.arithmetic, self.rows, inputs, parameters)
+        job = Job(self.arithmetic, self.inverse_factor, inputs, parameters)
         self.form(job)
         return dict(job.answer())
 
@@ -124,21 +124,25 @@ VARIANTS: tuple[Variant, ...] = (
         "float32-original",
         "Single precision as the original code: the inverse, its Cholesky factor, lazy blocks.",
         form=gptq.lazy,
-        rows=gptq.by_inverse,
+        inverse_factor=gptq.by_inverse,
     ),
     Variant(
         "float64-inverse",
         "Double precision: the inverse of the Hessian, then its Cholesky factor.",
         DOUBLE,
-        rows=gptq.by_inverse,
+        inverse_factor=gptq.by_inverse,
     ),
     Variant(
         "float64-numpy",
         "Double precision: NumPy's Cholesky factor and general inverse.",
         DOUBLE,
-        rows=gptq.by_numpy,
+        inverse_factor=gptq.by_numpy,
     ),
-    Variant("float32-numpy", "Single precision: NumPy's factor and inverse.", rows=gptq.by_numpy),
+    Variant(
+        "float32-numpy",
+        "Single precision: NumPy's factor and inverse.",
+        inverse_factor=gptq.by_numpy,
+    ),
     Variant("float32-ldl", "Single precision, feedback without inverse.", form=gptq.ldl_feedback),
     Variant(
         "float64-ldl", "Double precision, feedback without an inverse.", DOUBLE, gptq.ldl_feedback

@@ -12,7 +12,7 @@ from quantref.affine import group_layout
 from quantref.rules import Group
 
 Form = Callable[["Job"], Array]
-Rows = Callable[[Array], Array]
+InverseFactor = Callable[[Array], Array]
 
 
 def by_reversal(hessian: Array) -> Array:
@@ -43,7 +43,11 @@ class Job:
     """One problem in the working dtype, columns in processing order."""
 
     def __init__(
-        self, arithmetic: Arithmetic, rows: Rows, inputs: dict[str, Array], settings: dict[str, Any]
+        self,
+        arithmetic: Arithmetic,
+        inverse_factor: InverseFactor,
+        inputs: dict[str, Array],
+        settings: dict[str, Any],
     ) -> None:
         prepared = arithmetic.prepare(
             inputs["hessian"], settings["damping"], ordered=settings["activation_order"]
@@ -55,9 +59,9 @@ class Job:
         self.W = w[:, self.order]
         self.H = prepared["damped"][np.ix_(self.order, self.order)]
         try:
-            self.U = rows(self.H)
+            self.U = inverse_factor(self.H)
         except np.linalg.LinAlgError:  # too near to singular for the working dtype
-            self.U = rows(self.H.astype(np.float64)).astype(arithmetic.dtype)
+            self.U = inverse_factor(self.H.astype(np.float64)).astype(arithmetic.dtype)
         self.groups = group_layout(self.W.shape[1], settings["group_size"])
         self.starts: dict[int, Group] = {group.first: group for group in self.groups}
         self.scales: list[Array] = []

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from quantcheck.judge.verdict import Judgement, found
+from quantcheck.judge.verdict import Judgement, judgement_of
 from quantcheck.properties import Answers
 from quantcheck.properties.relations import equal
 from quantcheck.wire.cases import Case
@@ -89,7 +89,7 @@ def _same_shapes(case: Case, one: Mapping[str, Array], two: Mapping[str, Array])
     if wrong:
         name = wrong[0]
         message = f"{name}: expected shape {one[name].shape}, got {two[name].shape}"
-    return found(_first(case), not wrong, message, case.id)
+    return judgement_of(_first(case), not wrong, message, case.id)
 
 
 def _same_codes(
@@ -104,7 +104,7 @@ def _same_codes(
     differ = (one["codes"] != two["codes"])[:, order] & alike.all(axis=1)[:, None]
     name = "GPTQ-060" if "GPTQ-060" in other.requirements else _first(other)
     if not differ.any():
-        return found(name, True, "codes: all equal", other.id)
+        return judgement_of(name, True, "codes: all equal", other.id)
     worst: tuple[float, Any] = (-1.0, None)
     for answer in (one, two):
         evidence = gather(problem, SimpleNamespace(**answer), u)
@@ -123,4 +123,4 @@ def _same_codes(
         "got": str(two["codes"][index]),
         "expected": str(one["codes"][index]),
     }
-    return found(name, ratio <= 1, message, other.id, observed=ratio, bound=1.0, **details)
+    return judgement_of(name, ratio <= 1, message, other.id, observed=ratio, bound=1.0, **details)

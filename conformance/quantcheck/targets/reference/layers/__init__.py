@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from quantcheck.targets.reference import layer_process
-from quantcheck.targets.reference.layer_files import to_text
+from quantcheck.targets.reference.layers import process
+from quantcheck.targets.reference.layers.files import to_text
 from quantcheck.wire.arrays import decode_array, encode_array
 from quantcheck.wire.configs import Outputs, build
 from quantref.inputs import Array
@@ -19,7 +19,7 @@ def _reloaded(layer: Layer, inputs: Array, *, reload: bool, method: str = "call"
     if not reload:
         return {}
     given = json.dumps(encode_array(inputs))
-    answer = json.loads(layer_process.in_fresh_process(to_text(layer), given, method))
+    answer = json.loads(process.in_fresh_process(to_text(layer), given, method))
     return {"reloaded": decode_array(answer["values"]), "fields": answer["fields"]}
 
 

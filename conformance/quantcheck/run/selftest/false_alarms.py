@@ -16,7 +16,7 @@ from quantcheck.wire.cases import Case
 
 CHUNK = 0.2  # times the examples of each property, per task
 SECTIONS = ("rnd", "aff", "abs", "pack", "hes", "gptq")
-LOOSE = 1e-3
+REACHED_FROM = 1e-3
 TIES_ALONE = ("ABS-030",)  # bounds that act beside ties alone: see SPEC.md, section 12
 
 
@@ -51,7 +51,7 @@ class Tally:
             self.ratios[name] = max(self.ratios.get(name, 0.0), ratio)
 
 
-def honest(base: int, free: bool) -> Tally:
+def variants_on_draw(base: int, free: bool) -> Tally:
     """Put every variant to one draw of every property that has arithmetic."""
     tally = Tally()
     draws = Draws(seed=base, free=free, factor=CHUNK)
@@ -69,7 +69,7 @@ def honest(base: int, free: bool) -> Tally:
     return tally
 
 
-def honest_vectors(identity: str) -> Tally:
+def variant_on_vectors(identity: str) -> Tally:
     """Put one variant to the vectors: they reach bounds that few draws come near to."""
     tally, variant = Tally(), find(identity)
     for case in vectors():
@@ -80,18 +80,18 @@ def honest_vectors(identity: str) -> Tally:
     return tally
 
 
-def loose(ratios: Mapping[str, float]) -> list[str]:
+def unreached_bounds(ratios: Mapping[str, float]) -> list[str]:
     """Return the bounds that nobody honest came near to, although they act everywhere.
 
     Examples
     --------
-    >>> loose({"HES-070 factor": 0.5, "HES-010 hessian": 1e-4, "ABS-030 abs_max_quantize": 0.0})
+    >>> unreached_bounds({"HES-070 factor": 0.5, "HES-010 hessian": 1e-4, "ABS-030 abs_max_quantize": 0.0})
     ['HES-010 hessian']
     """
     return [
         name
         for name, ratio in ratios.items()
-        if ratio < LOOSE and name.partition(" ")[0] not in TIES_ALONE
+        if ratio < REACHED_FROM and name.partition(" ")[0] not in TIES_ALONE
     ]
 
 

@@ -9,9 +9,9 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from quantcheck.corpus.draw import refused
-from quantcheck.corpus.gptq import CORE, FULL, gptq_case
+from quantcheck.corpus.gptq.build import CORE, FULL, gptq_case
 from quantcheck.properties import Sizes, law, single
-from quantcheck.properties.gptq_laws import agrees, moved_rows, other_blocks, scaled_weights
+from quantcheck.properties.gptq.laws import agrees, moved_rows, other_blocks, scaled_weights
 from quantcheck.properties.strategies import (
     BITS,
     ROW_KINDS,
