@@ -3,9 +3,9 @@
 `quantcheck smoke TARGET` tests first whether a target speaks the protocol: see its --help.
 
 Exit codes: 0 every requirement passes or is a known deviation; 1 a requirement fails, or a listed
-deviation no longer occurs; 2 usage, or an unknown target; 3 the target broke (crash, timeout, invalid
-line); 4 the suite failed its own checks (canary, corpus), or nothing was answered; 130 stopped by
-Ctrl-C, with a report of the finished part.
+deviation no longer occurs; 2 usage, or an unknown target; 3 the target broke (crash, timeout,
+invalid line); 4 the suite failed its own checks (canary, corpus), or nothing was answered; 130
+stopped by Ctrl-C, with a report of the finished part.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes the golden vectors, or checks that regeneration gives the same bytes (SPEC.md, section 11).
+"""Writes the golden vectors, or checks that regeneration gives their bytes (SPEC.md, section 11).
 
 A case is written only if the reference agrees with its exact values and every mutant is killed by
 some case.

@@ -44,8 +44,8 @@ def rewrite(
         The file before this run.
     reasons : mapping, optional
         A file of another version. A failure without a reason in `previous` gets the reason that the
-        same case has there, on this backend or on another one. Such a reason is a proposal, which an
-        editor has to check.
+        same case has there, on this backend or on another one. Such a reason is a proposal, which
+        an editor has to check.
 
     Returns
     -------

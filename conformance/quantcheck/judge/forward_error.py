@@ -1,7 +1,7 @@
-"""How far a layer's inputs, and its Hessian, may be from exact ones (SPEC.md, section 10).
+"""Bounds on the errors of a layer's inputs and of its Hessian (SPEC.md, section 10).
 
-Running error analysis: every array of the forward pass comes with a bound on its error, element by
-element, for arithmetic of unit roundoff u.
+Running error analysis: every array of the forward pass has a bound on the error of each of its
+elements, for arithmetic of unit roundoff u.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from quantref.calibration import Block, run_layer
 from quantref.inputs import Array
 
 DEQUANTIZED = 4
-"""Roundings of a dequantized weight, which may be 2 ulp off (AFF-080)."""
+"""Roundings of a dequantized weight, whose relative error is up to 2⁻²² (AFF-080)."""
 
 
 @dataclass(frozen=True)
 class Bounded:
-    """An array, and how far an honest implementation's may be from it.
+    """An array, with a bound on the error of a correct implementation.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Bounded:
 def run_layer_bounded(
     x: Bounded, weights: Array, bias: Array, activation: str, *, u: float, exact: bool
 ) -> Bounded:
-    """Return the output of a layer; `exact`: its weights are stored as they are.  [CAL-170]
+    """Return the output of a layer; `exact` says that its weights have no error.  [CAL-170]
 
     Examples
     --------
@@ -73,7 +73,7 @@ def hessian_bounded(x: Bounded, *, batches: int, damping: float, u: float) -> tu
     ----------
     x : Bounded, arrays (..., n_in)
     batches : int
-        In how many parts the sum may be formed.
+        Number of parts into which the tokens may be divided.
     damping : float
     u : float
 
@@ -100,7 +100,7 @@ def hessian_bounded(x: Bounded, *, batches: int, damping: float, u: float) -> tu
     bound += growth(tokens + 4 * batches + 4, u) * 2 / tokens * (most.T @ most)
     diagonal = np.diagonal(H).copy()
     if (np.diagonal(bound)[diagonal == 0] > 0).any():
-        return H, np.inf  # dead here, alive there or the other way round
+        return H, np.inf  # the error decides whether the column is dead
     diagonal[diagonal == 0] = 1.0
     bound += damping * float(np.mean(np.diagonal(bound))) * np.eye(n_in)
     h = diagonal + damping * float(np.mean(diagonal))

@@ -1,4 +1,4 @@
-"""What laws share: findings from comparing the answers to several questions."""
+"""Comparisons of answers to several questions, shared by all laws."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from quantref.inputs import Array
 
 
 def equal(case: Case, requirement: str, what: str, got: Array, expected: Array) -> Judgement:
-    """Return whether two arrays of answers hold the same numbers."""
+    """Judge that two arrays of answers are equal."""
     got, expected = np.asarray(got), np.asarray(expected)
     if got.shape != expected.shape:
         message = f"{what}: expected shape {expected.shape}, got {got.shape}"
@@ -31,7 +31,7 @@ def equal(case: Case, requirement: str, what: str, got: Array, expected: Array) 
 
 
 def within(case: Case, requirement: str, what: str, difference: Array, bound: Array) -> Judgement:
-    """Return whether |difference| <= bound, element by element; NaN is outside."""
+    """Judge |difference| <= bound for every element; NaN fails."""
     bound = np.broadcast_to(bound, difference.shape)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(difference == 0, 0.0, np.abs(difference) / bound)

@@ -1,8 +1,9 @@
 """Codes of a quantized model in a file: safetensors, with the configuration in the metadata.
 
 For a layer L the file has "L.codes" and "L.scale", and for GPTQ also "L.zero_point" and "L.g_idx".
-Codes of GPTQ are packed along n_out (SPEC.md, section 5); those of int8 have shape (n_out, n_in). The
-metadata hold the format's name, the mode, the configuration, and the layers' shapes and equations.
+Codes of GPTQ are packed along n_out (SPEC.md, section 5); those of int8 have shape (n_out, n_in).
+The metadata hold the format's name, the mode, the configuration, and the layers' shapes and
+equations.
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ def certify(
 ) -> Report:
     """Certify each layer of a quantized model against the float one.
 
-    Teacher forcing: the inputs of each layer are computed with the quantized layers before it, as in
-    a correct calibration.
+    Teacher forcing: the inputs of each layer are computed with the quantized layers before it, as
+    in a correct calibration.
 
     Parameters
     ----------

@@ -97,8 +97,8 @@ def _fill_gptq(layer: Any) -> None:
 def require_precision(form: str, variables: Mapping[str, Any]) -> None:
     """Raise unless the variables of these layers can hold dequantized weights without rounding.
 
-    Half precision would round scale · (code − zero-point). The rounded values lie on no grid, so that
-    the codes could not be recovered.
+    Half precision would round scale · (code − zero-point). The rounded values lie on no grid, so
+    that the codes could not be recovered.
 
     Raises
     ------

@@ -95,8 +95,8 @@ def quantize(
     dtype : str, default "float32"
         Working precision of GPTQ's feedback.
     true_sequential : bool, default True
-        Layers of a block are calibrated with the outputs of the quantized layers before them. False:
-        with those of the float block, as in the documentation of Keras.
+        Layers of a block are calibrated with the outputs of the quantized layers before them.
+        False: with those of the float block, as in the documentation of Keras.
     certify : bool, default True
     mapper : Mapper, optional
         Runs the tasks of GPTQ in threads, in processes or on other machines.

@@ -187,9 +187,7 @@ def _from_graph(model: Any, layers: dict[int, KernelLayer]) -> Structure:
     repeated = {kind for kind, count in kinds.items() if count > 1}
     places = [k for k, step in enumerate(steps) if type(step.layer) in repeated and inside[k]]
     if places and any(is_linear(step.layer) for step in steps[places[0] : places[-1]]):
-        repeated = (
-            set()
-        )  # parts of blocks, such as attention layers
+        repeated = set()  # parts of blocks, such as attention layers
     if repeated:
         inside = [found if k in places else [] for k, found in enumerate(inside)]
     after = _read_after(steps, model)

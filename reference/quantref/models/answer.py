@@ -79,8 +79,8 @@ def recovered(problem: GPTQProblem, values: Array) -> Answer:
     """Return the answer whose dequantized weights are `values`.
 
     The errors of all columns follow from the values alone: E = (W − Ŵ) R. The base weights of every
-    group follow from the errors, and scale and zero-point follow from the base weights. So they need
-    not be guessed from the grid on which the values lie.
+    group follow from the errors, and scale and zero-point follow from the base weights. So they
+    need not be guessed from the grid on which the values lie.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Finished layers on disk, from which an interrupted run continues.
 
-A checkpoint is a folder with `run.json`, which holds the settings of the run, and one file per layer.
-Every file is written under a temporary name and then renamed, so that a killed run leaves no partial
-file.
+A checkpoint is a folder with `run.json`, which holds the settings of the run, and one file per
+layer. Every file is written under a temporary name and then renamed, so that a killed run leaves no
+partial file.
 """
 
 from __future__ import annotations

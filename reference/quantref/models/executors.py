@@ -22,8 +22,8 @@ CONNECT_SECONDS = 10.0  # seconds in which a scheduler has to answer
 class ExecutorMapper:
     """Runs tasks on an executor of `concurrent.futures`.
 
-    A worker that dies may break its executor. Then a new executor is made, and every task without an
-    answer is submitted again.
+    A worker that dies may break its executor. Then a new executor is made, and every task without
+    an answer is submitted again.
 
     Parameters
     ----------

@@ -7,10 +7,10 @@
         QUANTIZE   every layer of the stage; the block computes with the result from then on
       ADVANCE    X ← the output of the block on X
 
-A stage holds the layers that get the same inputs. Stages follow each other in the order in which the
-block calls their layers. So a layer's Hessian is computed from the outputs of the quantized layers
-before it (`true_sequential`, as in the original code). If all layers of a block are in one stage,
-the order is that of the Keras documentation (CAL-130).
+A stage holds the layers that get the same inputs. Stages follow each other in the order in which
+the block calls their layers. So a layer's Hessian is computed from the outputs of the quantized
+layers before it (`true_sequential`, as in the original code). If all layers of a block are in one
+stage, the order is that of the Keras documentation (CAL-130).
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ def admissible_zero_points(
 ) -> tuple[int, int]:
     """Return the lowest and highest admissible zero-point, which differ for a near-tie.
 
-    If the scale is a power of two, no arithmetic rounds, and an exact tie goes to the even number. For
-    any other scale an exact tie counts as a near-tie, since a product with the rounded reciprocal may
-    lie on either side of it.
+    If the scale is a power of two, no arithmetic rounds, and an exact tie goes to the even number.
+    For any other scale an exact tie counts as a near-tie, since a product with the rounded
+    reciprocal may lie on either side of it.
     """
     exact_tie = margin == 0 and position.denominator == 2 and is_power_of_two(float(scale))
     if exact_tie or margin > position * (3 * U32 + 2 * ULP32):

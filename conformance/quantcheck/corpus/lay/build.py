@@ -126,7 +126,7 @@ def _spread(
     weights: Weights,
     value_range: tuple[int, int],
 ) -> Numbers:
-    """Return how far near-ties of activations may move a sum away from that of the expected codes."""
+    """Return how far near-ties of activations may move a sum from that of the expected codes."""
     lo, hi = value_range
     axes, widths = equation.axes(equation.inputs), {}
     for index, value in x.items():

@@ -52,11 +52,11 @@ def scaled_weights(case: Case) -> st.SearchStrategy[tuple[Case, Case]]:
 
 
 def agrees(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judgement]:
-    """Hold two answers to one problem equal, up to near-ties that either may decide.
+    """Judge that two answers to one problem agree, apart from near-ties.
 
-    Per row, the first code in processing order that differs must be a near-tie within the bound of
-    the certificate, in both answers. Rows whose scales or zero-points differ are left to the
-    certificate of each answer alone.
+    In each row the first code in processing order that differs must be a near-tie of both answers,
+    within the bound of the certificate. Rows with different scales or zero-points are not compared;
+    the certificate judges them in each answer.
     """
     case, other = cases
     one = {name: np.asarray(answers[0][name]) for name in NAMES}
@@ -70,7 +70,7 @@ def agrees(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judgemen
 
 
 def _undone(answer: dict[str, Array], case: Case) -> dict[str, Array]:
-    """Bring an answer back to the first problem's rows and units."""
+    """Convert an answer to the rows and units of the first problem."""
     order = case.judging.get("rows")
     if order is not None:
         place = np.argsort(order)

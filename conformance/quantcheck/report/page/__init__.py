@@ -1,7 +1,7 @@
 """The page: one file that needs no network, with every case that deviates.
 
-The template makes the matrix, so that it can be read without scripts; the script filters it and
-opens cases. Both are ours, named by their hashes in the page's content security policy.
+The template makes the matrix, so that it can be read without scripts. The script filters the matrix
+and opens cases. The page's content security policy allows only this script and this style, by hash.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HEADING = re.compile(r"^## (\d+ .+?) \(([A-Z]+)\)$", re.MULTILINE)
 
 
 def as_html(document: Mapping[str, Any]) -> str:
-    """Give the document as a page."""
+    """Return the document as a page."""
     style, script = (_part(name) for name in ("page.css", "page.js"))
     reports = document["reports"]
     table = by_id(reports)
@@ -66,7 +66,7 @@ def _part(name: str) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """Allow this style and this script and nothing else: no network, no plugins, no forms."""
+    """Return a policy that allows this style and this script, and no network, plugins or forms."""
     digests = [hashlib.sha256(text.encode()).digest() for text in (style, script)]
     styled, scripted = [base64.b64encode(digest).decode() for digest in digests]
     return (
@@ -76,7 +76,7 @@ def _policy(style: str, script: str) -> str:
 
 
 def _for_script(data: Any) -> str:
-    r"""Give JSON that no text in it can lead out of its script element.
+    r"""Return JSON in which no text can close the script element.
 
     Examples
     --------
@@ -90,12 +90,12 @@ def _for_script(data: Any) -> str:
 
 
 def _breakable(text: str) -> str:
-    """Let a long name break where a reader would break it."""
+    """Allow line breaks in a long name after its separators."""
     return re.sub(r"(?<=[:/._=,-])(?=\w)", "\u200b", text)
 
 
 def _sections(table: Mapping[str, Any]) -> dict[str, str]:
-    """Give the sections of the matrix with their headings in SPEC.md."""
+    """Return the sections of the matrix with their headings in SPEC.md."""
     from quantcheck.spec.places import spec_path
 
     try:
@@ -108,7 +108,7 @@ def _sections(table: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _rows(table: Mapping[str, Mapping[int, Mapping[str, Any]]], targets: int) -> list[Any]:
-    """Give what the template shows of each requirement."""
+    """Return the row of each requirement for the template."""
     made = []
     for id_, row in table.items():
         requirement = next(iter(row.values()))["requirement"]
@@ -122,7 +122,7 @@ def _rows(table: Mapping[str, Mapping[int, Mapping[str, Any]]], targets: int) ->
     return made
 
 
-# What the script opens
+# Data that the script shows
 
 
 def _data(
@@ -147,7 +147,7 @@ def _data(
 
 
 def _cases(made: Mapping[str, Any]) -> dict[str, Any]:
-    """Sort a report's cases: by id, and those that do not pass by requirement."""
+    """Return a report's cases by id, and those that do not pass by requirement."""
     by_requirement: dict[str, list[Any]] = {}
     for case in made["cases"]:
         for judgement in case["judgements"]:
@@ -160,7 +160,7 @@ def _cases(made: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _vectors(case: Mapping[str, Any]) -> list[str]:
-    """Give the smallest failing sample of a property, as far as a page has room for it."""
+    """Return the smallest failing sample of a property, unless it is too long for a page."""
     texts = list(case.get("vectors", ()))
     return texts if sum(map(len, texts)) <= MAX_VECTOR else []
 

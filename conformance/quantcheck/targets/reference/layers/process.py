@@ -1,4 +1,4 @@
-"""A layer loaded from its file and called in a fresh process (SPEC.md, section 9)."""
+"""Loads a layer from its file and calls it, in a fresh process (SPEC.md, section 9)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def in_fresh_process(text: str, inputs: str, method: str) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Load the file, call the layer with the array on stdin, print what comes."""
+    """Load the file, call the layer with the array on stdin, and print outputs and fields."""
     path, method = arguments
     layer: Any = load(path)
     inputs = decode_array(json.loads(sys.stdin.read()))
