@@ -2,14 +2,17 @@
 
 Reading order, each module beside the section of SPEC.md of the same name:
 
-1. `config`, `profile`: what can be asked for (section 1, appendix A); `inputs`: what is refused.
-2. `rounding`, `affine`, `absmax`, `packing`: numbers to codes and back (sections 2 to 5).
-3. `hessian`, `gptq`: the textbook algorithm, one screen (sections 6 and 7); `blocked`: fast.
+1. `config`: what can be asked for (section 1); `inputs`: what is refused.
+2. `rounding`, `affine`, `absmax`, `packing`: numbers to codes and back (sections 2 to 5);
+   `rules`: the points on which quantizers differ, the first of each pair as SPEC.md has it.
+3. `hessian`, `gptq`: the algorithm, one screen each (sections 6 and 7).
 4. `certificate`: judges any answer of GPTQ from weights, Hessian and answer alone (section 8);
-   `verdict`: what it says; `fast.certificate`: fast.
+   `checks`: what it says.
 5. `layers`: what quantized layers return (section 9).
 6. `calibration`: windows of a dataset, and small models block by block (section 10).
-7. `fast`: the functions of sections 4 and 5 for speed, the same to the bit; these are public.
+
+`fast` has the same functions for speed. This module chooses which form is public: the fast one
+where there are two, and `gptq_textbook` is the plain form of `gptq_quantize`.
 
 Everything else is a room, a package that says by its name what it is for: `models` quantizes any
 model block by block, `formats` has the files that others load, `keras` brings models of Keras,
@@ -20,20 +23,20 @@ from typing import TYPE_CHECKING, Any
 
 from quantref.absmax import AbsMaxQuantizer, abs_max_dequantize
 from quantref.affine import affine_dequantize, affine_parameters, affine_quantize, group_index
-from quantref.blocked import gptq_quantize
 from quantref.config import GPTQConfig, Int8QuantizationConfig, QuantizationConfig, Quantizer
 from quantref.errors import QuantrefError
 from quantref.fast.absmax import abs_max_quantize
+from quantref.fast.gptq import gptq_quantize
+from quantref.fast.hessian import HessianAccumulator, accumulate_hessian, prepare_hessian
 from quantref.fast.packing import pack_codes, unpack_codes
-from quantref.gptq import gptq_textbook
-from quantref.hessian import HessianAccumulator, accumulate_hessian, prepare_hessian
-from quantref.problem import GPTQResult
-from quantref.profile import DEFAULT_PROFILE, KERAS_PROFILE, ORIGINAL_PROFILE, Profile
+from quantref.gptq import GPTQResult
+from quantref.gptq import gptq_quantize as gptq_textbook
 from quantref.rounding import round_half_even, saturating_cast
+from quantref.rules import DEFAULT_PROFILE, KERAS_PROFILE, ORIGINAL_PROFILE, Profile
 
 if TYPE_CHECKING:
+    from quantref.checks import Certificate
     from quantref.fast.certificate import certify
-    from quantref.verdict import Certificate
 
 AbsMaxQuantizer.quantize = staticmethod(abs_max_quantize)  # no section module imports `fast`
 

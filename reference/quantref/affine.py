@@ -1,18 +1,14 @@
-"""Affine quantization: scale and zero-point from a range, codes and back (SPEC.md, section 3)."""
+"""Affine quantization: scale and zero-point from a range, codes and back (SPEC.md, section 3).
+
+Letters: w weight, s scale, z zero-point, q code; maxq = 2^bits − 1 is the largest code.
+"""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quantref.errors import (
-    CodeRangeError,
-    DTypeError,
-    OverflowRangeError,
-    ShapeError,
-)
+from quantref.errors import CodeRangeError, DTypeError, OverflowRangeError, ShapeError
 from quantref.inputs import (
     Array,
     require_affine_bits,
@@ -21,34 +17,15 @@ from quantref.inputs import (
     require_parameters,
     require_weights,
 )
-from quantref.profile import (
-    DEFAULT_PROFILE,
-    CodeRule,
-    DegenerateRule,
-    Profile,
-    RaggedGroup,
-    RangeRule,
-    ScaleRounding,
-    SymmetricRule,
-    WholeGroup,
-    ZeroPointRule,
-)
+from quantref.rules import DEFAULT_PROFILE, Group, Profile, round_then_add
 
 SMALLEST_SCALE = float(np.finfo(np.float32).smallest_normal)  # 2^-126
 LARGEST_SCALE = float(np.finfo(np.float32).max)
 
 
-@dataclass(frozen=True)
-class Group:
-    """Columns first … stop − 1 share the parameters of the range of columns `start` … `end` − 1."""
-
-    first: int
-    stop: int
-    start: int
-    end: int
-
-
-def group_layout(n_in: int, group_size: int, profile: Profile = DEFAULT_PROFILE) -> list[Group]:
+def group_layout(
+    n_in: int, group_size: int, profile: Profile = DEFAULT_PROFILE, block_size: int = 128
+) -> list[Group]:
     """Split n_in columns into groups of `group_size`; -1: one group.  [AFF-090]
 
     Examples
@@ -58,18 +35,7 @@ def group_layout(n_in: int, group_size: int, profile: Profile = DEFAULT_PROFILE)
     """
     size = require_group_size(group_size, "AFF-110")
     size = n_in if size == -1 else min(size, n_in)
-    if profile.ragged is RaggedGroup.REFUSED and n_in % size:
-        expected = f"group_size that divides n_in={n_in} (profile {profile.name})"
-        raise ShapeError(expected, f"group_size={size}", "AFF-110")
-    groups = []
-    for start in range(0, n_in, size):
-        end = min(start + size, n_in)  # [AFF-090]: a ragged last group is shorter
-        firsts = [start]
-        if profile.whole_group is WholeGroup.PER_BLOCK:
-            firsts += [b for b in range(0, end, profile.block_size) if b > start]
-        for first, stop in zip(firsts, [*firsts[1:], end], strict=True):
-            groups.append(Group(first, stop, start, end))
-    return groups
+    return profile.groups(n_in, size, block_size)  # [AFF-090]
 
 
 def group_index(n_in: int, group_size: int) -> NDArray[np.int32]:
@@ -131,63 +97,28 @@ def range_parameters(
     lo, hi = np.asarray(lo, np.float64), np.asarray(hi, np.float64)
 
     # RANGE
-    if profile.range_rule is RangeRule.INCLUDES_ZERO:
-        lo, hi = np.minimum(lo, 0.0), np.maximum(hi, 0.0)  # [AFF-010]
+    lo, hi = profile.range(lo, hi)  # [AFF-010]
     if symmetric:
-        m = np.maximum(np.abs(lo), hi)  # [AFF-030]
-        mirror = profile.symmetric_rule is SymmetricRule.ALWAYS
-        lo, hi = np.where(mirror | (lo < 0), -m, lo), m
+        lo, hi = profile.mirror(lo, hi)  # [AFF-030]
 
     # DEGENERATE
-    if profile.degenerate is DegenerateRule.ZERO_ONLY:
-        empty = (lo == 0) & (hi == 0)  # [AFF-020]
-        lo, hi = np.where(empty, -1.0, lo), np.where(empty, 1.0, hi)
-    elif profile.degenerate is DegenerateRule.ANY_EQUAL:
-        empty = lo == hi
-        lo, hi = np.where(empty, lo - 1.0, lo), np.where(empty, hi + 1.0, hi)
+    lo, hi = profile.degenerate(lo, hi)  # [AFF-020]
 
     # SCALE
     with np.errstate(over="ignore"):
+        scale = profile.scale(lo, hi, maxq)  # [AFF-040]
         length = hi - lo
-        if profile.scale_rounding is ScaleRounding.TWICE:
-            length = length.astype(np.float32).astype(np.float64)
-        scale = (length / maxq).astype(np.float32)  # [AFF-040]
     if not np.isfinite(scale).all():
         expected = f"(hi - lo) / {maxq} <= {LARGEST_SCALE:.6g}"
         raise OverflowRangeError(expected, f"hi - lo = {float(length.max()):.6g}", "AFF-110")
-    floor = 1e-8 if profile.degenerate is DegenerateRule.SCALE_FLOOR else SMALLEST_SCALE
-    scale = np.maximum(scale, np.float32(floor))  # [AFF-050]
+    scale = np.maximum(scale, np.float32(SMALLEST_SCALE))  # [AFF-050]
 
     # ZERO-POINT
     if symmetric:
-        zero_point = np.full(scale.shape, float(2 ** (bits - 1)))  # [AFF-030]
+        zero_point = np.full(scale.shape, 2 ** (bits - 1))  # [AFF-030]
     else:
-        zero_point = np.rint(-lo / scale.astype(np.float64))  # [AFF-060]
-    if profile.zero_point_rule is ZeroPointRule.CLIPPED:
-        zero_point = np.clip(zero_point, 0, maxq)  # [AFF-060]
-    else:
-        zero_point = np.mod(zero_point, 256)
+        zero_point = profile.zero_point(lo, scale.astype(np.float64), maxq)  # [AFF-060]
     return scale, zero_point.astype(np.uint8)
-
-
-def codes_of(
-    w: Array,
-    scale: Array,
-    zero_point: Array,
-    *,
-    maxq: int,
-    profile: Profile = DEFAULT_PROFILE,
-) -> Array:
-    """Return clip(rint(w / s) + z, 0, maxq) as floats; all arguments broadcast.  [AFF-070]
-
-    Examples
-    --------
-    >>> codes_of(np.float64([0.5, 1.5, 9.0]), np.float64(1.0), np.float64(1.0), maxq=3)
-    array([1., 3., 3.])
-    """
-    if profile.code_rule is CodeRule.ADD_THEN_ROUND:
-        return np.asarray(np.clip(np.rint(w / scale + zero_point), 0, maxq))
-    return np.asarray(np.clip(np.rint(w / scale) + zero_point, 0, maxq))  # [AFF-070]
 
 
 def affine_parameters(
@@ -240,7 +171,7 @@ def affine_parameters(
             bits=bits,
             symmetric=symmetric,
             per_channel=per_channel,
-            padded=g.end - g.start < groups[0].end,
+            ragged=g.end - g.start < groups[0].end,
             profile=profile,
         )
         for g in groups
@@ -255,16 +186,16 @@ def group_parameters(
     bits: int,
     symmetric: bool,
     per_channel: bool,
-    padded: bool = False,
+    ragged: bool = False,
     profile: Profile = DEFAULT_PROFILE,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Return scale (n_out,) and zero-point (n_out,) of one group's columns w (n_out, columns).
 
-    `padded` says that the group is the short last one; it matters to profiles that pad with zeros.
+    `ragged`: the group is the last one, and shorter than the others.
     """
     lo, hi = w.min(axis=1), w.max(axis=1)
-    if padded and profile.ragged is RaggedGroup.ZERO_PADDED:
-        lo, hi = np.minimum(lo, 0.0), np.maximum(hi, 0.0)
+    if ragged:
+        lo, hi = profile.ragged(lo, hi)  # [AFF-090]
     if not per_channel:
         lo, hi = np.full_like(lo, lo.min()), np.full_like(hi, hi.max())  # [AFF-090]
     return range_parameters(lo, hi, bits=bits, symmetric=symmetric, profile=profile)
@@ -302,7 +233,7 @@ def affine_quantize(
         got = f"zero_point in [{int(z.min())}, {int(z.max())}]"
         raise CodeRangeError(f"zero_point in [0, {maxq}]", got, "AFF-110")
     s, z = s.astype(np.float64)[:, g], z.astype(np.float64)[:, g]  # (n_out, n_in)
-    return codes_of(w.astype(np.float64), s, z, maxq=maxq).astype(np.uint8)
+    return round_then_add(w.astype(np.float64), s, z, maxq).astype(np.uint8)  # [AFF-070]
 
 
 def affine_dequantize(

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from quantref.absmax import abs_max_quantize
 from quantref.config import GPTQConfig
 from quantref.errors import ConfigError, DTypeError, ShapeError, TokenCountError, TokenRangeError
-from quantref.gptq import gptq_textbook
+from quantref.gptq import GPTQResult, gptq_quantize
 from quantref.hessian import accumulate_hessian
 from quantref.inputs import Array, require_integer
-from quantref.problem import GPTQResult
 
 LARGEST_TOKEN = 2**31 - 1
 ACTIVATIONS = ("linear", "relu")
@@ -305,7 +304,7 @@ def quantize_model_gptq(model: Model, windows: Array, config: GPTQConfig) -> lis
             hessian = accumulate_hessian(list(inputs[k]))  # [CAL-110]: of all windows
 
             # QUANTIZE
-            results.append(gptq_textbook(weights, hessian, config))  # [CAL-140]
+            results.append(gptq_quantize(weights, hessian, config))  # [CAL-140]
 
         # RUN ON
         values = [result.dequantized() for result in results]

@@ -17,14 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quantref.affine import SMALLEST_SCALE, Group, codes_of
-from quantref.config import GPTQConfig
-from quantref.errors import ConfigError
-from quantref.factor import upper_inverse
-from quantref.inputs import Array
-from quantref.problem import GPTQProblem, prepare_problem
-from quantref.profile import DEFAULT_PROFILE, GroupSource, Profile, Propagation, ZeroPointRule
-from quantref.verdict import (
+from quantref.affine import SMALLEST_SCALE
+from quantref.checks import (
     Answer,
     Certificate,
     Check,
@@ -38,6 +32,18 @@ from quantref.verdict import (
     places_beyond,
     require_answer,
     require_hessian_error,
+)
+from quantref.config import GPTQConfig
+from quantref.errors import ConfigError
+from quantref.gptq import BLOCK_SIZE, Problem, Settings, prepare_problem
+from quantref.inputs import Array
+from quantref.rules import (
+    DEFAULT_PROFILE,
+    Group,
+    Profile,
+    round_then_add,
+    rows_of_cholesky,
+    zero_point_clipped,
 )
 
 U32, U64 = 2.0**-24, 2.0**-53  # unit roundoff of float32 and of float64
@@ -61,7 +67,7 @@ class Recovered:
     u : float
     """
 
-    problem: GPTQProblem
+    problem: Problem
     q: Array
     s: NDArray[np.float64]
     z: NDArray[np.float64]
@@ -82,6 +88,7 @@ def certify(
     config: GPTQConfig,
     *,
     profile: Profile = DEFAULT_PROFILE,
+    block_size: int = BLOCK_SIZE,
     unit_roundoff: float = U32,
     hessian_error: float = 0.0,
 ) -> Certificate:
@@ -96,7 +103,9 @@ def certify(
         Shapes (n_out, n_in), (n_out, n_groups) twice, (n_in,); see `quantref.GPTQResult`.
     config : GPTQConfig
     profile : Profile
-        The semantics that the answer declares.
+        The rules that the answer declares.
+    block_size : int >= 1, default 128
+        The block size that the answer declares.
     unit_roundoff : float, default 2^-24
         u of the arithmetic that made the answer: 2^-24 for float32, 2^-53 for float64.
     hessian_error : float, default 0
@@ -121,8 +130,8 @@ def certify(
     >>> certify(W, H, gptq_textbook(W, H, config), config).passed
     True
     """
-    problem = prepare_problem(weights, hessian, config, profile=profile)
-    W, R = problem.weights, problem.factor
+    problem = prepare_problem(weights, hessian, config, profile=profile, block_size=block_size)
+    W, R, U = problem.weights, problem.R, problem.U
     eta, u = require_hessian_error(hessian_error), unit_roundoff
     codes, scale, zero_point = require_answer(problem, answer)
     q = codes[:, problem.prepared.order]
@@ -136,7 +145,6 @@ def certify(
     E = D @ R  # [CERT-010]: W − Ŵ = E U
 
     # COMPENSATED WEIGHTS
-    U = upper_inverse(R)
     r = E * U.diagonal()
     compensated = values + r  # w′
 
@@ -156,7 +164,7 @@ def certify(
         checks += [check_loss_identity(found), check_loss_bound(found)]
 
     # FIGURES
-    plain = s * (codes_of(W, s, z, maxq=problem.maxq) - z)
+    plain = s * (round_then_add(W, s, z, problem.maxq) - z)
     return Certificate(
         tuple(checks),
         loss=float((E**2).sum()),
@@ -185,7 +193,7 @@ def growth(steps: float, u: float) -> float:
 
 
 def steps_of(n_in: int) -> int:
-    """Return K, the roundings that inverse, factor and recurrence of n_in columns accumulate.
+    """Return how many roundings inverse, factor and recurrence of n_in columns accumulate.
 
     Examples
     --------
@@ -239,40 +247,40 @@ def error_bound(
     >>> (error_bound(one, 0 * one, one, one, u=2.0**-24) * 2**24).round(3)
     array([[33.]])
     """
-    K = steps_of(len(R))
+    steps = steps_of(len(R))
     E, R, U = np.abs(E), np.abs(R), np.abs(U)
     M = R / R.diagonal()
-    h, x = (R**2).sum(axis=1), (U**2).sum(axis=0)  # diagonals of H = R Rᵀ and of H⁻¹ = Uᵀ U
-    root_h, root_x = np.sqrt(h), np.sqrt(x)
+    h, chi = (R**2).sum(axis=1), (U**2).sum(axis=0)  # diagonals of H = R Rᵀ and of H⁻¹ = Uᵀ U
+    root_h, root_chi = np.sqrt(h), np.sqrt(chi)
 
     # ALWAYS
     A = E @ U @ root_h  # (n_out,)
     B = U.diagonal() * (U @ root_h)  # (n_in,)
-    G = E @ R.T @ root_x  # (n_out,)
-    C = root_x @ M  # (n_in,)
+    G = E @ R.T @ root_chi  # (n_out,)
+    C = root_chi @ M  # (n_in,)
     always = (E @ U + sizes) @ M + np.outer(A, B) + np.outer(G, C)
 
     # LIKELY
     B2 = norm_bound(U * root_h) * U.diagonal() * np.sqrt(U**2 @ h)  # B′
-    C2 = norm_bound(root_x[:, None] * R) * np.sqrt(x @ M**2)  # C′
+    C2 = norm_bound(root_chi[:, None] * R) * np.sqrt(chi @ M**2)  # C′
     length = np.sqrt((E**2).sum(axis=1))  # ‖E‖₂ of each row
     likely = np.sqrt((E**2 @ U**2 + sizes**2) @ M**2) + np.outer(length, B2 + C2)
 
     def rho(u: float) -> Array:
-        most = np.minimum(growth(K, u) * always, LIKELY * math.sqrt(K) * u * likely)
-        return np.asarray(most)
+        bound, gamma = LIKELY * math.sqrt(steps) * u * likely, growth(steps, u)
+        return np.asarray(np.minimum(gamma * always, bound) if math.isfinite(gamma) else bound)
 
     S = float(((U @ root_h) ** 2).sum())
     return np.asarray(rho(u) + rho(U64) + amplified(eta, S) * np.outer(A, B))  # [CERT-070]
 
 
-def base_bound(problem: GPTQProblem, rho: Array, R: Array, U: Array) -> NDArray[np.float64]:
+def base_bound(problem: Settings, rho: Array, R: Array, U: Array) -> NDArray[np.float64]:
     """Return δ, (n_out, n_groups): what base weights of a group may be off by.  [CERT-060]"""
     inverse = np.abs(R.diagonal()[:, None] * U)  # |M⁻¹|
     carried = rho @ inverse
     delta = np.zeros((len(rho), len(problem.groups)))
     for k, group in enumerate(problem.groups):
-        if compensated_columns(problem, group):
+        if problem.errors_applied(group):
             delta[:, k] = carried[:, group.start : group.end].max(axis=1)
     if not problem.config.per_channel:
         delta[:] = delta.max(axis=0)
@@ -305,7 +313,7 @@ def check_codes(found: Recovered, name: str, requirement: str, judged: Array) ->
 
 def base_weights(found: Recovered, group: Group) -> NDArray[np.float64]:
     """Return the weights that a group's range is of, (n_out, columns).  [CERT-030]"""
-    c = compensated_columns(found.problem, group)
+    c = found.problem.errors_applied(group)
     base = found.problem.weights - found.E[:, :c] @ found.U[:c]
     base[:, :c] = (found.values + found.r)[:, :c]  # columns done stay as they were when rounded
     return base[:, group.start : group.end]
@@ -330,11 +338,12 @@ def check_parameters(found: Recovered, scale: Array, zero_point: Array) -> list[
         place = place_of(ratio)
         worst, places = float(ratio[place]), places_beyond(ratio)
         message = parameter_message(ratio, place, float(wanted[place]), float(got[place]))
-        checks.append(Check(name, "CERT-030", not places, 1.0, worst, place, message, places))
+        passed = bool((ratio <= 1).all())
+        checks.append(Check(name, "CERT-030", passed, 1.0, worst, place, message, places))
     return checks
 
 
-def expected_parameters(problem: GPTQProblem, lo: Array, hi: Array) -> tuple[Array, Array]:
+def expected_parameters(problem: Settings, lo: Array, hi: Array) -> tuple[Array, Array]:
     """Return scale and zero-point of smallest and largest base weights, (n_out, n_groups)."""
     pairs = [
         problem.parameters(np.stack([lo[:, k], hi[:, k]], axis=1), group)
@@ -345,7 +354,7 @@ def expected_parameters(problem: GPTQProblem, lo: Array, hi: Array) -> tuple[Arr
 
 
 def judge_parameters(
-    problem: GPTQProblem,
+    problem: Settings,
     ranges: tuple[Array, Array],
     expected: tuple[Array, Array],
     got: tuple[Array, Array],
@@ -382,15 +391,16 @@ def judge_parameters(
     over = np.maximum(np.abs(zero_point - position) - 0.5, 0.0)
     exact = np.where(zeros, zero_point == z_zeros, zero_point == z)
     exact &= ~rounding | (scale_ratio <= 1)
-    otherwise = np.inf if problem.config.symmetric else over / allowed
-    zero_ratio = np.where(exact, 0.0, otherwise)
+    zero_ratio = np.where(exact, 0.0, over / allowed)
+    if problem.config.symmetric:
+        zero_ratio = np.where(zero_point == z, 0.0, np.inf)
 
     vanished = vanishing & (delta > 0)
     s, z = np.where(vanished, s_zeros, s), np.where(vanished, z_zeros, z)
     return (scale_ratio, s), (zero_ratio, z)
 
 
-def has_scale_of_zeros(problem: GPTQProblem, scale: Array) -> NDArray[np.bool_]:
+def has_scale_of_zeros(problem: Settings, scale: Array) -> NDArray[np.bool_]:
     """Return which scales are those of the range −1 … 1, up to 2 ulp."""
     return np.abs(scale * problem.maxq - 2.0) <= 4 * ULP32
 
@@ -415,7 +425,7 @@ def signed_sums(n_out: int) -> Iterator[tuple[slice, Array]]:
 
 def check_loss_identity(found: Recovered) -> Check:
     """Check d H dᵀ = ‖e‖² for sums d of rows of W − Ŵ and e of rows of E.  [CERT-080]"""
-    H, n_in = found.problem.hessian, found.D.shape[1]
+    H, n_in = found.problem.prepared.permuted(), found.D.shape[1]
     root_h = np.sqrt(H.diagonal())
     all_rows, loss, squares, allowed = [], [], [], []
     for rows, signs in signed_sums(len(found.D)):
@@ -463,22 +473,12 @@ def unlike_plain(found: Recovered) -> NDArray[np.bool_]:
     return np.asarray(unlike & ~problem.prepared.dead[problem.prepared.order])
 
 
-# PROFILE: the points of section 8 that profiles answer differently
+# RULES: the points of section 8 that depend on the profile
 
 
-def compensated_columns(problem: GPTQProblem, group: Group) -> int:
-    """Return c: a group's base weights carry the errors of so many columns.  [CERT-030]"""
-    profile = problem.profile
-    return {
-        GroupSource.EARLIER_BLOCKS: group.first - group.first % profile.block_size,
-        GroupSource.LIVE: group.first,
-        GroupSource.STATIC: 0,
-    }[profile.group_source]
-
-
-def zero_point_position(problem: GPTQProblem, low: Array, scale: Array) -> NDArray[np.float64]:
+def zero_point_position(problem: Settings, low: Array, scale: Array) -> NDArray[np.float64]:
     """Return −lo / s, which the zero-point rounds, in 0 … maxq."""
-    clipped = problem.profile.zero_point_rule is ZeroPointRule.CLIPPED
+    clipped = problem.profile.zero_point is zero_point_clipped
     return np.asarray(np.clip(-low / scale, 0, problem.maxq) if clipped else -low / scale)
 
 
@@ -487,6 +487,6 @@ def is_degenerate(lo: Array, hi: Array, zero_point: Array) -> NDArray[np.bool_]:
     return np.asarray((lo == 0) & (hi == 0) & (zero_point > 0))
 
 
-def loss_is_of_factor(problem: GPTQProblem) -> bool:
+def loss_is_of_factor(problem: Settings) -> bool:
     """Tell whether ‖E‖² is the loss: rows of U carry the errors."""
-    return problem.profile.propagation is Propagation.CHOLESKY
+    return problem.profile.rows is rows_of_cholesky

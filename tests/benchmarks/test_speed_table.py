@@ -43,7 +43,7 @@ from tests.benchmarks.speed.timing import (
 from quantref import certify, gptq_quantize
 from quantref.affine import group_index
 from quantref.formats.files import write_whole
-from quantref.problem import GPTQResult
+from quantref.gptq import GPTQResult
 
 Output = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parents[2]

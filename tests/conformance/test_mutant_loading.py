@@ -157,7 +157,7 @@ def test_a_copy_has_classes_of_its_own_and_each_once() -> None:
     quantizer = config.Int8QuantizationConfig().activation_quantizer
     assert type(quantizer) is copied(loaded, "absmax").AbsMaxQuantizer
     package = sys.modules[f"{loaded.package}.quantref"]
-    assert package.certify is copied(loaded, "certificate").certify
+    assert package.certify is copied(loaded, "fast.certificate").certify
     assert package.certify is not quantref.certify
     assert package.__version__ == quantref.__version__
 
@@ -174,7 +174,8 @@ def test_imports_in_functions_find_the_edited_module() -> None:
 
 def test_a_copy_is_pickled_and_finds_its_files() -> None:
     loaded = mutants.load(UNCHANGED)
-    profile = copied(loaded, "profile").Profile(block_size=7)
+    rules = copied(loaded, "rules")
+    profile = rules.Profile(range=rules.raw_range)
     again = pickle.loads(pickle.dumps(profile))
     assert again == profile
     assert type(again) is type(profile)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from quantcheck.oracle import exact
 from quantcheck.wire import cases as vectors
 from quantcheck.wire.cases import Case
-from quantref import GPTQConfig, GPTQResult, Profile
+from quantref import GPTQConfig, GPTQResult
 from quantref.inputs import Array
 
 BITS = (2, 3, 4, 8)
@@ -32,8 +32,8 @@ class Problem:
         return configured(self.parameters)
 
     @property
-    def profile(self) -> Profile:
-        return Profile(block_size=self.parameters["block_size"])
+    def block_size(self) -> int:
+        return int(self.parameters["block_size"])
 
     def exact(self) -> exact.ExactGPTQ:
         """Return the answer in rational arithmetic."""

@@ -19,7 +19,7 @@ from quantref.calibration import Block, Model, model_of, require_tokens
 from quantref.certificate import U32
 from quantref.errors import ConfigError, QuantrefError, ShapeError, TokenRangeError
 from quantref.inputs import Array
-from quantref.profile import Propagation
+from quantref.rules import rows_of_inverse
 
 from .problems import normal_problem
 
@@ -91,9 +91,7 @@ def test_single_precision_passes(identity: str) -> None:
 def test_wrong_propagation_does_not_hide_calibration(identity: str) -> None:
     """CAL-110, CAL-120 and CAL-130 pass where CAL-140 alone is broken."""
     case = MODELS[identity]
-    assert failed(case, quantize_single(case, Profile(propagation=Propagation.INVERSE_ROWS))) == {
-        "CAL-140"
-    }
+    assert failed(case, quantize_single(case, Profile(rows=rows_of_inverse))) == {"CAL-140"}
 
 
 def test_windows_of_another_dataset_are_no_answer() -> None:

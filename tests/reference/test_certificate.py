@@ -32,7 +32,7 @@ ROUNDOFF = {"float64": U64, "float32": U32}
 
 def solve(problem: Problem, dtype: str = "float64") -> GPTQResult:
     return gptq_quantize(
-        problem.weights, problem.hessian, problem.config, profile=problem.profile, dtype=dtype
+        problem.weights, problem.hessian, problem.config, block_size=problem.block_size, dtype=dtype
     )
 
 
@@ -42,7 +42,7 @@ def certified(problem: Problem, answer: Any, u: float = U64) -> LazyCertificate:
         problem.hessian,
         answer,
         problem.config,
-        profile=problem.profile,
+        block_size=problem.block_size,
         unit_roundoff=u,
     )
 
@@ -53,7 +53,11 @@ def test_accepts_the_reference_on_the_vectors(case: Case, dtype: str) -> None:
     problem = problem_of(case)
     for form in (gptq_quantize, gptq_textbook):
         result = form(
-            problem.weights, problem.hessian, problem.config, profile=problem.profile, dtype=dtype
+            problem.weights,
+            problem.hessian,
+            problem.config,
+            block_size=problem.block_size,
+            dtype=dtype,
         )
         certificate = certified(problem, result, ROUNDOFF[dtype])
         assert certificate.passed, str(certificate)

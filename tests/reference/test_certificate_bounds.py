@@ -10,8 +10,7 @@ import pytest
 
 from quantref import Certificate, GPTQResult, certify, gptq_quantize
 from quantref.errors import AnswerError
-from quantref.factor import reversed_cholesky, upper_inverse
-from quantref.hessian import prepare_hessian
+from quantref.hessian import prepare_hessian, reversed_cholesky, upper_inverse
 from quantref.inputs import Array
 
 from .problems import Problem, normal_problem, with_arrays
@@ -26,13 +25,15 @@ def certified(problem: Problem, answer: Any, u: float = U64) -> Certificate:
         problem.hessian,
         answer,
         problem.config,
-        profile=problem.profile,
+        block_size=problem.block_size,
         unit_roundoff=u,
     )
 
 
 def solve(problem: Problem) -> GPTQResult:
-    return gptq_quantize(problem.weights, problem.hessian, problem.config, profile=problem.profile)
+    return gptq_quantize(
+        problem.weights, problem.hessian, problem.config, block_size=problem.block_size
+    )
 
 
 def half_steps(share: float) -> tuple[Problem, Array]:

@@ -23,12 +23,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantcheck.wire.cases import Case
-from quantref import KERAS_PROFILE, ORIGINAL_PROFILE, Profile, certificate, gptq_textbook
+from quantref import (
+    DEFAULT_PROFILE,
+    KERAS_PROFILE,
+    ORIGINAL_PROFILE,
+    Profile,
+    certificate,
+    gptq_textbook,
+)
 from quantref import certify as public
 from quantref.certificate import U32, U64
+from quantref.checks import Certificate, Check
 from quantref.errors import AnswerError, ConfigError
 from quantref.fast import certificate as fast
-from quantref.verdict import Certificate, Check
 
 from .problems import Problem, answered, normal_problem, problem_of, problems, with_arrays
 
@@ -39,7 +46,11 @@ EDGES = [1, 7, 8, 9, 127, 128, 129, 257]  # of tiles, and of sums of rows
 
 def solve(problem: Problem, profile: Profile | None = None) -> Any:
     return gptq_textbook(
-        problem.weights, problem.hessian, problem.config, profile=profile or problem.profile
+        problem.weights,
+        problem.hessian,
+        problem.config,
+        profile=profile or DEFAULT_PROFILE,
+        block_size=problem.block_size,
     )
 
 
@@ -51,7 +62,8 @@ def certified(
         problem.hessian,
         answer,
         problem.config,
-        profile=profile or problem.profile,
+        profile=profile or DEFAULT_PROFILE,
+        block_size=problem.block_size,
         unit_roundoff=u,
         hessian_error=eta,
     )
@@ -258,7 +270,11 @@ def test_base_weights_that_vanish_up_to_rounding() -> None:
     scales = []
     for dtype, u in (("float64", U64), ("float32", U32)):
         answer = gptq_textbook(
-            problem.weights, problem.hessian, problem.config, profile=problem.profile, dtype=dtype
+            problem.weights,
+            problem.hessian,
+            problem.config,
+            block_size=problem.block_size,
+            dtype=dtype,
         )
         scales.append(float(answer.scale[0, 1]))
         assert assert_same(problem, answer, u).passed
@@ -267,6 +283,19 @@ def test_base_weights_that_vanish_up_to_rounding() -> None:
         assert "scale" in {check.name for check in checks}
     assert scales[0] > 0.6
     assert scales[1] < 1e-8
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_a_row_of_zeros_in_arithmetic_of_few_bits(symmetric: bool) -> None:
+    """γ(K, u) is infinite where K·u ≥ 1, and nothing is lost of a row of zeros.  [CERT-060]"""
+    problem = normal_problem(2, 3, 100, group_size=16, block_size=16, symmetric=symmetric)
+    problem.weights[1] = 0
+    right = solve(problem)
+    assert assert_same(problem, right, 2.0**-8).passed
+    wrong = with_arrays(right, scale=right.scale * np.float32(1.5))
+    failed = {check.name: check.places for check in assert_same(problem, wrong, U32).failures}
+    assert {(1, k) for k in range(7)} <= set(failed["scale"])
+    assert not symmetric or "zero-point" not in failed
 
 
 def test_the_fast_form_is_public() -> None:

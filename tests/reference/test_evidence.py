@@ -14,14 +14,20 @@ from hypothesis import strategies as st
 from quantcheck.mutants import MUTANTS, load
 from quantcheck.wire.arrays import decode
 from quantref import gptq_quantize, gptq_textbook
-from quantref.certificate import MOST_SUMS, compensated_columns
-from quantref.factor import upper_inverse
+from quantref.certificate import MOST_SUMS
 from quantref.fast.certificate import LazyCertificate, certify
 from quantref.fast.certificate.checks import check_loss
 from quantref.fast.certificate.evidence import Evidence, gather, tiles
+from quantref.fast.problem import prepare_problem
+from quantref.hessian import upper_inverse
 from quantref.inputs import Array
-from quantref.problem import prepare_problem
-from quantref.profile import GroupSource, NotPositiveDefinite, WholeGroup
+from quantref.rules import (
+    Profile,
+    errors_of_earlier_blocks,
+    groups_once,
+    groups_per_block,
+    original_weights,
+)
 
 from .problems import Problem, answered, normal_problem, problem_of, problems, with_arrays
 
@@ -37,12 +43,13 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def evidence_of(problem: Problem, answer: Any, u: float = U64, **fields: Any) -> Evidence:
+def evidence_of(problem: Problem, answer: Any, u: float = U64, **rules: Any) -> Evidence:
     prepared = prepare_problem(
         problem.weights,
         problem.hessian,
         problem.config,
-        profile=replace(problem.profile, **fields),
+        profile=Profile(**rules),
+        block_size=problem.block_size,
     )
     return gather(prepared, answer, u)
 
@@ -53,14 +60,14 @@ def certified(problem: Problem, answer: Any, u: float) -> LazyCertificate:
         problem.hessian,
         answer,
         problem.config,
-        profile=problem.profile,
+        block_size=problem.block_size,
         unit_roundoff=u,
     )
 
 
 def solve(problem: Problem, dtype: str = "float64") -> Any:
     return gptq_quantize(
-        problem.weights, problem.hessian, problem.config, profile=problem.profile, dtype=dtype
+        problem.weights, problem.hessian, problem.config, block_size=problem.block_size, dtype=dtype
     )
 
 
@@ -165,8 +172,8 @@ def test_what_is_allowed_at_the_least(kind: str, u: float) -> None:
 def base_by_definition(v: Evidence, k: int) -> Array:
     """W less all that was fed back by then; columns done stay as they were when rounded."""
     group = v.problem.groups[k]
-    c = compensated_columns(v.problem, group)
-    base = v.problem.weights - v.E[:, :c] @ upper_inverse(v.problem.factor)[:c]
+    c = v.problem.errors_applied(group)
+    base = v.problem.weights - v.E[:, :c] @ upper_inverse(v.problem.R)[:c]
     values = v.scale[:, v.problem.column_group] * (
         v.codes - v.zero_point[:, v.problem.column_group]
     )
@@ -175,17 +182,19 @@ def base_by_definition(v: Evidence, k: int) -> Array:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("source", GroupSource)
-@pytest.mark.parametrize("whole", WholeGroup)
-def test_ranges_are_those_of_the_base_weights(
-    kind: str, source: GroupSource, whole: WholeGroup
-) -> None:
+@pytest.mark.parametrize("base_of", [errors_of_earlier_blocks, original_weights])
+@pytest.mark.parametrize("groups", [groups_once, groups_per_block])
+def test_ranges_are_those_of_the_base_weights(kind: str, base_of: Any, groups: Any) -> None:
     problem = normal_problem(2, 5, 40, correlation=1.0, **KINDS[kind])
-    fields: dict[str, Any] = {"group_source": source, "whole_group": whole}
+    rules: dict[str, Any] = {"base": base_of, "groups": groups}
     answer = gptq_textbook(
-        problem.weights, problem.hessian, problem.config, profile=replace(problem.profile, **fields)
+        problem.weights,
+        problem.hessian,
+        problem.config,
+        profile=Profile(**rules),
+        block_size=problem.block_size,
     )
-    v = evidence_of(problem, answer, **fields)
+    v = evidence_of(problem, answer, **rules)
     for k in range(len(v.problem.groups)):
         base = base_by_definition(v, k)
         if not problem.config.per_channel:
@@ -196,10 +205,9 @@ def test_ranges_are_those_of_the_base_weights(
 
 @pytest.mark.requirement("CERT-080")
 @pytest.mark.parametrize("n_out", [1, 7, 8, 9, 40])
-@pytest.mark.parametrize("mended", NotPositiveDefinite)
-def test_sums_of_rows_find_a_wrong_error(n_out: int, mended: NotPositiveDefinite) -> None:
+def test_sums_of_rows_find_a_wrong_error(n_out: int) -> None:
     problem = normal_problem(3, n_out, 24, correlation=1.0, activation_order=True)
-    v = evidence_of(problem, solve(problem), not_positive_definite=mended)
+    v = evidence_of(problem, solve(problem))
     assert len(v.sums.loss) <= MOST_SUMS
     assert len(v.sums.loss) == n_out or n_out > MOST_SUMS
     assert check_loss(v)[0].passed
@@ -215,7 +223,7 @@ def test_the_sums_are_of_the_hessian_itself() -> None:
     problem = normal_problem(3, 40, 24, correlation=1.0)
     prepared = prepare_problem(problem.weights, problem.hessian, problem.config)
     wrong = prepare_problem(problem.weights, problem.hessian, problem.config)
-    vars(wrong)["factor"] = prepared.factor * (1 + 1e-6)
+    vars(wrong)["R"] = prepared.R * (1 + 1e-6)
     assert check_loss(gather(prepared, solve(problem), U64))[0].passed
     assert not check_loss(gather(wrong, solve(problem), U64))[0].passed
 

@@ -13,8 +13,8 @@ from quantcheck.corpus.gptq import _required
 from quantcheck.oracle.bounds import for_exact
 from quantcheck.wire.cases import Case
 from quantref import GPTQResult, gptq_quantize, gptq_textbook
-from quantref.factor import upper_inverse
 from quantref.fast.certificate.bounds import FactorTerms, for_answer
+from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 
 from .problems import Problem, answered, normal_problem, problem_of, problems
@@ -25,7 +25,7 @@ ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24}
 
 def solve(form: str, problem: Problem, dtype: str = "float64") -> GPTQResult:
     return FORMS[form](
-        problem.weights, problem.hessian, problem.config, profile=problem.profile, dtype=dtype
+        problem.weights, problem.hessian, problem.config, block_size=problem.block_size, dtype=dtype
     )
 
 

@@ -17,7 +17,7 @@ from quantcheck.oracle.bounds import growth
 from quantref import abs_max_quantize, accumulate_hessian, pack_codes, prepare_hessian, unpack_codes
 from quantref.affine import range_parameters
 from quantref.errors import DTypeError
-from quantref.factor import reversed_cholesky
+from quantref.hessian import reversed_cholesky
 from quantref.inputs import Array
 from quantref.packing import code_bounds
 

@@ -405,14 +405,14 @@ def test_blocks_that_cannot_be_calibrated_are_refused() -> None:
 
 
 def test_a_problem_of_other_weights_keeps_the_factor() -> None:
-    from quantref.problem import prepare_problem
+    from quantref.fast.problem import prepare_problem
 
     w, H = np.eye(4, dtype=np.float32), np.eye(4) + 0.25
     problem = prepare_problem(w, H, CONFIG)
-    unit = problem.unit
-    other = problem.of(w[:2] * 3)
-    assert other.unit is unit
+    unit = problem.M
+    other = problem.with_weights(w[:2] * 3)
+    assert other.M is unit
     assert other.shape == (2, 4)
     np.testing.assert_array_equal(other.weights, w[:2] * 3)
     with pytest.raises(ShapeError, match="4 columns"):
-        problem.of(np.ones((2, 3)))
+        problem.with_weights(np.ones((2, 3)))

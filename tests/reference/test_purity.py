@@ -28,7 +28,7 @@ from quantref import (
     saturating_cast,
     unpack_codes,
 )
-from quantref.factor import reversed_cholesky, upper_inverse
+from quantref.hessian import reversed_cholesky, upper_inverse
 from quantref.inputs import Array
 
 from .problems import normal_problem, plain_config
@@ -92,7 +92,7 @@ CALLS: dict[str, tuple[Callable[..., Any], Inputs]] = {
                 {**W, "h": H}),
     "prepare": (lambda h: prepare_hessian(h, activation_order=True), {"h": H}),
     "factor": (reversed_cholesky, {"hessian": PROBLEM.hessian}),
-    "inverse": (upper_inverse, {"factor": reversed_cholesky(PROBLEM.hessian)}),
+    "inverse": (upper_inverse, {"R": reversed_cholesky(PROBLEM.hessian)}),
     "accumulate": (lambda x: accumulate_hessian([x]), {"x": PROBLEM.weights}),
     "update": (_update, {"x": PROBLEM.weights}),
     "parameters": (lambda weights: affine_parameters(weights, bits=4, group_size=5), W),

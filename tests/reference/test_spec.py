@@ -26,9 +26,9 @@ from quantref import (
     round_half_even,
 )
 from quantref.affine import SMALLEST_SCALE
-from quantref.factor import reversed_cholesky
-from quantref.hessian import ASYMMETRY
-from quantref.profile import DEFAULT_PROFILE
+from quantref.gptq import BLOCK_SIZE
+from quantref.hessian import reversed_cholesky
+from quantref.inputs import ASYMMETRY
 
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
 SECTIONS = ("0 Conventions", "1 Configs", "2 Rounding", "3 Affine", "4 AbsMax", "5 Packing",
@@ -175,7 +175,7 @@ def test_gptq(text: str) -> None:
     assert (0.6 + (1 - 3 * s) / 2) / s == pytest.approx(1.8, abs=1e-6)
     assert result.codes.tolist() == [[3, 2]]
     assert "`block_size` | an integer from 1 on, 128 by default" in words
-    assert DEFAULT_PROFILE.block_size == 128
+    assert BLOCK_SIZE == 128
 
 
 def test_certificate(text: str) -> None:

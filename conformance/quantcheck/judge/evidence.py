@@ -97,14 +97,13 @@ def _gptq(case: Case, outputs: Mapping[str, Any], u: float) -> dict[str, Any]:
     from quantcheck.wire.configs import gptq_config
     from quantref.fast.certificate.checks import loss_terms
     from quantref.fast.certificate.evidence import gather
-    from quantref.problem import prepare_problem
-    from quantref.profile import Profile
+    from quantref.fast.problem import prepare_problem
 
     problem = prepare_problem(
         case.inputs["weights"],
         case.inputs["hessian"],
         gptq_config(case.parameters),
-        profile=Profile(block_size=case.parameters["block_size"]),
+        block_size=case.parameters["block_size"],
     )
     answer = SimpleNamespace(**{name: np.asarray(value) for name, value in outputs.items()})
     v = gather(problem, answer, u)

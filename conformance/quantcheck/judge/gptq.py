@@ -13,7 +13,6 @@ from quantcheck.oracle.bounds import ULP32
 from quantcheck.wire.configs import gptq_config
 from quantref.fast.certificate import certify
 from quantref.inputs import Array
-from quantref.profile import Profile
 
 
 def gptq_quantize(judge: Judging) -> None:
@@ -24,13 +23,12 @@ def gptq_quantize(judge: Judging) -> None:
         judge.dtype(name, "GPTQ-090" if name == "g_idx" else "GPTQ-080")
     config = gptq_config(parameters)
     answer = SimpleNamespace(**{k: np.asarray(v) for k, v in judge.outputs.items()})
-    profile = Profile(block_size=parameters["block_size"])
     certificate = certify(
         case.inputs["weights"],
         case.inputs["hessian"],
         answer,
         config,
-        profile=profile,
+        block_size=parameters["block_size"],
         unit_roundoff=judge.u,
     )
     note = " (plain rounding: no error was fed back)" if certificate.plain_rounding else ""

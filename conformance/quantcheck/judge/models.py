@@ -19,12 +19,12 @@ from quantcheck.wire.configs import gptq_config
 from quantref.affine import group_parameters
 from quantref.calibration import model_of
 from quantref.certificate import U64
+from quantref.checks import Check
 from quantref.errors import AnswerError, ConfigError
 from quantref.fast.certificate.checks import check_parameters, check_residuals
 from quantref.fast.certificate.evidence import gather
+from quantref.fast.problem import prepare_problem
 from quantref.inputs import Array
-from quantref.problem import prepare_problem
-from quantref.verdict import Check
 
 ULP32 = 2.0**-23
 PARTS = ("codes", "scale", "zero_point", "g_idx")

@@ -29,11 +29,17 @@ ENTRY, ANSWER = "quantcheck.targets.reference.operations", "answer"
 COPIED = ("quantref", "quantcheck")
 PREFIX = "mutant_of_the_reference_"
 PLAIN = tuple(
-    Edit("quantref", "", f"from quantref.{fast} import {names}", f"from quantref.{plain}")
-    for fast, names, plain in (
-        ("fast.absmax", "abs_max_quantize", "absmax import abs_max_quantize"),
-        ("fast.packing", "pack_codes, unpack_codes", "packing import pack_codes, unpack_codes"),
-        ("blocked", "gptq_quantize", "gptq import gptq_textbook as gptq_quantize"),
+    Edit(
+        "quantref",
+        "",
+        f"from quantref.fast.{name} import {names}",
+        f"from quantref.{name} import {names}",
+    )
+    for name, names in (
+        ("absmax", "abs_max_quantize"),
+        ("packing", "pack_codes, unpack_codes"),
+        ("hessian", "HessianAccumulator, accumulate_hessian, prepare_hessian"),
+        ("gptq", "gptq_quantize"),
     )
 )
 """What makes the plain forms public."""

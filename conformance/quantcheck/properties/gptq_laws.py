@@ -16,9 +16,8 @@ from quantcheck.properties.relations import equal
 from quantcheck.wire.cases import Case
 from quantcheck.wire.configs import gptq_config
 from quantref.fast.certificate.evidence import gather
+from quantref.fast.problem import prepare_problem
 from quantref.inputs import Array
-from quantref.problem import prepare_problem
-from quantref.profile import Profile
 
 NAMES = ("codes", "scale", "zero_point", "g_idx")
 
@@ -96,10 +95,9 @@ def _same_shapes(case: Case, one: Mapping[str, Array], two: Mapping[str, Array])
 def _same_codes(
     case: Case, other: Case, one: Mapping[str, Array], two: Mapping[str, Array], u: float
 ) -> Judgement:
-    profile = Profile(block_size=case.parameters["block_size"])
     problem = prepare_problem(
         case.inputs["weights"], case.inputs["hessian"], gptq_config(case.parameters),
-        profile=profile,
+        block_size=case.parameters["block_size"],
     )  # fmt: skip
     order = problem.prepared.order
     alike = (one["scale"] == two["scale"]) & (one["zero_point"] == two["zero_point"])

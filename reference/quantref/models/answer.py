@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.affine import affine_dequantize
-from quantref.factor import upper_inverse
+from quantref.fast.problem import GPTQProblem
+from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 from quantref.models.figures import Figures, HessianFigures
-from quantref.problem import GPTQProblem
 
 GRID = 1e-4  # of a step: how far from the grid a dequantized weight may lie
 
@@ -96,7 +96,7 @@ def recovered(problem: GPTQProblem, values: Array) -> Answer:
     Examples
     --------
     >>> from quantref import GPTQConfig, gptq_quantize
-    >>> from quantref.problem import prepare_problem
+    >>> from quantref.fast.problem import prepare_problem
     >>> rng = np.random.default_rng(0)
     >>> W, X = rng.normal(size=(3, 8)).astype(np.float32), rng.normal(size=(40, 8))
     >>> config = GPTQConfig(None, None, weight_bits=3, group_size=4)
@@ -105,15 +105,15 @@ def recovered(problem: GPTQProblem, values: Array) -> Answer:
     >>> bool((found.codes == made.codes).all() and (found.scale == made.scale).all())
     True
     """
-    order, profile = problem.prepared.order, problem.profile
+    order = problem.prepared.order
     ours = np.asarray(values, np.float64)[:, order]
     W = problem.weights.astype(np.float64)
-    E, U = (W - ours) @ problem.factor, upper_inverse(problem.factor)
+    E, U = (W - ours) @ problem.R, upper_inverse(problem.R)
     scales, zeros, codes = [], [], np.empty(W.shape)
     off = np.zeros(W.shape, np.bool_)
     for group in problem.groups:
         columns = slice(group.start, group.end)
-        a = group.first - group.first % profile.block_size
+        a = problem.errors_applied(group)
         base = W[:, columns] - E[:, :a] @ U[:a, columns]
         scale, zero_point = problem.parameters(base, group)
         scales.append(scale)

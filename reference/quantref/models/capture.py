@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.errors import CalibrationError, NonFiniteError
-from quantref.hessian import HessianAccumulator
+from quantref.fast.hessian import HessianAccumulator
 from quantref.inputs import Array
 
 

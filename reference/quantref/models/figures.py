@@ -8,7 +8,7 @@ import numpy as np
 
 from quantref.affine import affine_parameters, group_index
 from quantref.fast.certificate.evidence import Evidence, tiles
-from quantref.problem import GPTQProblem
+from quantref.fast.problem import GPTQProblem
 
 EDGES = np.linspace(-1.0, 1.0, 41)  # of the histogram of residuals, in steps
 SHOWN = 256  # pivots that are kept, evenly spaced in processing order
@@ -103,9 +103,9 @@ def tally(evidence: Evidence) -> Figures:
     Examples
     --------
     >>> from quantref import GPTQConfig
-    >>> from quantref.blocked import quantize_problem
+    >>> from quantref.fast.gptq import quantize_problem
     >>> from quantref.fast.certificate import certify_problem
-    >>> from quantref.problem import prepare_problem
+    >>> from quantref.fast.problem import prepare_problem
     >>> config = GPTQConfig(None, None, weight_bits=2, group_size=-1, hessian_damping=0.0)
     >>> problem = prepare_problem(np.float32([[0.0, 1.25, 3.0]]), np.eye(3), config)
     >>> found = tally(certify_problem(problem, quantize_problem(problem)).evidence)
@@ -147,14 +147,14 @@ def of_hessian(problem: GPTQProblem) -> HessianFigures:
     Examples
     --------
     >>> from quantref.config import GPTQConfig
-    >>> from quantref.problem import prepare_problem
+    >>> from quantref.fast.problem import prepare_problem
     >>> H = np.diag([4.0, 1.0])
     >>> of_hessian(prepare_problem(np.ones((1, 2)), H, GPTQConfig(None, None))).damping
     0.025
     """
     from scipy.linalg.lapack import dpocon
 
-    factor, prepared = problem.factor, problem.prepared
+    factor, prepared = problem.R, problem.prepared
     norm = float(np.abs(prepared.damped).sum(axis=0).max())
     # R backwards is the lower factor of H backwards, whose condition is the same.
     inverse_of_condition, _ = dpocon(factor[::-1, ::-1], norm, uplo="L")
@@ -177,7 +177,7 @@ def plain_loss(problem: GPTQProblem) -> float:
     Examples
     --------
     >>> from quantref import GPTQConfig
-    >>> from quantref.problem import prepare_problem
+    >>> from quantref.fast.problem import prepare_problem
     >>> config = GPTQConfig(None, None, weight_bits=2, group_size=-1, hessian_damping=0.0)
     >>> plain_loss(prepare_problem(np.float32([[0.0, 1.25, 3.0]]), np.eye(3), config))
     0.0625
@@ -205,6 +205,6 @@ def plain_loss(problem: GPTQProblem) -> float:
         w -= steps
         w[prepared.dead[prepared.order[columns]]] = 0.0
         difference.T[columns, rows] = w
-    factor = problem.factor.astype(np.float32, order="F")
+    factor = problem.R.astype(np.float32, order="F")
     errors = strmm(1.0, factor, difference, side=1, overwrite_b=1)
     return float(np.einsum("ij,ij->", errors, errors, dtype=np.float64))

@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.blocked import quantize_problem
 from quantref.certificate import U32
 from quantref.config import GPTQConfig
 from quantref.fast.certificate import LazyCertificate, certify_problem
 from quantref.fast.certificate.evidence import gather
+from quantref.fast.gptq import quantize_problem
+from quantref.fast.problem import GPTQProblem, prepare_problem
 from quantref.inputs import Array
 from quantref.models.answer import Answer, recovered
 from quantref.models.figures import Figures, of_hessian, plain_loss, tally
-from quantref.problem import GPTQProblem, prepare_problem
 
 PART = 2048  # rows of a part
 
@@ -88,7 +88,7 @@ def run_task(task: Task) -> list[Answer]:
     known = of_hessian(judged)
     answers = []
     for k, weights in enumerate(task.weights):
-        judged = judged.of(weights) if k else judged
+        judged = judged.with_weights(weights) if k else judged
         if task.given:
             theirs = task.given[k]
             result = theirs if isinstance(theirs, Answer) else recovered(judged, theirs)
@@ -107,7 +107,7 @@ def _quantized(task: Task) -> Iterator[Answer]:
     start = time.perf_counter()
     problem = prepare_problem(task.weights[0], task.hessian, task.config, dtype=task.dtype)
     for k, weights in enumerate(task.weights):
-        problem = problem.of(weights) if k else problem
+        problem = problem.with_weights(weights) if k else problem
         found = quantize_problem(problem)
         took, start = time.perf_counter() - start, time.perf_counter()
         yield Answer(found.codes, found.scale, found.zero_point, found.g_idx, Figures(seconds=took))

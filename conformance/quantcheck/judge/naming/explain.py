@@ -18,15 +18,21 @@ import numpy as np
 from quantcheck.judge.naming import gptq, layers
 from quantcheck.oracle.bounds import ULP32
 from quantcheck.wire.cases import Case
-from quantref.affine import Group, codes_of, group_layout, range_parameters
+from quantref.affine import group_layout, range_parameters
 from quantref.errors import OverflowRangeError
 from quantref.inputs import Array, resolve_axis
-from quantref.profile import (
-    DegenerateRule,
+from quantref.rules import (
+    Group,
     Profile,
-    RangeRule,
-    SymmetricRule,
-    ZeroPointRule,
+    mirror_always,
+    mirror_where_negative,
+    range_with_zero,
+    raw_range,
+    round_then_add,
+    widen_any_equal,
+    widen_zeros,
+    zero_point_clipped,
+    zero_point_wrapped,
 )
 
 HALF = ("float16", "bfloat16")
@@ -172,19 +178,22 @@ def _mistaken_parameters(
         merged[1][:, -2] = merged[1][:, -1] = hi[:, -2:].max(axis=1)
     shared = lo.min(axis=0) + 0 * lo, hi.max(axis=0) + 0 * hi
     all_shared = lo.min() + 0 * lo, hi.max() + 0 * hi
-    normative, raw = RangeRule.INCLUDES_ZERO, RangeRule.RAW
     own = (lo, hi) if parameters["per_channel"] else shared
-    ranges = [("AFF-020", own, normative), ("AFF-010", own, raw)]
+    ranges = [("AFF-020", own, range_with_zero), ("AFF-010", own, raw_range)]
     if parameters["symmetric"]:
         below, above = np.minimum(own[0], 0), np.maximum(own[1], 0)
         for m in (abs(own[0]), abs(own[1]), abs(below), above):
-            ranges += [("AFF-030", (-m, m), normative)]
-    ranges += [("AFF-090", r, normative) for r in (whole, merged, (lo, hi), shared, all_shared)]
-    rules = itertools.product(ranges, SymmetricRule, DegenerateRule, ZeroPointRule)
-    for (name, (low, high), rule), mirror, degenerate, clip in rules:
-        profile = Profile(
-            range_rule=rule, symmetric_rule=mirror, degenerate=degenerate, zero_point_rule=clip
-        )
+            ranges += [("AFF-030", (-m, m), range_with_zero)]
+    others = (whole, merged, (lo, hi), shared, all_shared)
+    ranges += [("AFF-090", other, range_with_zero) for other in others]
+    choices = itertools.product(
+        ranges,
+        (mirror_always, mirror_where_negative),
+        (widen_zeros, widen_any_equal),
+        (zero_point_clipped, zero_point_wrapped),
+    )
+    for (name, (low, high), taken), mirror, degenerate, zero_point in choices:
+        profile = Profile(range=taken, mirror=mirror, degenerate=degenerate, zero_point=zero_point)
         try:
             s, z = range_parameters(
                 low,
@@ -195,7 +204,7 @@ def _mistaken_parameters(
             )
         except OverflowRangeError:
             continue
-        lopsided = parameters["symmetric"] and mirror is not SymmetricRule.ALWAYS
+        lopsided = parameters["symmetric"] and mirror is not mirror_always
         yield "AFF-030" if lopsided else name, s.astype(np.float64), z.astype(np.float64)
 
 
@@ -207,7 +216,7 @@ def affine_codes(case: Case, outputs: Outputs) -> Explanation:
     def result(columns: Array, s: Array, z: Array) -> Array:
         if "bits" not in case.parameters:
             return np.asarray(s * (columns - z))
-        return codes_of(columns, s, z, maxq=2 ** case.parameters["bits"] - 1)
+        return round_then_add(columns, s, z, 2 ** case.parameters["bits"] - 1)
 
     name, source = ("values", "codes") if "codes" in inputs else ("codes", "weights")
     got, given = outputs[name].astype(np.float64), inputs[source].astype(np.float64)

@@ -16,13 +16,13 @@ import numpy as np
 from quantcheck.wire.cases import Case
 from quantcheck.wire.configs import gptq_config
 from quantref.affine import group_layout
+from quantref.checks import Certificate
 from quantref.config import GPTQConfig
 from quantref.errors import QuantrefError
 from quantref.fast.certificate import certify
-from quantref.hessian import prepare_hessian, require_hessian
-from quantref.inputs import Array
-from quantref.profile import DeadColumns, OrderRule, Profile
-from quantref.verdict import Certificate
+from quantref.hessian import prepare_hessian
+from quantref.inputs import Array, require_hessian
+from quantref.rules import DEFAULT_PROFILE, Profile, dead_kept, order_damped_float32, order_stable
 
 HALF_PRECISION = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # unit roundoffs
 CODE_CHECKS = ("CERT-010", "CERT-020", "CERT-050")
@@ -37,7 +37,8 @@ class _Question:
     codes: Array
     g_idx: Array
     config: GPTQConfig
-    profile: Profile
+    block_size: int
+    profile: Profile = DEFAULT_PROFILE
 
 
 def explain(case: Case, outputs: dict[str, Array]) -> list[str]:
@@ -50,7 +51,7 @@ def explain(case: Case, outputs: dict[str, Array]) -> list[str]:
         outputs["codes"],
         outputs["g_idx"],
         gptq_config(parameters),
-        Profile(block_size=parameters["block_size"]),
+        parameters["block_size"],
     )
     for requirement, variants in mistakes.items():
         if requirement in case.requirements and any(
@@ -108,14 +109,21 @@ def _certificate(asked: _Question, outputs: dict[str, Array]) -> Certificate | N
         zero_point=outputs["zero_point"],
     )
     try:
-        return certify(asked.weights, asked.hessian, answer, asked.config, profile=asked.profile)
+        return certify(
+            asked.weights,
+            asked.hessian,
+            answer,
+            asked.config,
+            profile=asked.profile,
+            block_size=asked.block_size,
+        )
     except QuantrefError:
         return None
 
 
 def _dead_columns(asked: _Question) -> Iterator[_Question]:
     """Yield the question with the weights of dead columns kept.  [GPTQ-010]"""
-    yield replace(asked, profile=replace(asked.profile, dead_columns=DeadColumns.KEPT))
+    yield replace(asked, profile=replace(asked.profile, dead=dead_kept))
 
 
 def _unordered(asked: _Question) -> _Question:
@@ -124,13 +132,18 @@ def _unordered(asked: _Question) -> _Question:
     return replace(asked, config=GPTQConfig.from_config(config))
 
 
+def _ties_descending(diagonal: Array, damped: Array) -> Array:  # noqa: ARG001
+    """Sort the diagonal in descending order, ties by descending index."""
+    return np.lexsort((-np.arange(len(diagonal)), -diagonal))
+
+
 def _orders(asked: _Question) -> Iterator[_Question]:
     """Yield the question under other orders, and with the Hessian left as it was.  [GPTQ-020]"""
     if not asked.config.activation_order:
         return
     yield _unordered(asked)
-    for rule in OrderRule:
-        yield replace(asked, profile=replace(asked.profile, order_rule=rule))
+    for rule in (order_stable, _ties_descending, order_damped_float32):
+        yield replace(asked, profile=replace(asked.profile, order=rule))
     h = require_hessian(asked.hessian, "GPTQ-110")
     dead = np.diagonal(h) == 0
     h[dead, dead] = 1.0

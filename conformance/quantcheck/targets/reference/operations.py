@@ -14,7 +14,6 @@ from quantcheck.wire.arrays import decode, encode
 from quantcheck.wire.configs import Outputs, build, describe, gptq_config
 from quantref import (
     AbsMaxQuantizer,
-    Profile,
     abs_max_dequantize,
     abs_max_quantize,
     accumulate_hessian,
@@ -29,8 +28,8 @@ from quantref import (
     unpack_codes,
 )
 from quantref.errors import QuantrefError
-from quantref.factor import reversed_cholesky
-from quantref.hessian import require_hessian
+from quantref.hessian import reversed_cholesky
+from quantref.inputs import require_hessian
 
 
 def _abs_max(x: Any, **parameters: Any) -> Outputs:
@@ -66,8 +65,7 @@ def _factor(hessian: Any) -> Outputs:
 
 def _gptq(weights: Any, hessian: Any, **parameters: Any) -> Outputs:
     config = gptq_config(parameters)
-    profile = Profile(block_size=parameters["block_size"])
-    result = gptq_quantize(weights, hessian, config, profile=profile)
+    result = gptq_quantize(weights, hessian, config, block_size=parameters["block_size"])
     return {
         "codes": result.codes,
         "scale": result.scale,

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from quantcheck.targets.variants.arithmetic import Arithmetic, Array
-from quantref.affine import Group, group_layout
+from quantref.affine import group_layout
+from quantref.rules import Group
 
 Form = Callable[["Job"], Array]
 Rows = Callable[[Array], Array]

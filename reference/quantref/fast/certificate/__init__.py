@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quantref.certificate import U32, loss_is_of_factor
+from quantref.checks import Answer, Certificate, Check, check_g_idx, require_hessian_error
 from quantref.config import GPTQConfig
 from quantref.fast.certificate.checks import (
     check_loss,
@@ -20,9 +21,9 @@ from quantref.fast.certificate.checks import (
     loss_terms,
 )
 from quantref.fast.certificate.evidence import Evidence, gather
-from quantref.problem import GPTQProblem, prepare_problem
-from quantref.profile import DEFAULT_PROFILE, Profile
-from quantref.verdict import Answer, Certificate, Check, check_g_idx, require_hessian_error
+from quantref.fast.problem import GPTQProblem, prepare_problem
+from quantref.gptq import BLOCK_SIZE
+from quantref.rules import DEFAULT_PROFILE, Profile
 
 __all__ = ["LazyCertificate", "certify", "certify_problem"]
 
@@ -71,6 +72,7 @@ def certify(
     config: GPTQConfig,
     *,
     profile: Profile = DEFAULT_PROFILE,
+    block_size: int = BLOCK_SIZE,
     unit_roundoff: float = U32,
     hessian_error: float = 0.0,
 ) -> LazyCertificate:
@@ -90,9 +92,10 @@ def certify(
         hessian,
         config,
         profile=profile,
+        block_size=block_size,
         dtype=np.float32 if narrow else np.float64,
     )
-    _ = problem.factor  # refused before the answer is looked at
+    _ = problem.R  # refused before the answer is looked at
     error = require_hessian_error(hessian_error)
     return certify_problem(problem, answer, unit_roundoff, error)
 
@@ -107,7 +110,7 @@ def certify_problem(
 
     Examples
     --------
-    >>> from quantref.blocked import quantize_problem
+    >>> from quantref.fast.gptq import quantize_problem
     >>> problem = prepare_problem(np.float32([[0.0, 3.0]]), np.eye(2), GPTQConfig(None, None))
     >>> certify_problem(problem, quantize_problem(problem)).passed
     True

@@ -50,9 +50,10 @@ class Bounds:
     def target(self, u: float) -> NDArray[np.float64]:
         """Return the bound (n_out, n_in) on the error of w' in arithmetic of unit roundoff u."""
         steps = steps_of(self.always.shape[1])
-        return np.minimum(
-            growth(steps, u) * self.always, LIKELY * math.sqrt(steps) * u * self.likely
-        )  # [CERT-060]
+        bound, gamma = LIKELY * math.sqrt(steps) * u * self.likely, growth(steps, u)
+        if not math.isfinite(gamma):
+            return bound
+        return np.minimum(gamma * self.always, bound)  # [CERT-060]
 
     def shifted(self, hessian_error: float) -> NDArray[np.float64]:
         """Return the bound (n_out, n_in) on the error of w' when |ΔH_ab| <= η √(h_a h_b).

@@ -20,9 +20,7 @@ from quantref.certificate import (
     has_scale_of_zeros,
     judge_parameters,
 )
-from quantref.fast.certificate.evidence import Evidence
-from quantref.inputs import Array
-from quantref.verdict import (
+from quantref.checks import (
     Check,
     code_message,
     codes_message,
@@ -32,6 +30,8 @@ from quantref.verdict import (
     place_of,
     places_beyond,
 )
+from quantref.fast.certificate.evidence import Evidence
+from quantref.inputs import Array
 
 
 class Figures(NamedTuple):
@@ -142,7 +142,7 @@ def check_parameters(evidence: Evidence) -> list[Check]:
         LazyCheck(
             name,
             "CERT-030",
-            passed=not places_beyond(ratio),
+            passed=bool((ratio <= 1).all()),
             figures=partial(_parameter_figures, evidence, expected, k),
             places=places_beyond(ratio),
         )

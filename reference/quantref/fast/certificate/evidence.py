@@ -14,15 +14,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.affine import Group, codes_of
-from quantref.certificate import U64, amplified, compensated_columns, signed_sums
-from quantref.factor import upper_inverse
+from quantref.certificate import U64, amplified, signed_sums
+from quantref.checks import Answer, require_answer
 from quantref.fast.certificate.bounds import FactorTerms, for_answer, least_bound
 from quantref.fast.memory import transpose
+from quantref.fast.problem import GPTQProblem
+from quantref.hessian import upper_inverse
 from quantref.inputs import Array
-from quantref.problem import GPTQProblem
-from quantref.profile import NotPositiveDefinite
-from quantref.verdict import Answer, require_answer
+from quantref.rules import Group, round_then_add
 
 ELEMENTS, COLUMNS, FEWEST = 2**16, 128, 64  # of a tile: at most, at most; its rows at least
 
@@ -161,9 +160,9 @@ class Evidence:
         """
         lowest, highest = np.empty_like(self.scale), np.empty_like(self.scale)
         for k, group in enumerate(self.problem.groups):
-            c = compensated_columns(self.problem, group)
+            c = self.problem.errors_applied(group)
             # Of U, what lies between c and the group's end: no product with anything before.
-            U = upper_inverse(self.problem.factor[c : group.end, c : group.end]) if c else None
+            U = upper_inverse(self.problem.R[c : group.end, c : group.end]) if c else None
             for rows in stretches(len(self.scale), group.end - min(c, group.start)):
                 base = self._base(rows, group, c, U)
                 base.min(axis=0, out=lowest[rows, k])
@@ -193,10 +192,10 @@ class Evidence:
     @cached_property
     def terms(self) -> FactorTerms:
         """What all bounds need of the factor: the only place where U itself is made."""
-        return FactorTerms.from_factor(self.problem.factor, upper_inverse(self.problem.factor))
+        return FactorTerms.from_factor(self.problem.R, upper_inverse(self.problem.R))
 
     @cached_property
-    def least_over_U_jj(self) -> NDArray[np.float64]:  # noqa: N802 -- SPEC.md's letters
+    def least_over_U_jj(self) -> NDArray[np.float64]:
         """What β_j / U_jj is at the least, in each row, (n_out,).  [CERT-060]"""
         return least_bound(self.summary.norms, self.E.shape[1], self.u)
 
@@ -220,7 +219,7 @@ class Evidence:
     def compensated_groups(self) -> NDArray[np.bool_]:
         """Which groups have base weights that carry errors of earlier columns, (n_groups,)."""
         groups = self.problem.groups
-        return np.array([compensated_columns(self.problem, group) > 0 for group in groups])
+        return np.array([self.problem.errors_applied(group) > 0 for group in groups])
 
     def _bounds(self, rows: slice | Array) -> tuple[Array, Array]:
         """Return β (rows, n_in) and δ (rows, n_groups) of some rows.  [CERT-060]"""
@@ -258,7 +257,7 @@ class Evidence:
     def plain_codes(self) -> Array:
         """Codes of the weights themselves, nothing fed back, with the answer's parameters."""
         z = self.zero_point[:, self.problem.column_group]
-        return codes_of(self.problem.weights, self.column_scale, z, maxq=self.problem.maxq)
+        return round_then_add(self.problem.weights, self.column_scale, z, self.problem.maxq)
 
     @property
     def clipped(self) -> NDArray[np.bool_]:
@@ -270,7 +269,7 @@ class Evidence:
         """Loss of plain rounding with the answer's parameters."""
         z = self.zero_point[:, self.problem.column_group]
         difference = self.problem.weights - self.column_scale * (self.plain_codes - z)
-        return float(np.square(difference @ self.problem.factor).sum())
+        return float(np.square(difference @ self.problem.R).sum())
 
     @property
     def steps_in_original_order(self) -> NDArray[np.float64]:
@@ -331,9 +330,9 @@ def gather(problem: GPTQProblem, answer: Answer, u: float, hessian_error: float 
     scale, zero_point = np.asfortranarray(scale), np.asfortranarray(zero_point)
     difference = np.empty(codes.shape, order="F")  # W − Ŵ
     absolute, root_h = np.zeros(len(codes)), np.sqrt(_diagonal(problem))
-    stretched, signs = zip(*signed_sums(len(codes)), strict=True)
-    d = np.zeros((codes.shape[1], len(stretched)))
-    sums = SignedSums(stretched, np.concatenate(signs), np.empty(len(stretched)), absolute)
+    rows_of_sums, signs = zip(*signed_sums(len(codes)), strict=True)
+    d = np.zeros((codes.shape[1], len(rows_of_sums)))
+    sums = SignedSums(rows_of_sums, np.concatenate(signs), np.empty(len(rows_of_sums)), absolute)
     for rows, columns in tiles(*codes.shape):
         part = difference.T[columns, rows]
         values = _values(problem, codes, scale, zero_point, rows, columns)
@@ -341,8 +340,8 @@ def gather(problem: GPTQProblem, answer: Answer, u: float, hessian_error: float 
         _add_signed_rows(d[columns], part, rows, sums)
         absolute[rows] += root_h[columns] @ np.abs(part, out=values)
     sums.loss[:] = _quadratic(problem, d.T)
-    E = times_upper(difference, problem.factor)  # [CERT-010]
-    U_jj = 1.0 / np.diagonal(problem.factor)
+    E = times_upper(difference, problem.R)  # [CERT-010]
+    U_jj = 1.0 / np.diagonal(problem.R)
     evidence = Evidence(problem, codes, scale, zero_point, E, U_jj, sums, u, hessian_error)
     if hessian_error:
         amplified(hessian_error, evidence.terms.spread)
@@ -383,21 +382,16 @@ def _add_signed_rows(out: Array, tile: Array, rows: slice, sums: SignedSums) -> 
 
 def _diagonal(problem: GPTQProblem) -> NDArray[np.float64]:
     """Return h, the diagonal of the damped Hessian in processing order."""
-    if problem.profile.not_positive_definite is NotPositiveDefinite.ERROR:
-        return np.asarray(problem.prepared.diagonal[problem.prepared.order])
-    return np.asarray(np.einsum("ab,ab->a", problem.factor, problem.factor))
+    return np.asarray(problem.prepared.diagonal[problem.prepared.order])
 
 
 def _quadratic(problem: GPTQProblem, d: Array) -> NDArray[np.float64]:
     """Return d H dᵀ for every row d, in processing order, with the damped Hessian."""
-    if problem.profile.not_positive_definite is NotPositiveDefinite.ERROR:
-        original = np.empty_like(d)
-        original[:, problem.prepared.order] = d
-        prepared = problem.prepared
-        added = prepared.diagonal - np.diagonal(prepared.hessian)
-        loss = (original @ prepared.hessian * original).sum(axis=1) + original**2 @ added
-        return np.asarray(loss)
-    return np.asarray(((d @ problem.factor) ** 2).sum(axis=1))
+    prepared, original = problem.prepared, np.empty_like(d)
+    original[:, prepared.order] = d
+    added = prepared.diagonal - np.diagonal(prepared.hessian)
+    loss = (original @ prepared.hessian * original).sum(axis=1) + original**2 @ added
+    return np.asarray(loss)
 
 
 def times_upper(matrix: Array, upper: Array) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""GPTQ, the fast form: `quantref.gptq` with one idea added, errors are applied late.
+"""GPTQ, fast: `quantref.gptq` with one idea added, errors are applied late.
 
 The textbook form applies each column's error to all later columns at once, a rank-one update that
 moves the whole matrix through memory for every column. What reaches a column can be added up first:
@@ -31,15 +31,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from quantref.affine import Group
 from quantref.config import GPTQConfig
 from quantref.errors import ConfigError
-from quantref.factor import unit_inverse
+from quantref.fast.factor import unit_inverse
 from quantref.fast.memory import spaced, tiles
+from quantref.fast.problem import GPTQProblem, prepare_problem
 from quantref.fast.threads import blas_threads, each
+from quantref.gptq import BLOCK_SIZE, GPTQResult, require_known_base
 from quantref.inputs import Array, require_integer
-from quantref.problem import GPTQProblem, GPTQResult, prepare_problem
-from quantref.profile import DEFAULT_PROFILE, CodeRule, FeedbackDtype, GroupSource, Profile
+from quantref.rules import (
+    DEFAULT_PROFILE,
+    Group,
+    Profile,
+    carry_working_precision,
+    original_weights,
+    round_then_add,
+)
 
 LEAF = 8
 WIDTH = 4096  # rows of the weights that are solved at a time
@@ -53,45 +60,20 @@ def gptq_quantize(
     *,
     profile: Profile = DEFAULT_PROFILE,
     dtype: DTypeLike = np.float64,
+    block_size: int = BLOCK_SIZE,
     workers: int = 1,
 ) -> GPTQResult:
     """Quantize a weight matrix by GPTQ.
 
+    Arguments, result and errors are those of `quantref.gptq.gptq_quantize`, and
+
     Parameters
     ----------
-    weights : (n_out, n_in) float array
-        Finite; float16, bfloat16, float32 or float64.
-    hessian : (n_in, n_in) float array
-        Symmetric, positive semidefinite; see `quantref.accumulate_hessian`.
-    config : GPTQConfig
-        Its weight_bits, group_size, per_channel, symmetric, activation_order and
-        hessian_damping act here.
-    profile : Profile
-        Semantics; the default is normative.
-    dtype : float64 (default) or float32
-        Working precision of the feedback. The factor is computed in float64 either way.
     workers : int, default 1
         Threads that share the work. Where each gets `FEWEST` rows, rows are divided among threads
         of Python, each with BLAS on one thread; otherwise BLAS has the threads. The result may
         differ where a code is undecided in the working precision. More than one needs the extra
         `threads`.
-
-    Returns
-    -------
-    GPTQResult
-
-    Raises
-    ------
-    ShapeError, EmptyArrayError, DTypeError, NonFiniteError, ConfigError
-        Before any work.
-    NotSymmetricError, NotPositiveDefiniteError
-        The latter names damping and pivot.
-    OverflowRangeError
-        A scale does not fit float32.
-
-    References
-    ----------
-    arXiv 2210.17323, algorithm 1; SPEC.md, section 7.
 
     Examples
     --------
@@ -105,7 +87,15 @@ def gptq_quantize(
     count = require_integer(workers, "workers", "GPTQ-110")
     if count < 1:
         raise ConfigError("workers >= 1", f"{count}", "GPTQ-110")
-    problem = prepare_problem(weights, hessian, config, profile=profile, dtype=dtype, workers=count)
+    problem = prepare_problem(
+        weights,
+        hessian,
+        config,
+        profile=profile,
+        dtype=dtype,
+        block_size=block_size,
+        workers=count,
+    )
     return quantize_problem(problem)
 
 
@@ -124,17 +114,17 @@ def quantize_problem(problem: GPTQProblem) -> GPTQResult:
     together = not problem.config.per_channel  # rows that share their ranges
     threads = 1 if together or n_out < count * FEWEST else count
     parts = _parts(n_out, threads, together=together)
-    turn = Lock() if threads > 1 else None
+    interpreter_lock = Lock() if threads > 1 else None
 
     def solve(rows: slice) -> tuple[list[Array], list[Array]]:
-        solver = _Solver(problem, rows, codes[rows], turn)
+        solver = _Solver(problem, rows, codes[rows], interpreter_lock)
         solver.solve(0, n_in)
         solver.undo_order()
         return solver.scales, solver.zeros
 
     if count > 1:
         with blas_threads(count):
-            _ = problem.unit  # before there are several of us
+            _ = problem.M  # before threads start
     with blas_threads(1 if threads > 1 else count) if count > 1 else nullcontext():
         solved = each(solve, parts, threads)
     scales, zeros = zip(*solved, strict=True)
@@ -164,13 +154,12 @@ def _joined(parts: Sequence[list[Array]]) -> list[Array]:
 
 
 def _require_blockwise(profile: Profile) -> None:
-    """Refuse the two profile choices that need the column-by-column form.  [GPTQ-130]"""
-    if profile.group_source is GroupSource.LIVE:
-        expected = "group_source other than LIVE (use gptq_textbook)"
-        raise ConfigError(expected, profile.group_source, "GPTQ-130")
-    if profile.feedback_dtype is FeedbackDtype.STORAGE:
-        expected = "feedback_dtype other than STORAGE (use gptq_textbook)"
-        raise ConfigError(expected, profile.feedback_dtype, "GPTQ-130")
+    """Refuse rules that need the column-by-column form.  [GPTQ-130]"""
+    require_known_base(profile)
+    if profile.carry is not carry_working_precision:
+        expected = "rule carry to be carry_working_precision (else use gptq_textbook)"
+        got = getattr(profile.carry, "__name__", repr(profile.carry))
+        raise ConfigError(expected, got, "GPTQ-130")
 
 
 class _Solver:
@@ -188,10 +177,10 @@ class _Solver:
     rows : slice
     codes : (rows, n_in) uint8 array
         Where codes go: block by block, then in the original order.
-    turn : context manager or None
-        What is held during the many short steps inside a block, where other threads solve other
-        rows: they would take the interpreter from each other at every step. Meanwhile the others
-        have their large products.
+    interpreter_lock : context manager or None
+        Where other threads solve other rows, a thread holds it during the many short steps inside
+        a block: threads would take the interpreter from each other at every step. Meanwhile the
+        others run their large products.
     """
 
     def __init__(
@@ -199,19 +188,20 @@ class _Solver:
         problem: GPTQProblem,
         rows: slice,
         codes: NDArray[np.uint8],
-        turn: AbstractContextManager[Any] | None,
+        interpreter_lock: AbstractContextManager[Any] | None,
     ) -> None:
         from scipy.linalg import blas
 
         profile = problem.profile
-        self.problem, self.M, self.mine, self.codes = problem, problem.unit, rows, codes
-        self.alone, self.turn = turn is None, nullcontext() if turn is None else turn
-        self.add_first = profile.code_rule is CodeRule.ADD_THEN_ROUND
+        self.problem, self.M, self.rows, self.codes = problem, problem.M, rows, codes
+        self.alone = interpreter_lock is None
+        self.interpreter_lock = interpreter_lock or nullcontext()
+        self.own_code = None if profile.code is round_then_add else profile.code
         self.A = np.empty(codes.shape[::-1], problem.dtype)  # (n_in, rows)
-        self.static = profile.group_source is GroupSource.STATIC  # [GPTQ-030]
+        self.static = profile.base is original_weights  # [GPTQ-030]
         looks_back = any(group.start < group.first for group in problem.groups)
         self.rounded = np.empty_like(self.A) if looks_back else None  # w' of columns that are done
-        self.size = min(profile.block_size, len(self.A))
+        self.size = min(problem.block_size, len(self.A))
         self.steps = np.empty((self.size, len(codes)), problem.dtype)  # q − z of a block
         self.value = np.empty(len(codes), problem.dtype)  # ŵ of a column
         self.room = self.steps if self.alone else np.empty_like(self.steps)
@@ -249,7 +239,7 @@ class _Solver:
 
     def block(self, a: int, b: int) -> None:
         """Quantize a block of columns."""
-        self.a, self.w = a, self.problem.columns(a, b, self.mine)
+        self.a, self.w = a, self.problem.columns(a, b, self.rows)
 
         # GROUP PARAMETERS: of all groups that start in this block
         for group, ends in self.ranges([g for g in self.problem.groups if a <= g.first < b]):
@@ -266,7 +256,7 @@ class _Solver:
             self.A[a:b] += self.w
         else:  # nothing was added yet
             self.A[a:b] = self.w
-        with self.turn:
+        with self.interpreter_lock:
             self.halves(a, b)
         steps = self.steps[: b - a]
         for group, z in zip(self.problem.groups[self.first :], self.z, strict=False):
@@ -302,10 +292,10 @@ class _Solver:
         inverse = unit_inverse(self.M[a:end, a:end]) if fed else None
         if start < a and self.rounded is not None:
             done = self.rounded[start:a]
-            yield start, self.problem.columns(start, a, self.mine) if self.static else done
+            yield start, self.problem.columns(start, a, self.rows) if self.static else done
         for c in range(a, end, self.size):
             stop = min(c + self.size, end)
-            weights = self.w[: stop - c] if c == a else self.problem.columns(c, stop, self.mine)
+            weights = self.w[: stop - c] if c == a else self.problem.columns(c, stop, self.rows)
             if inverse is None:
                 yield c, weights
                 continue
@@ -364,13 +354,11 @@ class _Solver:
 
     def code(self, w: Array, s: Array, k: int, out: Array) -> None:
         """Put the codes of a column of group `first` + k, less its zero-point, into `out`."""
+        if self.own_code is not None:
+            np.subtract(self.own_code(w, s, self.z[k], self.problem.maxq), self.z[k], out=out)
+            return
         lowest, highest = self.limits[k]
         np.divide(w, s, out=out)
-        if self.add_first:
-            np.add(out, self.z[k], out=out)
-            np.rint(out, out=out)
-            np.subtract(out, self.z[k], out=out)
-        else:
-            np.rint(out, out=out)
+        np.rint(out, out=out)
         np.maximum(out, lowest, out=out)
         np.minimum(out, highest, out=out)  # [GPTQ-070]: clip(rint(w / s) + z, 0, maxq) − z

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantref import GPTQConfig, accumulate_hessian, blocked, certify, gptq_quantize, gptq_textbook
+from quantref import GPTQConfig, accumulate_hessian, certify, gptq_quantize, gptq_textbook
 from quantref.errors import ConfigError
+from quantref.fast import gptq as fast
 from quantref.inputs import Array
-from quantref.profile import Profile
 
 FIELDS = ("codes", "scale", "zero_point", "g_idx", "order")
 
@@ -39,10 +39,9 @@ def test_equals_the_textbook(block_size: int, group_size: int) -> None:
     """Whole, crossing and fitting groups: halves of the matrix, or one block after the other."""
     weights, hessian = problem(7, 100)
     settings = config(group_size=group_size, activation_order=True)
-    profile = Profile(block_size=block_size)
     assert same(
-        gptq_quantize(weights, hessian, settings, profile=profile),
-        gptq_textbook(weights, hessian, settings, profile=profile),
+        gptq_quantize(weights, hessian, settings, block_size=block_size),
+        gptq_textbook(weights, hessian, settings, block_size=block_size),
     )
 
 
@@ -50,7 +49,7 @@ def test_equals_the_textbook(block_size: int, group_size: int) -> None:
 def test_rows_are_divided_where_there_are_many(
     workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocked, "FEWEST", 1024)
+    monkeypatch.setattr(fast, "FEWEST", 1024)
     weights, hessian = problem(3 * 1024 + 5, 160)
     alone = gptq_quantize(weights, hessian, config())
     assert same(alone, gptq_quantize(weights, hessian, config(), workers=workers))
@@ -68,7 +67,7 @@ def test_threads_change_nothing(workers: int, settings: dict[str, Any]) -> None:
 def test_threads_in_single_precision_are_certified(
     fewest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocked, "FEWEST", fewest)
+    monkeypatch.setattr(fast, "FEWEST", fewest)
     weights, hessian = problem(2100, 300)
     result = gptq_quantize(weights, hessian, config(), dtype=np.float32, workers=2)
     assert certify(weights, hessian, result, config()).passed

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.errors import AnswerError, ConfigError
+from quantref.gptq import Settings
 from quantref.inputs import Array, require_number
-from quantref.problem import GPTQProblem
 
 
 class Answer(Protocol):
@@ -140,9 +140,9 @@ def require_hessian_error(hessian_error: float) -> float:
     return error
 
 
-def require_answer(problem: GPTQProblem, answer: Answer) -> tuple[Array, Array, Array]:
+def require_answer(problem: Settings, answer: Answer) -> tuple[Array, Array, Array]:
     """Return codes as they are, scales and zero-points as float64, or raise.  [GPTQ-080]"""
-    n_out, n_in = problem.weights.shape
+    n_out, n_in = problem.shape
     n_groups = len(problem.groups)
     wanted = {"codes": (n_out, n_in), "scale": (n_out, n_groups), "zero_point": (n_out, n_groups)}
     arrays = {name: np.asarray(getattr(answer, name)) for name in wanted}
@@ -163,9 +163,9 @@ def require_answer(problem: GPTQProblem, answer: Answer) -> tuple[Array, Array, 
     return arrays["codes"], scale, arrays["zero_point"].astype(np.float64)
 
 
-def check_g_idx(problem: GPTQProblem, answer: Answer) -> Check:
+def check_g_idx(problem: Settings, answer: Answer) -> Check:
     """Check the group of every column.  [GPTQ-090]"""
-    n_in = problem.weights.shape[1]
+    n_in = problem.shape[1]
     g_idx = np.asarray(answer.g_idx)
     if g_idx.shape != (n_in,):
         raise AnswerError(f"g_idx of shape ({n_in},)", f"{g_idx.shape}", "GPTQ-090")
