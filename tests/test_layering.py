@@ -167,7 +167,7 @@ ROOMS = {
     "corpus": {"spec", "wire", "oracle", "judge", "mutants", "targets"},
     "properties": {"spec", "wire", "oracle", "judge", "corpus"},
     "deviations": {"wire", "judge", "properties"},
-    "report": {"spec", "deviations"},
+    "report": {"spec", "judge"},
 }  # fmt: skip
 ORACLE_MAY = {"quantref.errors", "quantref.equations"}  # the oracle imports nothing that it judges
 

@@ -2,166 +2,84 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Generator
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import platformdirs
 import pytest
 
-from quantcheck import properties
 from quantcheck.errors import QuantcheckError, UsageError
-from quantcheck.judge.verdict import CaseResult, Verdict
-from quantcheck.properties import Property
-from quantcheck.report import files
-from quantcheck.report.document import empty
-from quantcheck.run.generated import Draws
-from quantcheck.run.run import EXIT_INTERRUPTED, Run, exit_code_of
-from quantcheck.targets import default_workers, open_target
-
-if TYPE_CHECKING:
-    from quantcheck.wire.cases import Case
+from quantcheck.judge.summary import CaseResult
+from quantcheck.judge.verdict import Verdict
+from quantcheck.run import results
+from quantcheck.run.exits import EXIT_INTERRUPTED, exit_code_of
+from quantcheck.run.run import Run
+from quantcheck.run.settings import add_options, settings_of
+from quantref.formats.files import write_json
 
 RUN = pytest.StashKey[Run]()
-ABORTED = pytest.StashKey[QuantcheckError]()
+REFUSED = pytest.StashKey[QuantcheckError]()
+Check = Callable[[str], None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Options of the suite."""
+    """Add the options of the suite: those of the command, but for what it prints and writes."""
     group = parser.getgroup("quantcheck", "conformance of a quantizer")
     group.addoption("--target", help="what is put to the suite, such as keras:jax")
-    group.addoption("--deviations", metavar="FILE", help="known deviations, in place of ours")
-    group.addoption("--vectors", metavar="DIR", help="golden vectors, in place of ours")
-    group.addoption("--time-limit", type=float, help="seconds per question")
-    group.addoption("--workers", type=int, help="processes of the target")
-    group.addoption("--only", choices=("vectors", "generated"), help="leave the other kind out")
-    group.addoption("--fuzz", type=float, metavar="MINUTES", help="draw until the time is over")
-    group.addoption("--seed", type=int, help="of the generated samples")
     group.addoption("--quantcheck-report", metavar="FILE", help="write the report here (JSON)")
-    group.addoption("--quantcheck-skeleton", metavar="FILE", help="write a deviation file here")
-    group.addoption("--quantcheck-reasons", metavar="FILE", help="… with the reasons of this one")
-    group.addoption("--quantcheck-events", action="store_true", help="progress as JSON lines")
+    add_options(group.addoption)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Build the run; what is wrong with it is told when the tests would start."""
+    """Read what will be asked; what is wrong with it is told when the tests would start."""
+    run = None
     try:
-        config.stash[RUN] = _make_run(config)
+        if not config.option.target:
+            raise UsageError("--target", "none")
+        config.stash[RUN] = run = Run(settings_of(config.option, config.option.target))
+        run.load()
     except QuantcheckError as error:
-        config.stash[ABORTED] = error
-
-
-def _make_run(config: pytest.Config) -> Run:
-    spec = config.getoption("--target")
-    if not spec:
-        raise UsageError("--target", "none")
-    vectors = config.getoption("--vectors")
-    deviations = config.getoption("--deviations")
-    reasons = config.getoption("--quantcheck-reasons")
-    limit = config.getoption("--time-limit")
-    draws = _draws(config)
-    # What JAX compiles for the default questions is kept for the next run.
-    kept = platformdirs.user_cache_path("quantcheck") / "jax" if draws == Draws() else None
-    target = open_target(spec, time_limit=limit, compiled=kept)
-    workers = config.getoption("--workers") or default_workers(target)
-    others = [open_target(spec, time_limit=limit, compiled=kept) for _ in range(workers - 1)]
-    return Run(
-        target,
-        others=others,
-        draws=draws,
-        vectors=Path(vectors) if vectors else None,
-        deviation_file=Path(deviations) if deviations else None,
-        reason_file=Path(reasons) if reasons else None,
-        event=_print_event if config.getoption("--quantcheck-events") else None,
-    )
-
-
-def _draws(config: pytest.Config) -> Draws:
-    chosen = Draws()
-    if config.getoption("--seed") is not None:
-        chosen = replace(chosen, seed=config.getoption("--seed"))
-    minutes = config.getoption("--fuzz")
-    if minutes is None:
-        return chosen
-    return replace(chosen, free=True, seconds=60.0 * minutes / len(properties.load()))
-
-
-def _print_event(event: dict[str, Any]) -> None:
-    stream = sys.__stdout__
-    if stream is not None:
-        stream.write(json.dumps(event) + "\n")
-        stream.flush()
-
-
-# Collection
+        config.stash[REFUSED] = error
+        if run is not None:
+            run.abort(error)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test per case of the section that the module is named after."""
+    """Make a test of every case and every property that the settings ask."""
     run = metafunc.config.stash.get(RUN, None)
-    section = metafunc.module.__name__.rpartition("test_")[2]
-    only = metafunc.config.getoption("--only")
-    if "case" in metafunc.fixturenames:
-        asked = run is not None and only != "generated"
-        cases = [c for c in run.cases.values() if c.section == section] if run and asked else []
-        metafunc.parametrize("case", cases, ids=[case.id for case in cases])
-    if "prop" in metafunc.fixturenames:
-        asked = run is not None and only != "vectors"
-        drawn = (
-            [p for p in run.properties.values() if p.section == section] if run and asked else []
-        )
-        metafunc.parametrize("prop", drawn, ids=[prop.id for prop in drawn])
+    if metafunc.module.__name__ != "quantcheck.suite.test_suite":
+        return
+    for name in {"case", "prop"}.intersection(metafunc.fixturenames):
+        known = {} if run is None else run.cases if name == "case" else run.properties
+        metafunc.parametrize(name, [i for i in run.chosen() if i in known] if run else [])
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     """Canary, target, deviations: before the first case is asked."""
-    config = session.config
-    if config.option.collectonly:
+    if session.config.option.collectonly:
         return
-    error = config.stash.get(ABORTED, None)
-    run = config.stash.get(RUN, None)
-    if run is not None:
+    error = session.config.stash.get(REFUSED, None)
+    if error is None:
+        run = session.config.stash[RUN]
         try:
-            run.begin(_case_ids(session.items))
+            run.begin(_ids(session.items))
         except QuantcheckError as caught:
-            error = run.aborted = caught
+            error = caught
+            run.abort(error)
     if error is not None:
         pytest.exit(f"{type(error).__name__}: {error}", returncode=exit_code_of(error))
 
 
-def _case_ids(items: list[pytest.Item]) -> list[str]:
-    specs = [getattr(item, "callspec", None) for item in items]
-    given = [spec.params.get("case", spec.params.get("prop")) for spec in specs if spec]
-    return [thing.id for thing in given if hasattr(thing, "id")]
-
-
-# Cases
+def _ids(items: list[pytest.Item]) -> list[str]:
+    given = [getattr(item, "callspec", None) for item in items]
+    params = [spec.params for spec in given if spec is not None]
+    return [p.get("case", p.get("prop")) for p in params if {"case", "prop"} & p.keys()]
 
 
 @pytest.fixture
-def check(request: pytest.FixtureRequest) -> Callable[[Case], None]:
-    """Ask a case and turn its verdict into the outcome of the test."""
-    run = request.config.stash[RUN]
-
-    def ask(case: Case) -> None:
-        _outcome(run.check(case))
-
-    return ask
-
-
-@pytest.fixture
-def check_property(request: pytest.FixtureRequest) -> Callable[[Property], None]:
-    """Ask the samples of a property and turn its verdict into the outcome of the test."""
-    run = request.config.stash[RUN]
-
-    def ask(prop: Property) -> None:
-        _outcome(run.check_property(prop))
-
-    return ask
+def check(request: pytest.FixtureRequest) -> Check:
+    """Ask a case or a property by its id, and turn its verdict into the outcome of the test."""
+    return lambda identity: _outcome(request.config.stash[RUN].ask(identity))
 
 
 def _outcome(result: CaseResult) -> None:
@@ -181,32 +99,16 @@ def _outcome(result: CaseResult) -> None:
         pytest.fail(text or f"error: nothing was judged in case {result.case}", pytrace=False)
 
 
-# End
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
     """Close the target, write the report; also after an abort or Ctrl-C."""
     run = session.config.stash.get(RUN, None)
-    report_file = session.config.getoption("--quantcheck-report")
-    error = session.config.stash.get(ABORTED, None)
-    if error is not None:
-        spec = str(session.config.getoption("--target"))
-        told = {"kind": type(error).__name__, "message": str(error), "stderr": ""}
-        _write(report_file, lambda: empty(spec, exit_code_of(error), told))
-    if run is not None:
+    if run is not None and not session.config.option.collectonly:
         run.interrupted = exitstatus == pytest.ExitCode.INTERRUPTED and run.aborted is None
         run.close()
-        _write(report_file, run.report)
-        if run.results:
-            _write(session.config.getoption("--quantcheck-skeleton"), run.deviation_skeleton)
-        if not session.config.option.collectonly:
-            code = run.exit_code()
-            session.exitstatus = 2 if code == EXIT_INTERRUPTED else code
+        code = results.exit_code(run)
+        session.exitstatus = pytest.ExitCode.INTERRUPTED if code == EXIT_INTERRUPTED else code
+        path = session.config.option.quantcheck_report
+        if path:
+            write_json(Path(path), results.document(run))
     yield
-
-
-def _write(path: str | None, make: Callable[[], dict[str, Any]]) -> None:
-    if path:
-        text = json.dumps(make(), indent=1, ensure_ascii=False, allow_nan=False)
-        files.write(path, text + "\n")

@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,13 @@ REPORTS = ("json", "html", "junit", "badge")
 Script = Callable[[str], list[str]]
 Corpus = Callable[[Iterable[str]], Path]
 Quantcheck = Callable[..., subprocess.CompletedProcess[str]]
+Process = subprocess.Popen[str]
+
+# Where the tests run in the background of a shell, the signal would be ignored.
+HEED = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
 
 
 @pytest.fixture
@@ -106,6 +114,54 @@ def run_quantcheck() -> Quantcheck:
 def quantcheck(tmp_path: Path, run_quantcheck: Quantcheck) -> Quantcheck:
     """Run the command in a folder of its own."""
     return functools.partial(run_quantcheck, tmp_path)
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Callable[..., tuple[int, str]]:
+    """Start the command, and stop it in its course; returns its exit code and what it printed."""
+
+    def run(*arguments: str, when: str, stop: Callable[[Process], None]) -> tuple[int, str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HEED, "-m", "quantcheck", *arguments],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if when in line:
+                break
+        time.sleep(1.0)
+        stop(process)
+        shown = process.stdout.read()
+        process.stdout.close()
+        return process.wait(60), shown
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def ended() -> Callable[[int], bool]:
+    """Whether a process has ended; it may take a moment."""
+
+    def runs(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        stat = Path(f"/proc/{pid}/stat")
+        return not (stat.exists() and " Z " in stat.read_text(encoding="utf-8"))
+
+    def wait(pid: int) -> bool:
+        for _ in range(100):
+            if not runs(pid):
+                return True
+            time.sleep(0.1)
+        return False
+
+    return wait
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Answers made elsewhere, and the questions that they answer.  [VER-040] [VER-060]"""
+"""Answers made elsewhere, and the questions that they answer."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from quantcheck.errors import (
 )
 from quantcheck.targets import AnswersTarget, open_target
 from quantcheck.wire.questions import write_questions
+
+pytestmark = pytest.mark.requirement("VER-060")
 
 READY = {"ready": {"protocol": 1, "name": "elsewhere", "version": "2"}}
 A = {"id": "a", "outputs": {}}
@@ -54,6 +56,7 @@ def test_the_last_line_may_lack_its_end(path: Path) -> None:
         assert target.ask({"id": "a"}) == A
 
 
+@pytest.mark.requirement("VER-040")
 @pytest.mark.parametrize(
     ("lines", "kind", "says"),
     [

@@ -1,4 +1,4 @@
-"""The command, from outside: what it prints, what it writes, how it ends.  [VER-030] [VER-050]"""
+"""The command, from outside: what it prints, what it writes, how it ends."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from quantcheck import mutants
 from quantcheck.report.document import schema
 from quantcheck.wire.cases import Case
 
+KINDS = ("json", "html", "junit", "badge")
+
 
 @pytest.fixture
 def pack(cases: dict[str, Case]) -> list[str]:
@@ -35,6 +37,7 @@ def report_of(path: Path) -> dict[str, Any]:
     return dict(made)
 
 
+@pytest.mark.requirement("VER-030", "VER-050")
 def test_reference_passes_everything(quantcheck: Any, tmp_path: Path) -> None:
     done = quantcheck("reference", "--json", "report.json")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -45,8 +48,11 @@ def test_reference_passes_everything(quantcheck: Any, tmp_path: Path) -> None:
     verdicts = {r["verdict"] for r in made["requirements"]}
     assert verdicts <= {"pass", "not covered"}
     assert {c["section"] for c in made["canaries"]} == {c["section"] for c in made["cases"]}
+    assert done.stderr == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 
+@pytest.mark.requirement("VER-050")
 def test_mutant_fails(quantcheck: Any, tmp_path: Path) -> None:
     mutant = next(m for m in mutants.MUTANTS if "pack" in m.sections)
     arguments = (f"mutant:{mutant.id}", "--section", "pack", "--json", "report.json")
@@ -63,6 +69,7 @@ def test_one_section(quantcheck: Any, tmp_path: Path) -> None:
     assert "section pack" in done.stdout
 
 
+@pytest.mark.requirement("VER-050")
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -89,6 +96,7 @@ def test_list_targets(quantcheck: Any) -> None:
     assert "keras:jax" in done.stdout
 
 
+@pytest.mark.requirement("VER-050")
 def test_crashing_target(quantcheck: Any, script: Any, as_spec: Any, tmp_path: Path) -> None:
     words = "print('last words', file=sys.stderr, flush=True)"
     spec = as_spec(script(f"for q in questions(): {words}; os._exit(5)"))
@@ -106,6 +114,7 @@ def test_target_that_never_starts(quantcheck: Any, tmp_path: Path) -> None:
     assert report_of(tmp_path / "report.json")["aborted"]["kind"] == "TargetCrashed"
 
 
+@pytest.mark.requirement("VER-050")
 def test_target_that_has_nothing_proves_nothing(quantcheck: Any, script: Any, as_spec: Any) -> None:
     body = 'for q in questions(): send({"id": q["id"], "unsupported": "not yet"})'
     done = quantcheck(as_spec(script(body)), "--section", "pack")
@@ -113,6 +122,7 @@ def test_target_that_has_nothing_proves_nothing(quantcheck: Any, script: Any, as
     assert "unsupported" in done.stdout
 
 
+@pytest.mark.requirement("VER-030")
 @pytest.mark.parametrize("damage", ["remove", "edit", "unlist"])
 def test_shrunken_or_damaged_corpus(
     quantcheck: Any, corpus: Any, pack: list[str], damage: str
@@ -130,6 +140,7 @@ def test_shrunken_or_damaged_corpus(
     assert "CorpusError" in done.stdout
 
 
+@pytest.mark.requirement("VER-030")
 def test_corpus_that_catches_nothing(
     quantcheck: Any, corpus: Any, cases: dict[str, Case], tmp_path: Path
 ) -> None:
@@ -141,6 +152,7 @@ def test_corpus_that_catches_nothing(
     assert "CanaryError" in done.stdout
 
 
+@pytest.mark.requirement("VER-020", "VER-050")
 def test_deviations_written_then_known_then_stale(quantcheck: Any, tmp_path: Path) -> None:
     mutant = next(m for m in mutants.MUTANTS if "pack" in m.sections)
     spec, section = f"mutant:{mutant.id}", ("--section", "pack")
@@ -170,46 +182,61 @@ def _version_of_reference(quantcheck: Any, tmp_path: Path) -> str:
     return str(report_of(tmp_path / "version.json")["target"]["version"])
 
 
+@pytest.mark.requirement("VER-050")
 @pytest.mark.skipif(os.name == "nt", reason="needs a process group")
-def test_stopped_by_the_keyboard(script: Any, as_spec: Any, tmp_path: Path) -> None:
+def test_stopped_by_the_keyboard(stopped: Any, script: Any, as_spec: Any, tmp_path: Path) -> None:
     body = """
 for n, q in enumerate(questions()):
     if n == 2: time.sleep(60)
     send({"id": q["id"], "unsupported": "not yet"})
 """
-    # Where the tests run in the background of a shell, the signal would be ignored.
-    heed = (
-        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
-        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    files = [word for kind in KINDS for word in (f"--{kind}", f"report.{kind}")]
+    code, shown = stopped(
+        *(as_spec(script(body)), "reference", "--section", "pack", *files),
+        when="case 1 of",
+        stop=lambda process: os.killpg(process.pid, signal.SIGINT),
     )
-    command = [sys.executable, "-c", heed, "-m", "quantcheck", as_spec(script(body))]
-    kinds = ("json", "html", "junit", "badge")
-    files = [word for kind in kinds for word in (f"--{kind}", f"report.{kind}")]
-    process = subprocess.Popen(
-        [*command, "reference", "--section", "pack", *files],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "case 1 of" in line:
-            break
-    time.sleep(1.0)
-    os.killpg(process.pid, signal.SIGINT)
-    shown = process.stdout.read()
-    process.stdout.close()
-    assert process.wait(30) == 130, shown
+    assert code == 130, shown
     made = report_of(tmp_path / "report.json")
     assert 0 < made["asked"] < made["selected"]
     assert not made["complete"]
     assert "stopped" in shown
-    told = {kind: (tmp_path / f"report.{kind}").read_text("utf-8") for kind in kinds}
+    told = {kind: (tmp_path / f"report.{kind}").read_text("utf-8") for kind in KINDS}
     assert json.loads(told["json"])["not_run"] == ["reference"]
     assert "not asked: the run was stopped before" in told["html"]
     assert "stopped before this target was asked" in told["junit"]
     assert "stopped" in told["badge"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs signals")
+@pytest.mark.requirement("VER-040", "VER-050")
+def test_stopped_twice_it_ends_at_once(
+    stopped: Any, script: Any, as_spec: Any, tmp_path: Path, ended: Any
+) -> None:
+    """The first Ctrl-C waits a moment for the target to end, the second one does not."""
+    note = tmp_path / "pids"
+    body = f"""
+import subprocess
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+open({str(note)!r}, "w").write(f"{{os.getpid()}} {{child.pid}}")
+for q in questions(): time.sleep(300)
+"""
+    second: list[float] = []
+
+    def stop(process: Any) -> None:
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        second.append(time.monotonic())
+
+    words = (as_spec(script(body)), "reference", "--section", "pack", "--json", "report.json")
+    code, shown = stopped(*words, when="is ready", stop=stop)
+    assert time.monotonic() - second[0] < 1.5
+    assert code == 130, shown
+    assert "stopped at once" in shown
+    assert "Traceback" not in shown
+    assert not (tmp_path / "report.json").exists()
+    assert all(ended(int(pid)) for pid in note.read_text(encoding="utf-8").split())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a pseudo terminal")

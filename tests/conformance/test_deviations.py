@@ -1,4 +1,4 @@
-"""Known deviations are strict both ways.  [VER-020]"""
+"""Known deviations are strict both ways."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import pytest
 from quantcheck import deviations, properties
 from quantcheck.deviations import rewrite
 from quantcheck.errors import DeviationError
-from quantcheck.judge.verdict import CaseResult, Judgement, Verdict
+from quantcheck.judge.summary import CaseResult
+from quantcheck.judge.verdict import Judgement, Verdict
 from quantcheck.targets import Handshake
 from quantcheck.wire.cases import Case
+
+pytestmark = pytest.mark.requirement("VER-020")
 
 KERAS = Handshake("keras", "3.15.1", "jax")
 

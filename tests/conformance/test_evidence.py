@@ -12,7 +12,8 @@ import pytest
 
 from quantcheck import mutants
 from quantcheck.judge.evidence import MOST_POINTS, MOST_ROWS, evidence
-from quantcheck.judge.verdict import Verdict, decode, judge_answer
+from quantcheck.judge.judgements import decode, judge_answer
+from quantcheck.judge.verdict import Verdict
 from quantcheck.report.document import schema
 from quantcheck.targets.reference.operations import answer
 from quantcheck.wire.cases import Case

@@ -1,4 +1,4 @@
-"""Plain torch and plain JAX, each written from SPEC.md, pass in process.  [VER-060]"""
+"""Plain torch and plain JAX, each written from SPEC.md, pass in process."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytestmark = pytest.mark.requirement("VER-060")
 
 EXAMPLES = Path(__file__).parents[2] / "conformance" / "examples"
 

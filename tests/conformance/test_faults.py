@@ -1,4 +1,4 @@
-"""Faults of a target in a whole run: error for what they touch, a verdict for the rest.  [VER-040]
+"""Faults of a target in a whole run: error for what they touch, a verdict for the rest.
 
 Every target here is a real program, which answers from a table of right answers and breaks at
 some of them.
@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,8 @@ import pytest
 
 from quantcheck.targets.reference import operations
 from quantcheck.wire.cases import Case
+
+pytestmark = pytest.mark.requirement("VER-040")
 
 SECTION = ("--section", "rnd", "--only", "vectors")
 PRELUDE = """
@@ -75,27 +75,20 @@ def messages(made: dict[str, Any]) -> dict[str, str]:
     return {case["case"]: case["judgements"][0]["message"] for case in made["cases"]}
 
 
-def nothing_runs(folder: Path) -> bool:
-    """Whether every process that a target noted has ended; it may take a moment."""
-    pids = [int(line) for line in (folder / "pids").read_text().split()]
-    assert pids
-    for _ in range(100):
-        if not any(map(runs, pids)):
-            return True
-        time.sleep(0.1)
-    return False
+@pytest.fixture
+def nothing_runs(ended: Callable[[int], bool]) -> Callable[[Path], bool]:
+    """Whether every process that a target noted has ended."""
+
+    def check(folder: Path) -> bool:
+        pids = [int(line) for line in (folder / "pids").read_text().split()]
+        return bool(pids) and all(map(ended, pids))
+
+    return check
 
 
-def runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not (stat.exists() and " Z " in stat.read_text())
-
-
-def test_faults_that_end_the_process(quantcheck: Any, faulty: Faulty, tmp_path: Path) -> None:
+def test_faults_that_end_the_process(
+    quantcheck: Any, faulty: Faulty, tmp_path: Path, nothing_runs: Any
+) -> None:
     body = """
 for q in questions():
     if q["id"] == "rnd-near-ties": sys.exit("these are my last words")
@@ -128,7 +121,9 @@ for q in questions():
     assert nothing_runs(tmp_path)
 
 
-def test_faults_of_an_answer(quantcheck: Any, faulty: Faulty, tmp_path: Path) -> None:
+def test_faults_of_an_answer(
+    quantcheck: Any, faulty: Faulty, tmp_path: Path, nothing_runs: Any
+) -> None:
     body = """
 for q in questions():
     if q["id"] == "rnd-near-ties": send(edited(q, shape=[1, -1]))
@@ -159,7 +154,7 @@ for q in questions():
 
 
 def test_an_answer_that_comes_late_is_not_taken_for_the_next(
-    quantcheck: Any, faulty: Faulty, tmp_path: Path
+    quantcheck: Any, faulty: Faulty, tmp_path: Path, nothing_runs: Any
 ) -> None:
     body = """
 for q in questions():
@@ -175,7 +170,9 @@ for q in questions():
     assert nothing_runs(tmp_path)
 
 
-def test_a_target_that_cannot_start_again(quantcheck: Any, faulty: Faulty, tmp_path: Path) -> None:
+def test_a_target_that_cannot_start_again(
+    quantcheck: Any, faulty: Faulty, tmp_path: Path, nothing_runs: Any
+) -> None:
     body = """
 if os.path.exists("started"): sys.exit("only once")
 open("started", "w").close()
@@ -193,13 +190,8 @@ for q in questions():
     assert nothing_runs(tmp_path)
 
 
-# Interruption  [VER-050]
+# Interruption
 
-# Where the tests run in the background of a shell, the signal would be ignored.
-HEED = (
-    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); "
-    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-)
 STALLS = """
 for n, q in enumerate(questions()):
     if n == 3: time.sleep(300)
@@ -207,30 +199,23 @@ for n, q in enumerate(questions()):
 """
 
 
+@pytest.mark.requirement("VER-050")
 @pytest.mark.skipif(os.name == "nt", reason="needs signals")
 @pytest.mark.parametrize("sent", ["to all", "SIGINT", "SIGTERM"])
-def test_interrupted(faulty: Faulty, tmp_path: Path, sent: str) -> None:
+def test_interrupted(
+    stopped: Any, faulty: Faulty, tmp_path: Path, sent: str, nothing_runs: Any
+) -> None:
     """A terminal tells the whole group, a script or a CI service only the process it started."""
-    command = [sys.executable, "-c", HEED, "-m", "quantcheck", faulty(STALLS), *SECTION]
-    process = subprocess.Popen(
-        [*command, "--json", "report.json"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "case 1 of" in line:
-            break
-    time.sleep(1.0)
-    if sent == "to all":
-        os.killpg(process.pid, signal.SIGINT)
-    else:
-        os.kill(process.pid, getattr(signal, sent))
-    shown = process.stdout.read()
-    process.stdout.close()
-    assert process.wait(60) == 130, shown
+
+    def stop(process: Any) -> None:
+        if sent == "to all":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.send_signal(getattr(signal, sent))
+
+    words = (faulty(STALLS), *SECTION, "--json", "report.json")
+    code, shown = stopped(*words, when="case 1 of", stop=stop)
+    assert code == 130, shown
     made = report_of(tmp_path)
     assert not made["complete"]
     assert 0 < made["asked"] < made["selected"]
@@ -239,9 +224,10 @@ def test_interrupted(faulty: Faulty, tmp_path: Path, sent: str) -> None:
     assert nothing_runs(tmp_path)
 
 
-# Deviations  [VER-020]
+# Deviations
 
 
+@pytest.mark.requirement("VER-020")
 @pytest.mark.parametrize(
     ("listed", "requirement", "says"),
     [
@@ -251,7 +237,13 @@ def test_interrupted(faulty: Faulty, tmp_path: Path, sent: str) -> None:
     ],
 )
 def test_a_deviation_that_does_not_hold(
-    quantcheck: Any, faulty: Faulty, tmp_path: Path, listed: list[str], requirement: str, says: str
+    quantcheck: Any,
+    faulty: Faulty,
+    tmp_path: Path,
+    nothing_runs: Any,
+    listed: list[str],
+    requirement: str,
+    says: str,
 ) -> None:
     entry = {"id": "too-old", "requirement": requirement, "backends": [""], "cases": listed}
     entry |= {"reason": "because", "link": "", "reproduction": []}

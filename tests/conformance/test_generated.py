@@ -1,4 +1,4 @@
-"""Properties: the same draws everywhere, corners that really come, smaller examples.  [VER-070]"""
+"""Properties: the same draws everywhere, corners that really come, smaller examples."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from quantcheck import mutants, properties
 from quantcheck.judge.verdict import Verdict
 from quantcheck.properties import Property, Sizes, strategies
 from quantcheck.run import generated
-from quantcheck.run.generated import Draws
+from quantcheck.run.draws import Draws, digest, draw
 from quantcheck.spec import requirements
 from quantcheck.spec.sections import SECTIONS
 from quantcheck.targets.reference import operations
 from quantcheck.wire.cases import parse
+
+pytestmark = pytest.mark.requirement("VER-070")
 
 PROPERTIES = properties.load()
 U32 = 2.0**-24
 
 
 def ids(prop: Property, draws: Draws | None = None) -> list[str]:
-    return [case.id for sample in generated.draw(prop, draws) for case in sample.cases]
+    return [case.id for sample in draw(prop, draws) for case in sample.cases]
 
 
 def test_every_section_has_properties() -> None:
@@ -61,13 +63,14 @@ def test_the_same_draws_in_a_process_with_other_modules(tmp_path: Path) -> None:
     (tmp_path / "numbers_of_mine.py").write_text(f"NUMBERS = {list(range(-50, 50))}\n")
     code = (
         "import numbers_of_mine;"
-        "from quantcheck import generated, properties;"
-        "print(*(generated.digest(generated.draw(p)) for p in properties.load(['aff']).values()))"
+        "from quantcheck import properties;"
+        "from quantcheck.run.draws import digest, draw;"
+        "print(*(digest(draw(p)) for p in properties.load(['aff']).values()))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    drawn = [generated.digest(generated.draw(p)) for p in properties.load(["aff"]).values()]
+    drawn = [digest(draw(p)) for p in properties.load(["aff"]).values()]
     assert done.stdout.split() == drawn
 
 
@@ -79,7 +82,7 @@ def test_another_seed_draws_others() -> None:
 
 @pytest.mark.parametrize("prop", PROPERTIES.values(), ids=str)
 def test_the_reference_keeps_every_property(prop: Property) -> None:
-    outcomes = [generated.ask(s, operations.answer, U32) for s in generated.draw(prop)]
+    outcomes = [generated.ask(s, operations.answer, U32) for s in draw(prop)]
     assert outcomes
     judged = generated.summary(prop, outcomes)
     assert {j.requirement for j in judged} == set(prop.requirements)
@@ -89,7 +92,7 @@ def test_the_reference_keeps_every_property(prop: Property) -> None:
 @pytest.mark.parametrize("prop", PROPERTIES.values(), ids=str)
 def test_free_shapes_as_well(prop: Property) -> None:
     draws = Draws(seed=1, free=True, factor=0.2)
-    outcomes = [generated.ask(s, operations.answer, U32) for s in generated.draw(prop, draws)]
+    outcomes = [generated.ask(s, operations.answer, U32) for s in draw(prop, draws)]
     assert {j.verdict for o in outcomes for j in o.judgements} == {Verdict.PASS}
 
 
@@ -97,7 +100,7 @@ def test_draws_have_the_corners() -> None:
     """What the strategies promise really comes: counted over drawn problems."""
     found: Counter[str] = Counter()
     for name in ("prop-gptq-settings", "prop-gptq-dead", "prop-gptq-order", "prop-gptq-half"):
-        for sample in generated.draw(PROPERTIES[name], Draws(factor=3)):
+        for sample in draw(PROPERTIES[name], Draws(factor=3)):
             W = np.asarray(sample.cases[0].inputs["weights"]).astype(np.float64)
             diagonal = np.diagonal(sample.cases[0].inputs["hessian"])
             found["zero row"] += int((W == 0).all(axis=1).any())
@@ -112,7 +115,7 @@ def test_draws_have_the_corners() -> None:
 
 
 def test_conditions_reach_ten_million() -> None:
-    samples = generated.draw(PROPERTIES["prop-gptq-conditioned"], Draws(factor=6))
+    samples = draw(PROPERTIES["prop-gptq-conditioned"], Draws(factor=6))
     numbers = [np.linalg.cond(s.cases[0].inputs["hessian"]) for s in samples]
     assert min(numbers) < 1e2
     assert max(numbers) > 1e6
@@ -134,7 +137,7 @@ def _answers(mutant: mutants.Mutant) -> Any:
 def test_a_failure_is_shrunk_to_a_vector() -> None:
     prop = PROPERTIES["prop-aff-plain"]
     answer = _answers(mutants.find("aff-zero-floor"))
-    outcomes = [generated.ask(s, answer, U32) for s in generated.draw(prop)]
+    outcomes = [generated.ask(s, answer, U32) for s in draw(prop)]
     first = next(o for o in outcomes if o.failed("AFF-060"))
     smallest = generated.shrink(prop, "AFF-060", answer, U32, known=outcomes)
     assert smallest is not None
@@ -155,7 +158,7 @@ def test_a_failure_is_shrunk_to_a_vector() -> None:
 def test_shrinking_stops_in_time() -> None:
     prop = PROPERTIES["prop-aff-plain"]
     answer = _answers(mutants.find("aff-zero-floor"))
-    outcomes = [generated.ask(s, answer, U32) for s in generated.draw(prop)]
+    outcomes = [generated.ask(s, answer, U32) for s in draw(prop)]
     asked: list[str] = []
 
     def counted(question: dict[str, Any]) -> Mapping[str, Any]:
@@ -169,7 +172,7 @@ def test_shrinking_stops_in_time() -> None:
 
 def test_a_law_needs_all_answers() -> None:
     prop = PROPERTIES["prop-pack-inverse"]
-    sample = generated.draw(prop)[0]
+    sample = draw(prop)[0]
     good = [operations.answer(case.question()) for case in sample.cases]
     for bad, verdict in (
         ({"unsupported": "no"}, Verdict.UNSUPPORTED),

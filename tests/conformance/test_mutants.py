@@ -1,4 +1,4 @@
-"""Every mutant makes one mistake, and the vectors that list it kill it.  [VEC-060]"""
+"""Every mutant makes one mistake, and the vectors that list it kill it."""
 
 from __future__ import annotations
 
@@ -81,6 +81,7 @@ def prefixes(name: str) -> list[str]:
     return [".".join(parts[: k + 1]) for k in range(len(parts))]
 
 
+@pytest.mark.requirement("VEC-060")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
 def test_is_killed_where_it_is_listed(mutant: Mutant) -> None:
     listed = [case for case in cases() if mutant.id in case.kills]
@@ -139,14 +140,16 @@ def test_names_a_requirement_of_its_sections(mutant: Mutant) -> None:
     assert mutant.blames.partition("-")[0].lower() in mutant.sections
 
 
+@pytest.mark.requirement("VER-010")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
 def test_the_right_requirement_is_blamed_first(mutant: Mutant) -> None:
-    """Over all vectors that kill it: the first requirement of SPEC.md that fails.  [VER-010]"""
+    """Over all vectors that kill it: the first requirement of SPEC.md that fails."""
     listed = [case for case in cases() if mutant.id in case.kills]
     failed = set().union(*(blamed(case, mutant) for case in listed))
     assert min(failed, key=lambda requirement: places()[requirement]) == mutant.blames
 
 
+@pytest.mark.requirement("VEC-060")
 def test_lists_are_of_known_mutants() -> None:
     known = {mutant.id for mutant in MUTANTS}
     assert {kill for case in cases() for kill in case.kills} == known

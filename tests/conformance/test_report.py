@@ -20,10 +20,11 @@ from quantcheck.deviations import DIRECTORY
 from quantcheck.errors import UsageError
 from quantcheck.judge.verdict import Verdict
 from quantcheck.report import files, print_matrix, print_report
-from quantcheck.report.document import BLAME, VERDICTS, by_id, merged, schema, worst_verdicts
+from quantcheck.report.document import by_id, merged, schema, worst_verdicts
+from quantcheck.report.looks import BLAME, LOOKS, VERDICTS
 from quantcheck.report.provenance import of_deviations
-from quantcheck.report.terminal import STYLES, SYMBOLS
 from quantcheck.spec.places import directory, spec_path
+from quantref.formats.files import write_text
 
 Document = dict[str, Any]
 
@@ -120,8 +121,9 @@ def test_the_smallest_examples_are_printed_as_vectors(document: Document) -> Non
 
 
 def test_no_verdict_is_told_by_colour_alone(document: Document) -> None:
-    assert set(SYMBOLS) == set(STYLES) == set(VERDICTS) == set(BLAME) == set(Verdict)
-    assert len({*SYMBOLS.values()}) == len(SYMBOLS)
+    assert set(LOOKS) == set(VERDICTS) == set(BLAME) == set(Verdict)
+    assert len({look.symbol for look in LOOKS.values()}) == len(LOOKS)
+    assert len({look.letter for look in LOOKS.values()}) == len(LOOKS)
     plain = drawn(document["reports"], 80, encoding="ascii")
     assert any(re.search(r"P pass +\| F fail \d+", line) for line in plain)
 
@@ -170,7 +172,7 @@ def test_the_document_says_what_it_was_made_of(document: Document) -> None:
     assert run["specification"]["sha256"] == hashlib.sha256(spec.read_bytes()).hexdigest()
     assert 0 < sum(made["seconds"] for made in document["reports"]) <= run["seconds"]
     for path in DIRECTORY.glob("keras-*.json"):
-        known = of_deviations(path.name, None)
+        known = of_deviations(path)
         assert known == {
             "name": path.name,
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -203,9 +205,9 @@ def test_nothing_was_run() -> None:
 
 def test_files_are_written_whole(tmp_path: Path) -> None:
     path = tmp_path / "report"
-    files.write(str(path), "one\n")
+    write_text(path, "one\n")
     assert path.read_bytes() == b"one\n"
-    files.write(str(path), "two × two\n")
+    write_text(path, "two × two\n")
     assert path.read_bytes().decode() == "two × two\n"
     assert names(tmp_path) == ["report"]
 
@@ -213,14 +215,14 @@ def test_files_are_written_whole(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="rights and links as on POSIX")
 def test_rights_and_links_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "report"
-    files.write(str(path), "one")
+    write_text(path, "one")
     new = tmp_path / "any"
     new.touch()
     assert path.stat().st_mode == new.stat().st_mode
     path.chmod(0o600)
     link = tmp_path / "link"
     link.symlink_to(path)
-    files.write(str(link), "two")
+    write_text(link, "two")
     assert link.is_symlink()
     assert path.read_text() == "two"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -230,7 +232,7 @@ def test_rights_and_links_are_kept(tmp_path: Path) -> None:
 def test_a_device_is_written_to_and_not_replaced() -> None:
     before = Path(os.devnull).stat().st_rdev
     files.check(os.devnull)
-    files.write(os.devnull, "text")
+    write_text(Path(os.devnull), "text")
     assert Path(os.devnull).stat().st_rdev == before
 
 

@@ -1,4 +1,4 @@
-"""Each known deviation of Keras is shown by the lines that its entry prints.  [VER-020]"""
+"""Each known deviation of Keras is shown by the lines that its entry prints."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from quantcheck import deviations
 from quantcheck.targets import compilation_cache
 
 from .releases import RELEASES, backends, environment, missing, repeated
+
+pytestmark = pytest.mark.requirement("VER-020")
 
 pytest.importorskip("keras", reason="the lines are plain Keras")
 

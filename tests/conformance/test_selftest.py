@@ -1,4 +1,4 @@
-"""The suite on itself: planted bugs are caught twice, honest variants are left alone.  [VER-080]"""
+"""The suite on itself: planted bugs are caught twice, honest variants are left alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from quantcheck import mutants
-from quantcheck.run import selftest
+from quantcheck.run.selftest.honest import loose
+from quantcheck.run.selftest.kills import kill
+
+pytestmark = pytest.mark.requirement("VER-080")
 
 
 @pytest.mark.slow
@@ -28,18 +31,18 @@ def test_every_bug_is_caught_and_nobody_honest_is_blamed(quantcheck: Any, tmp_pa
     assert made["variants"]["alarms"] == []
     assert len(made["variants"]["asked"]) >= 12
     assert len(made["variants"]["ratios"]) >= 15
-    assert selftest.loose(made["variants"]["ratios"]) == []
+    assert loose(made["variants"]["ratios"]) == []
     assert f"{len(made['mutants'])} planted bugs" in done.stdout
 
 
 def test_a_bug_that_is_caught_names_what_it_breaks() -> None:
-    made = selftest.kill("rnd-half-up")
+    made = kill("rnd-half-up")
     assert (made.blames, made.by_vectors, made.by_properties) == ("RND-010",) * 3
     assert made.caught
 
 
 def test_a_kill_for_the_wrong_reason_does_not_count() -> None:
-    made = selftest.kill("rnd-half-up")
+    made = kill("rnd-half-up")
     assert not replace(made, by_properties="RND-020").caught
     assert not replace(made, by_vectors="").caught
 
@@ -53,5 +56,5 @@ def test_bad_options_are_usage(quantcheck: Any, options: tuple[str, ...]) -> Non
 
 def test_a_bound_that_nobody_comes_near_to_fails_the_suite() -> None:
     ratios = {"AFF-080 affine_dequantize": 0.0, "HES-010 hessian": 2e-3}
-    assert selftest.loose(ratios) == ["AFF-080 affine_dequantize"]
-    assert selftest.loose({"ABS-030 abs_max_quantize": 0.0}) == []  # acts beside ties alone
+    assert loose(ratios) == ["AFF-080 affine_dequantize"]
+    assert loose({"ABS-030 abs_max_quantize": 0.0}) == []  # acts beside ties alone

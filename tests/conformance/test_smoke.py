@@ -1,4 +1,4 @@
-"""Broken adapters, each of which fails the smoke test at the step that it breaks.  [VER-040]"""
+"""Broken adapters, each of which fails the smoke test at the step that it breaks."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from quantcheck.targets.reference import operations
 from quantcheck.wire.arrays import decode
 from quantcheck.wire.cases import Case
 from quantref.errors import AnswerError
+
+pytestmark = pytest.mark.requirement("VER-040")
 
 ASKED = ("round_half_even", "abs_max_quantize", "config_round_trip", "pack")
 ALL = set(ASKED)

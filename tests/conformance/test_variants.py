@@ -1,4 +1,4 @@
-"""Honest variants: other arithmetic. The self-test puts all of them to every vector.  [VER-010]"""
+"""Honest variants: other arithmetic. The self-test puts all of them to every vector."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from quantcheck.targets.variants import VARIANTS, find
+
+pytestmark = pytest.mark.requirement("VER-010")
 
 
 def test_there_are_enough() -> None:

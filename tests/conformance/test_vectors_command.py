@@ -146,6 +146,7 @@ def test_interrupted_writing_changes_nothing(copy: Path) -> None:
     assert [path.name for path in copy.parent.iterdir()] == [copy.name]
 
 
+@pytest.mark.requirement("VEC-070")
 def test_everything_is_written_into_an_empty_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
@@ -163,6 +164,7 @@ def test_everything_is_written_into_an_empty_folder(
     assert [path.name for path in fresh.parent.iterdir()] == ["vectors"]
 
 
+@pytest.mark.requirement("VEC-070")
 @pytest.mark.parametrize("change", ["other bytes", "one less", "one more"])
 def test_a_folder_that_is_not_as_regenerated(
     change: str, copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output

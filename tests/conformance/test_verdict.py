@@ -1,4 +1,4 @@
-"""From answers to verdicts, and which verdict counts for a requirement.  [VER-010]"""
+"""From answers to verdicts, and which verdict counts for a requirement."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from typing import Any
 
 import pytest
 
-from quantcheck.judge.verdict import (
-    CaseResult,
-    Judgement,
-    Verdict,
-    by_requirement,
-    judge_answer,
-    to_json,
-    worst_of,
-)
+from quantcheck.judge.judgements import judge_answer
+from quantcheck.judge.summary import CaseResult, by_requirement, to_json
+from quantcheck.judge.verdict import Judgement, Verdict, worst_of
 from quantcheck.spec.requirements import Requirement
 from quantcheck.targets.reference import operations
 from quantcheck.wire.cases import Case
+
+pytestmark = pytest.mark.requirement("VER-010")
 
 ROUNDOFF = 2.0**-24
 SPEC = {i: Requirement(i, "exact", "core", "Says.") for i in ("PACK-010", "PACK-020")}

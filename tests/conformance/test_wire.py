@@ -1,4 +1,4 @@
-"""The protocol's schema agrees with SPEC.md, the vectors and the client.  [VER-060]"""
+"""The protocol's schema agrees with SPEC.md, the vectors and the client."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from quantcheck.wire import schema as wire
 from quantcheck.wire.cases import Case
 from quantcheck.wire.protocol import check_answer
 from quantcheck.wire.questions import write_questions
+
+pytestmark = pytest.mark.requirement("VER-060")
 
 ROW = re.compile(r"^\| `(\w+)` \|(.*)\|(.*)\|(.*)\|$", re.MULTILINE)
 READY = {"protocol": 1, "name": "small", "version": "1.0"}

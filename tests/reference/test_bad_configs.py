@@ -95,6 +95,18 @@ def test_abs_max_quantizer(
     assert caught.value.requirement.startswith("CFG-")
 
 
+@pytest.mark.requirement("CFG-010")
+def test_the_base_of_quantizers() -> None:
+    x = np.array([[0.5, -2.0]], np.float32)
+    assert Quantizer("int16").output_dtype == "int16"
+    assert np.array_equal(Quantizer()(x), x)
+    for wrong in ("int64", "float32", "int7"):
+        with pytest.raises(DTypeError, match="output_dtype in int8") as caught:
+            Quantizer(wrong)
+        assert caught.value.requirement == "CFG-010"
+
+
+@pytest.mark.requirement("CFG-050")
 def test_quantizers_of_configs() -> None:
     wrong: Any = "int8"
     with pytest.raises(ConfigError, match="weight_quantizer to be a Quantizer or None"):

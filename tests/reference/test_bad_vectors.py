@@ -1,4 +1,4 @@
-"""Damaged and foreign vector files are refused; the message names file and field.  [VEC-010]"""
+"""Damaged and foreign vector files are refused; the message names file and field."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import pytest
 from quantcheck.spec.places import directory
 from quantcheck.wire import cases as vectors
 from quantref.errors import DamagedVectorError
+
+pytestmark = pytest.mark.requirement("VEC-010")
 
 NAME = "pack/pack-int3.json"
 Change = Callable[[dict[str, Any]], Any]
@@ -99,6 +101,7 @@ def test_an_unknown_field_is_named(corpus: Path) -> None:
     assert "comment" in str(refused(rewrite(corpus, text), corpus))
 
 
+@pytest.mark.requirement("VEC-030")
 def test_a_wrong_hash(corpus: Path) -> None:
     text = changed(corpus, lambda data: data.update(title="Another"), rehash=False)
     error = refused(rewrite(corpus, text), corpus)
@@ -163,18 +166,21 @@ def test_bare_words_are_no_json(corpus: Path, word: str) -> None:
     assert f"{word} is not JSON" in error.got
 
 
+@pytest.mark.requirement("VEC-040")
 def test_a_file_more(corpus: Path) -> None:
     shutil.copy(corpus / NAME, corpus / "pack" / "pack-copy.json")
     with pytest.raises(DamagedVectorError, match=r"pack/pack-copy\.json"):
         vectors.load_all(corpus)
 
 
+@pytest.mark.requirement("VEC-040")
 def test_a_file_fewer(corpus: Path) -> None:
     (corpus / NAME).unlink()
     with pytest.raises(DamagedVectorError, match=NAME):
         vectors.load_all(corpus)
 
 
+@pytest.mark.requirement("VEC-040")
 def test_other_bytes(corpus: Path) -> None:
     with (corpus / NAME).open("a") as file:
         file.write("\n")

@@ -1,4 +1,4 @@
-"""Wrong outputs of layers count for the requirement whose breach explains them.  [VER-010]"""
+"""Wrong outputs of layers count for the requirement whose breach explains them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from quantcheck.wire.arrays import decode
 from quantcheck.wire.cases import Case
 
 from .problems import cases
+
+pytestmark = pytest.mark.requirement("VER-010")
 
 U = 2.0**-24
 

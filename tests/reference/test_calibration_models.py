@@ -77,6 +77,7 @@ def test_float_and_exact_arithmetic_give_the_same_codes(identity: str) -> None:
     assert np.array_equal(outputs["head"], expected["head"])
 
 
+@pytest.mark.requirement("CAL-170")
 @pytest.mark.parametrize("identity", sorted(MODELS))
 def test_single_precision_passes(identity: str) -> None:
     """CAL-170: what float32 does to inputs and Hessians is within the bound."""
@@ -101,6 +102,7 @@ def test_windows_of_another_dataset_are_no_answer() -> None:
         judge(case, given, unit_roundoff=U32)
 
 
+@pytest.mark.requirement("CAL-170")
 @pytest.mark.parametrize("seed", range(6))
 def test_the_bound_on_inputs_and_hessians_holds(seed: int) -> None:
     """CAL-170, observed: random models in single precision against double."""
@@ -122,6 +124,7 @@ def test_the_bound_on_inputs_and_hessians_holds(seed: int) -> None:
     assert (np.abs(single - known.value) > 0).any()
 
 
+@pytest.mark.requirement("CAL-170")
 def test_a_column_that_may_be_dead_is_not_decided() -> None:
     """CAL-170"""
     value = np.array([[1.0, 0.0], [2.0, 0.0]])
@@ -131,6 +134,7 @@ def test_a_column_that_may_be_dead_is_not_decided() -> None:
     assert hessian_known(unsure, batches=1, damping=0.0, u=0.0)[1] == np.inf
 
 
+@pytest.mark.requirement("CERT-070")
 @pytest.mark.parametrize("seed", range(8))
 def test_a_certificate_for_a_hessian_known_up_to_a_bound(seed: int) -> None:
     """CERT-070: answers for H + ΔH pass the certificate of H that allows for ΔH."""
@@ -150,6 +154,7 @@ def test_a_certificate_for_a_hessian_known_up_to_a_bound(seed: int) -> None:
     assert str(told) == str(certify(weights, hessian, honest, config))
 
 
+@pytest.mark.requirement("CERT-070")
 def test_a_larger_error_of_the_hessian_is_found() -> None:
     """CERT-070: a Hessian moved by more than was said fails."""
     problem = normal_problem(3, 64, 16)
@@ -160,6 +165,7 @@ def test_a_larger_error_of_the_hessian_is_found() -> None:
     assert not certify(weights, hessian, given, config, hessian_error=1e-4).passed
 
 
+@pytest.mark.requirement("CERT-070")
 @pytest.mark.parametrize("error", [-1e-9, np.nan, np.inf, "1", 1e9])
 def test_an_error_that_means_nothing_is_refused(error: Any) -> None:
     """CERT-070"""

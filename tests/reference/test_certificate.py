@@ -66,6 +66,7 @@ def test_accepts_the_reference_on_the_vectors(case: Case, dtype: str) -> None:
     assert certified(problem, exact, ROUNDOFF[dtype]).passed
 
 
+@pytest.mark.requirement("CERT-010", "CERT-020", "CERT-030")
 @given(problem=problems())
 def test_accepts_the_reference_on_generated_problems(problem: Problem) -> None:
     for dtype, u in ROUNDOFF.items():
@@ -115,6 +116,7 @@ TIES = {"aff-add-then-round"}
 REFUSALS = {"gptq-retry"}
 
 
+@pytest.mark.requirement("CERT-010")
 @pytest.mark.parametrize(
     "mutant",
     [m for m in MUTANTS if "gptq" in m.sections and m.id not in TIES | REFUSALS],
@@ -217,6 +219,7 @@ def test_plain_rounding_is_right_where_nothing_correlates() -> None:
     assert not certificate.plain_rounding
 
 
+@pytest.mark.requirement("CERT-080")
 @given(problem=problems(largest=12))
 def test_the_loss_is_that_of_the_answer(problem: Problem) -> None:
     """The figure equals tr((W − Ŵ) H (W − Ŵ)ᵀ), computed here from the definition."""
@@ -236,6 +239,7 @@ def test_the_loss_is_that_of_the_answer(problem: Problem) -> None:
     assert certificate.loss <= certificate.loss_bound * (1 + 1e-9) + 1e-25
 
 
+@pytest.mark.requirement("CERT-010", "CERT-020")
 @given(seed=st.integers(0, 2**32), data=st.data())
 def test_rejects_a_single_flipped_code(seed: int, data: st.DataObject) -> None:
     """One code off by one, not clipped and not near a tie, anywhere in the matrix."""
@@ -253,6 +257,7 @@ def test_rejects_a_single_flipped_code(seed: int, data: st.DataObject) -> None:
     assert {check.worst[0] for check in flagged} == {i}
 
 
+@pytest.mark.requirement("CERT-060")
 @pytest.mark.parametrize("dtype", ROUNDOFF)
 def test_rounding_of_earlier_columns_is_allowed_for(dtype: str) -> None:
     """s·(q − z) of an earlier column is rounded too, and what it leaves is all there is here.

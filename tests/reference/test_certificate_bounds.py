@@ -1,4 +1,4 @@
-"""Figures of the certificate, the bound on the loss, and what is no answer at all.  [CERT-050]"""
+"""Figures of the certificate, the bound on the loss, and what is no answer at all."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def half_steps(share: float) -> tuple[Problem, Array]:
     return Problem(weights[None, :], H, problem.parameters), codes
 
 
+@pytest.mark.requirement("CERT-050")
 def test_the_loss_bound_is_reached() -> None:
     problem, codes = half_steps(0.4999)
     result = solve(problem)
@@ -63,6 +64,7 @@ def row_of(problem: Problem, i: int) -> Problem:
     return replace(problem, weights=problem.weights[i : i + 1])
 
 
+@pytest.mark.requirement("CERT-050")
 @pytest.mark.parametrize("row", [6, 7, 8, 15])
 def test_the_loss_bound_holds_row_by_row(row: int) -> None:
     """One row of plain rounding is found, though all rows together stay below their sum."""
@@ -124,6 +126,7 @@ def test_what_is_no_answer(name: str, change: Any, expected: str) -> None:
     assert caught.value.requirement.startswith("GPTQ-")
 
 
+@pytest.mark.requirement("CERT-030")
 @pytest.mark.parametrize("name", ["scale", "zero_point", "g_idx"])
 def test_wrong_parameters_are_found(name: str) -> None:
     result = solve(BASE)

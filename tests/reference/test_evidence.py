@@ -106,6 +106,7 @@ def damaged(answer: Any, rng: np.random.Generator, maxq: int) -> Any:
     return with_arrays(answer, codes=codes, scale=scale, zero_point=zero)
 
 
+@pytest.mark.requirement("CERT-010", "CERT-020")
 @given(problem=problems(), seed=st.integers(0, 2**32))
 def test_decides_generated_answers_as_with_all_bounds(problem: Problem, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -202,6 +203,7 @@ def test_ranges_are_those_of_the_base_weights(kind: str, base_of: Any, groups: A
         np.testing.assert_allclose(v.ranges[1][:, k], base.max(axis=1), rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.requirement("CERT-080")
 @pytest.mark.parametrize("n_out", [1, 7, 8, 9, 40])
 def test_sums_of_rows_find_a_wrong_error(n_out: int) -> None:
     problem = normal_problem(3, n_out, 24, correlation=1.0, activation_order=True)

@@ -1,4 +1,4 @@
-"""Rational arithmetic, the textbook and the fast form are one algorithm.  [VEC-050] [CERT-060]"""
+"""Rational arithmetic, the textbook and the fast form are one algorithm."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def solve(form: str, problem: Problem, dtype: str = "float64") -> GPTQResult:
     )
 
 
+@pytest.mark.requirement("VEC-050")
 @pytest.mark.parametrize("case", answered("gptq"), ids=lambda case: case.id)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("form", FORMS)
@@ -67,6 +68,7 @@ def test_nearly_all_codes_are_required() -> None:
     assert np.mean(shares["float32"]) > 0.5
 
 
+@pytest.mark.requirement("VEC-050")
 @given(problem=problems())
 def test_generated_problems(problem: Problem) -> None:
     """Where every margin before it exceeds its bound, a code is that of exact arithmetic."""
@@ -147,6 +149,7 @@ def test_the_loss_is_the_sum_of_squared_errors(problem: Problem) -> None:
             assert errors[j] == Fraction(float(w[j])) - value
 
 
+@pytest.mark.requirement("CERT-060")
 @given(problem=problems(largest=12))
 def test_both_forms_of_the_bounds_are_equal(problem: Problem) -> None:
     answer = problem.exact()

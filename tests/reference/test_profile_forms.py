@@ -79,6 +79,7 @@ def test_every_rule_has_an_alternative_here() -> None:
     assert all(rule is not DEFAULT_PROFILE.rules()[name] for name, rule in ALTERNATIVES)
 
 
+@pytest.mark.requirement("GPTQ-130")
 @pytest.mark.parametrize(("name", "rule"), ALTERNATIVES, ids=[name for name, _ in ALTERNATIVES])
 @pytest.mark.parametrize("block_size", [4, 9, 128])
 def test_the_fast_form_follows_the_same_rules(name: str, rule: Any, block_size: int) -> None:

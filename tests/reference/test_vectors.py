@@ -1,7 +1,4 @@
-"""The corpus: complete, canonical, described by its schema, and what generation writes.
-
-[VEC-010, VEC-020, VEC-030, VEC-040, VEC-070]
-"""
+"""The corpus: complete, canonical, described by its schema, and what generation writes."""
 
 from __future__ import annotations
 
@@ -53,6 +50,7 @@ def test_there_are_enough() -> None:
     ]
 
 
+@pytest.mark.requirement("VEC-040")
 def test_manifest() -> None:
     manifest = json.loads((directory() / "MANIFEST.json").read_text("utf-8"))
     assert manifest["cases"] == len(manifest["files"]) == len(FILES)
@@ -65,6 +63,7 @@ def test_size() -> None:
     assert sum(file.stat().st_size for file in files) < 10e6
 
 
+@pytest.mark.requirement("VEC-020", "VEC-030")
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_texts_are_canonical(file: Path) -> None:
     text = file.read_bytes().decode()
@@ -82,6 +81,7 @@ def validator() -> Any:
     return kind(schema)
 
 
+@pytest.mark.requirement("VEC-010")
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_files_are_as_the_schema_says(file: Path, validator: Any) -> None:
     assert not list(validator.iter_errors(json.loads(file.read_text("utf-8"))))
@@ -106,6 +106,7 @@ def test_refusals_name_an_error_of_ours(case: Case) -> None:
     assert not case.title.endswith(".")
 
 
+@pytest.mark.requirement("VEC-050")
 def test_a_disagreement_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
     """An expected value off by one is refused before anything is written."""
     (case,) = (case for case in cases("rnd") if case.id == "rnd-near-ties")
@@ -119,6 +120,7 @@ def test_a_disagreement_is_not_published(monkeypatch: pytest.MonkeyPatch) -> Non
         generate.build("rnd")
 
 
+@pytest.mark.requirement("VEC-020")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_arrays_survive_the_wire(dtype: str) -> None:
     kind = dtype_of(dtype)

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from quantcheck.judge.verdict import CaseResult, Verdict
+from quantcheck.judge.summary import CaseResult
+from quantcheck.judge.verdict import Verdict
 from quantcheck.wire.protocol import Handshake
 
 UNEXPLAINED = "to be explained"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quantcheck.judge.findings import Finding, Judging
+from quantcheck.judge.findings import Judging
 from quantcheck.judge.naming.explain import other_axes
 from quantcheck.oracle.bounds import ULP32, growth
 from quantref.errors import AnswerError
@@ -19,7 +19,8 @@ ULP64 = 2.0**-52
 SMALLEST_SUBNORMAL = 2.0**-149
 
 
-def _abs_max(judge: Judging) -> None:
+def abs_max(judge: Judging) -> None:
+    """Judge scale and codes of section 4."""
     case, outputs = judge.case, judge.outputs
     requirement = other_axes(case, outputs)
     if requirement:
@@ -52,7 +53,9 @@ def _abs_max(judge: Judging) -> None:
     judge.within("codes", "ABS-090", step, 0.5 + 3 * judge.u * np.abs(t))
 
 
-def _values(requirement: str) -> Callable[[Judging], None]:
+def values(requirement: str) -> Callable[[Judging], None]:
+    """Return the judge of weights or inputs that came back from codes."""
+
     def judged(judge: Judging) -> None:
         got, expected = judge.output("values"), judge.expected["values"].astype(np.float64)
         judge.dtype("values", requirement)
@@ -65,7 +68,9 @@ def _values(requirement: str) -> Callable[[Judging], None]:
     return judged
 
 
-def _exactly(*names: str, requirement: str) -> Callable[[Judging], None]:
+def exactly(*names: str, requirement: str) -> Callable[[Judging], None]:
+    """Return the judge of outputs that have one right value."""
+
     def judged(judge: Judging) -> None:
         for name in names:
             judge.output(name)
@@ -75,7 +80,8 @@ def _exactly(*names: str, requirement: str) -> Callable[[Judging], None]:
     return judged
 
 
-def _affine_parameters(judge: Judging) -> None:
+def affine_parameters(judge: Judging) -> None:
+    """Judge scales and zero-points of section 3."""
     scale, expected = judge.output("scale").astype(np.float64), judge.expected["scale"]
     judge.dtype("scale", "AFF-040")
     judge.dtype("zero_point", "AFF-060")
@@ -86,7 +92,8 @@ def _affine_parameters(judge: Judging) -> None:
     judge.equal("zero_point", "AFF-060", where=outside)
 
 
-def _affine_quantize(judge: Judging) -> None:
+def affine_quantize(judge: Judging) -> None:
+    """Judge codes of section 3 for given parameters."""
     inputs = judge.case.inputs
     judge.output("codes")
     judge.dtype("codes", "AFF-070")
@@ -104,7 +111,8 @@ def _affine_quantize(judge: Judging) -> None:
     judge.within("codes", "AFF-120", step, 0.5 + judge.u * (3 * np.abs(t) + z))
 
 
-def _hessian(judge: Judging) -> None:
+def hessian(judge: Judging) -> None:
+    """Judge the sum of section 6."""
     got, expected = judge.output("hessian").astype(np.float64), judge.expected["hessian"]
     judging = judge.case.judging
     gamma = growth(judging["tokens"] + 4 * judging["batches"] + 4, judge.u)
@@ -112,7 +120,8 @@ def _hessian(judge: Judging) -> None:
     judge.add("HES-100", bool((got == got.T).all()), "hessian: equal to its transpose")
 
 
-def _prepare(judge: Judging) -> None:
+def prepare_hessian(judge: Judging) -> None:
+    """Judge dead columns, order and damping."""
     got = judge.output("damped").astype(np.float64)
     expected = judge.expected["damped"]
     judge.equal("dead", "HES-040")
@@ -122,26 +131,31 @@ def _prepare(judge: Judging) -> None:
     judge.within("damped", "HES-050", got - expected, bound)
 
 
-def _factor(judge: Judging) -> None:
+def factor(judge: Judging) -> None:
+    """Judge the factor by its form and its residual."""
     R = judge.output("factor").astype(np.float64)
     H = judge.case.inputs["hessian"].astype(np.float64)
     upper = not np.tril(R, -1).any() and bool((np.diagonal(R) > 0).all())
     judge.add("HES-070", upper, "factor: upper triangular with a positive diagonal")
     bound = growth(len(H) + 4, judge.u) * (np.abs(R) @ np.abs(R).T)
-    judge.findings.append(_residual_finding(judge, R @ R.T - H, bound))
+    _judge_residual(judge, R @ R.T - H, bound)
 
 
-def _residual_finding(judge: Judging, difference: Array, bound: Array) -> Finding:
+def _judge_residual(judge: Judging, difference: Array, bound: Array) -> None:
     ratio = np.abs(difference) / np.maximum(bound, 1e-300)
     index = tuple(int(i) for i in np.unravel_index(int(np.nanargmax(ratio)), ratio.shape))
     worst = float(ratio[index])
-    return Finding(
-        judge.blame("HES-070"), worst <= 1, f"factor: R Rᵀ off H by {worst:.3g} of the bound",
-        judge.case.id, index, observed=float(abs(difference[index])), bound=float(bound[index]),
-    )  # fmt: skip
+    details: dict[str, Any] = {
+        "index": index,
+        "observed": float(abs(difference[index])),
+        "bound": float(bound[index]),
+    }
+    message = f"factor: R Rᵀ off H by {worst:.3g} of the bound"
+    judge.add("HES-070", worst <= 1, message, **details)
 
 
-def _round_trip(judge: Judging) -> None:
+def config_round_trip(judge: Judging) -> None:
+    """Judge the fields of a config that was made anew from its own description."""
     got, expected = judge.outputs.get("fields"), judge.expected["fields"]
     if not isinstance(got, dict):
         raise AnswerError("output 'fields', an object", f"{type(got).__name__}", judge.case.id)
@@ -153,21 +167,3 @@ def _round_trip(judge: Judging) -> None:
         details = {"got": f"{got.get(key)!r}", "expected": f"{expected[key]!r}"}
         message = f"field {key}: expected {expected[key]!r}, got {got.get(key)!r}"
     judge.add(judge.case.requirements[0], not wrong, message, **details)
-
-
-ARITHMETIC_JUDGES: dict[str, Callable[[Judging], None]] = {
-    "round_half_even": _exactly("values", requirement="RND-010"),
-    "saturating_cast": _exactly("codes", requirement="RND-020"),
-    "abs_max_quantize": _abs_max,
-    "abs_max_quantizer": _abs_max,
-    "abs_max_dequantize": _values("ABS-080"),
-    "affine_parameters": _affine_parameters,
-    "affine_quantize": _affine_quantize,
-    "affine_dequantize": _values("AFF-080"),
-    "pack": _exactly("packed", requirement="PACK-010"),
-    "unpack": _exactly("codes", requirement="PACK-040"),
-    "hessian": _hessian,
-    "prepare_hessian": _prepare,
-    "factor": _factor,
-    "config_round_trip": _round_trip,
-}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from quantcheck.judge.findings import Judging
 from quantref.inputs import Array
 
 
-def _windows(judge: Judging) -> None:
+def windows(judge: Judging) -> None:
+    """Judge calibration windows of a dataset."""
     got = judge.output("windows")
     judge.dtype("windows", "CAL-010")
     tokens = judge.case.judging["dataset_tokens"]
@@ -38,14 +37,9 @@ def _judge_overlap(judge: Judging, starts: Array, length: int) -> None:
     judge.add("CAL-030", shared == 0, message)
 
 
-def _processes(judge: Judging) -> None:
+def processes(judge: Judging) -> None:
+    """Judge that two processes took the same windows."""
     first, second = judge.output("first"), judge.output("second")
     differ = int((first != second).sum())
     message = f"windows of two processes: {differ} of {first.size} tokens differ"
     judge.add("CAL-050", differ == 0, message)
-
-
-CALIBRATION_JUDGES: dict[str, Callable[[Judging], None]] = {
-    "calibration_windows": _windows,
-    "calibration_processes": _processes,
-}

@@ -1,49 +1,18 @@
-"""What one check finds about one requirement, and the collector of findings on one answer.
+"""The collector of findings on one answer: what each check says about one requirement.
 
 Codes are judged by teacher forcing: against the parameters that the answer itself has.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from quantcheck.judge.verdict import Judgement, found
 from quantcheck.wire.cases import Case
 from quantref.errors import AnswerError
 from quantref.inputs import Array
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found about one requirement on one case.
-
-    Attributes
-    ----------
-    requirement : str
-    passed : bool
-    message : str
-        What was expected and what came.
-    case : str
-    index : tuple of int, optional
-        Where the worst element is.
-    got, expected : str, optional
-    margin : float, optional
-        Distance of the worst code from the nearest change of code, in codes.
-    observed, bound : float, optional
-    """
-
-    requirement: str
-    passed: bool
-    message: str
-    case: str
-    index: tuple[int, ...] | None = None
-    got: str | None = None
-    expected: str | None = None
-    margin: float | None = None
-    observed: float | None = None
-    bound: float | None = None
 
 
 class Judging:
@@ -52,7 +21,7 @@ class Judging:
     def __init__(self, case: Case, outputs: dict[str, Any], u: float) -> None:
         self.case, self.outputs, self.u = case, outputs, u
         self.expected = case.expected["outputs"]
-        self.findings: list[Finding] = []
+        self.findings: list[Judgement] = []
 
     def blame(self, requirement: str) -> str:
         """Return the requirement if the case covers it, else the case's first."""
@@ -73,7 +42,7 @@ class Judging:
     def add(self, requirement: str, passed: bool, message: str, **details: Any) -> None:
         """Record a finding."""
         blamed = self.blame(requirement)
-        self.findings.append(Finding(blamed, bool(passed), message, self.case.id, **details))
+        self.findings.append(found(blamed, bool(passed), message, self.case.id, **details))
 
     def dtype(self, name: str, requirement: str) -> None:
         """Judge the dtype of an output."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +15,8 @@ from quantref.fast.certificate import certify
 from quantref.inputs import Array
 
 
-def _gptq(judge: Judging) -> None:
+def gptq_quantize(judge: Judging) -> None:
+    """Judge an answer by its certificate and by the codes that the vector requires."""
     case, parameters = judge.case, judge.case.parameters
     for name in ("codes", "scale", "zero_point", "g_idx"):
         judge.output(name)
@@ -57,6 +57,3 @@ def _required_codes(judge: Judging) -> Array:
     exact_scale = (judge.outputs["scale"] == expected["scale"]).all(axis=1)
     ties = judging["margins"] == 0
     return np.asarray(required & same[:, None] & (~ties | exact_scale[:, None]))
-
-
-GPTQ_JUDGES: dict[str, Callable[[Judging], None]] = {"gptq_quantize": _gptq}

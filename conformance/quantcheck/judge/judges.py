@@ -1,39 +1,113 @@
-"""Which judge an operation has, and what an answer shows: exact, admissible, certified.
+"""Which judge an operation has, and which requirements that judge can find broken.
 
-A code that the vector marks as required must be the expected one wherever the answer has the
-expected scale (SPEC.md, sections 11 and 12).
+The table is what traces requirements to judges: tests hold it against SPEC.md, and against what the
+judges report. A code that the vector marks as required must be the expected one wherever the answer
+has the expected scale (SPEC.md, sections 11 and 12).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from quantcheck.judge.arithmetic import ARITHMETIC_JUDGES
-from quantcheck.judge.calibration import CALIBRATION_JUDGES
-from quantcheck.judge.findings import Finding, Judging
-from quantcheck.judge.gptq import GPTQ_JUDGES
-from quantcheck.judge.layers import LAYER_JUDGES
-from quantcheck.judge.models import MODEL_JUDGES
+from quantcheck.judge import arithmetic, calibration, gptq, layers, models
+from quantcheck.judge.findings import Judging
 from quantcheck.judge.naming.explain import explain
 from quantcheck.judge.naming.gptq import unaffected
+from quantcheck.judge.verdict import Judgement, found
 from quantcheck.wire.cases import Case
 
-JUDGES: dict[str, Callable[[Judging], None]] = {
-    **ARITHMETIC_JUDGES,
-    **GPTQ_JUDGES,
-    **LAYER_JUDGES,
-    **CALIBRATION_JUDGES,
-    **MODEL_JUDGES,
-}
+
+@dataclass(frozen=True)
+class Row:
+    """One operation.
+
+    Attributes
+    ----------
+    section : str
+        Of SPEC.md.
+    operation : str
+    judge : callable
+        Collects what an answer shows.
+    requirements : tuple of str
+        Which requirements a wrong answer can break: those that a check or a known mistake stands
+        for, those of what has to be refused, and the first one of each vector, which is blamed
+        where nothing more specific is wrong.
+    """
+
+    section: str
+    operation: str
+    judge: Callable[[Judging], None]
+    requirements: tuple[str, ...]
+
+
+def _row(section: str, operation: str, judge: Callable[[Judging], None], ids: str) -> Row:
+    return Row(section, operation, judge, tuple(ids.split()))
+
+
+_exactly, _values = arithmetic.exactly, arithmetic.values
+TABLE = (
+    _row("cfg", "config_round_trip", arithmetic.config_round_trip,
+         "CFG-020 CFG-030 CFG-040 CFG-060 CFG-070 CFG-080"),
+    _row("rnd", "round_half_even", _exactly("values", requirement="RND-010"),
+         "RND-010"),
+    _row("rnd", "saturating_cast", _exactly("codes", requirement="RND-020"),
+         "RND-020 RND-030"),
+    _row("aff", "affine_parameters", arithmetic.affine_parameters,
+         "AFF-010 AFF-020 AFF-030 AFF-040 AFF-050 AFF-060 AFF-090 AFF-110"),
+    _row("aff", "affine_quantize", arithmetic.affine_quantize,
+         "AFF-070 AFF-100 AFF-120"),
+    _row("aff", "affine_dequantize", _values("AFF-080"),
+         "AFF-080 AFF-100"),
+    _row("abs", "abs_max_quantize", arithmetic.abs_max,
+         "ABS-010 ABS-020 ABS-030 ABS-040 ABS-050 ABS-060 ABS-070 ABS-090 ABS-100"),
+    _row("abs", "abs_max_quantizer", arithmetic.abs_max,
+         "ABS-010 ABS-020 ABS-030 ABS-050 ABS-090 CFG-020"),
+    _row("abs", "abs_max_dequantize", _values("ABS-080"),
+         "ABS-080 ABS-110"),
+    _row("pack", "pack", _exactly("packed", requirement="PACK-010"),
+         "PACK-010 PACK-020 PACK-050 PACK-060 PACK-080"),
+    _row("pack", "unpack", _exactly("codes", requirement="PACK-040"),
+         "PACK-010 PACK-030 PACK-040 PACK-050 PACK-060 PACK-080"),
+    _row("hes", "hessian", arithmetic.hessian,
+         "HES-010 HES-020 HES-030 HES-090 HES-100"),
+    _row("hes", "prepare_hessian", arithmetic.prepare_hessian,
+         "HES-040 HES-050 HES-060 HES-090"),
+    _row("hes", "factor", arithmetic.factor,
+         "HES-070 HES-080"),
+    _row("gptq", "gptq_quantize", gptq.gptq_quantize,
+         "GPTQ-010 GPTQ-020 GPTQ-030 GPTQ-040 GPTQ-050 GPTQ-060 GPTQ-070 GPTQ-080 GPTQ-090 "
+         "GPTQ-100 GPTQ-110 GPTQ-120"),
+    _row("lay", "dense_int8", layers.dense_int8,
+         "LAY-010 LAY-020 LAY-030 LAY-040 LAY-050 LAY-130 LAY-140 LAY-150"),
+    _row("lay", "einsum_dense_int8", layers.dense_int8,
+         "LAY-010 LAY-020 LAY-030 LAY-040 LAY-050 LAY-130 LAY-140 LAY-150"),
+    _row("lay", "embedding_int8", layers.embedding_int8,
+         "LAY-060 LAY-130 LAY-140 LAY-150"),
+    _row("lay", "reversible_embedding_int8", layers.embedding_int8,
+         "LAY-060 LAY-070 LAY-080 LAY-130 LAY-140"),
+    _row("lay", "dense_gptq", layers.dense_gptq,
+         "LAY-050 LAY-090 LAY-100 LAY-120 LAY-130 LAY-140 LAY-150"),
+    _row("lay", "einsum_dense_gptq", layers.dense_gptq,
+         "LAY-050 LAY-090 LAY-100 LAY-110 LAY-130 LAY-140"),
+    _row("cal", "calibration_windows", calibration.windows,
+         "CAL-010 CAL-020 CAL-030 CAL-040 CAL-060 CAL-070 CAL-080"),
+    _row("cal", "calibration_processes", calibration.processes,
+         "CAL-050"),
+    _row("cal", "quantize_model_gptq", models.model_gptq,
+         "CAL-070 CAL-090 CAL-100 CAL-110 CAL-120 CAL-130 CAL-140 CAL-160"),
+    _row("cal", "quantize_model_int8", models.model_int8,
+         "CAL-150"),
+)  # fmt: skip
+JUDGES = {row.operation: row for row in TABLE}
 
 RELOADED = {"LAY-130", "LAY-140"}  # which no wrong output explains
 
 
-def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[Finding]:
+def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[Judgement]:
     """Return what an answer shows about the requirements of a case.  [VER-010]
 
     Parameters
@@ -46,7 +120,7 @@ def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[F
 
     Returns
     -------
-    findings : list of Finding
+    findings : list of Judgement
         At least one for the first requirement of the case.
 
     Raises
@@ -60,17 +134,17 @@ def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[F
         refused = "refused" in answer
         came = f"refused ({answer['refused']})" if refused else "an answer"
         message = f"expected to be refused ({kind}), got {came}"
-        return [Finding(first, refused, message, case.id)]
+        return [found(first, refused, message, case.id)]
     if "refused" in answer:
         message = f"expected an answer, got a refusal: {answer['refused']}"
-        return [Finding(first, False, message, case.id)]
+        return [found(first, False, message, case.id)]
     collected = Judging(case, answer["outputs"], unit_roundoff)
-    JUDGES[case.operation](collected)
+    JUDGES[case.operation].judge(collected)
     findings = _explained(case, answer["outputs"], collected.findings)
     return findings + _of_the_whole(case, findings)
 
 
-def _explained(case: Case, outputs: dict[str, Any], findings: list[Finding]) -> list[Finding]:
+def _explained(case: Case, outputs: dict[str, Any], findings: list[Judgement]) -> list[Judgement]:
     """Return findings with failures attributed to the mistakes that explain them, if any do."""
     if all(finding.passed for finding in findings):
         return findings
@@ -85,7 +159,7 @@ def _explained(case: Case, outputs: dict[str, Any], findings: list[Finding]) -> 
     return kept + [replace(finding, requirement=name) for name in blamed for finding in failed]
 
 
-def _of_the_whole(case: Case, findings: list[Finding]) -> list[Finding]:
+def _of_the_whole(case: Case, findings: list[Judgement]) -> list[Judgement]:
     """Return findings for what the case covers and no check speaks about.
 
     Where every check passed, all of it is kept; where one failed, the case says nothing about them.
@@ -94,7 +168,7 @@ def _of_the_whole(case: Case, findings: list[Finding]) -> list[Finding]:
         return []
     spoken = {finding.requirement for finding in findings}
     return [
-        Finding(requirement, True, "every check of the case passed", case.id)
+        found(requirement, True, "every check of the case passed", case.id)
         for requirement in case.requirements
         if requirement not in spoken
     ]

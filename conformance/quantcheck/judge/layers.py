@@ -289,13 +289,3 @@ def dense_gptq(judge: Judging) -> None:
     kernel = layer.arranged(dequantized(case, layer.codes(), case.inputs["g_idx"]))
     judge_outputs(judge, *packed_products(case, kernel, judge.u), "LAY-090")
     judge_reload(judge)
-
-
-LAYER_JUDGES: dict[str, Callable[[Any], None]] = {
-    "dense_int8": dense_int8,
-    "einsum_dense_int8": dense_int8,
-    "dense_gptq": dense_gptq,
-    "einsum_dense_gptq": dense_gptq,
-    "embedding_int8": embedding_int8,
-    "reversible_embedding_int8": embedding_int8,
-}

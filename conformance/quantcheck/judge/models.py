@@ -7,7 +7,6 @@ the target's arithmetic is bounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,7 +43,7 @@ def _lists(judge: Judging, *names: str) -> dict[str, list[Array]]:
     return found
 
 
-def _model_int8(judge: Judging) -> None:
+def model_int8(judge: Judging) -> None:
     """Judge codes and scales of every kernel as those of section 4.  [CAL-150]"""
     given = _lists(judge, "codes", "scale")
     inputs, expected = judge.case.inputs, judge.expected
@@ -65,7 +64,7 @@ def _model_int8(judge: Judging) -> None:
         judge.add("CAL-150", right, message)
 
 
-def _model_gptq(judge: Judging) -> None:
+def model_gptq(judge: Judging) -> None:
     """Judge each layer by the certificate of its codes for the inputs that it really gets."""
     case, parameters = judge.case, judge.case.parameters
     given = _lists(judge, *PARTS)
@@ -135,7 +134,7 @@ def _layer(
     covered = place if place in judge.case.requirements else "CAL-140"
     other = _of_other_inputs(judge, weights, answer)
     wrong_codes = any(not check.passed for check in check_residuals(evidence))
-    for check in check_parameters(evidence):
+    for check in check_parameters(evidence):  # [CAL-100]
         taken_over = not check.passed and wrong_codes and other
         _add(judge, covered if taken_over else "CAL-100", where, check)
     # The error of one column travels to the next whatever comes after: wrong propagation beyond it
@@ -174,9 +173,3 @@ def _add(judge: Judging, requirement: str, where: str, check: Check) -> None:
     """Record a check of the certificate of one layer."""
     details: dict[str, Any] = {"index": check.worst, "observed": check.observed, "bound": 1.0}
     judge.add(requirement, check.passed, f"{where}: {check.name}: {check.message}", **details)
-
-
-MODEL_JUDGES: dict[str, Callable[[Judging], None]] = {
-    "quantize_model_int8": _model_int8,
-    "quantize_model_gptq": _model_gptq,
-}

@@ -1,20 +1,12 @@
-"""From answers to verdicts: per case and requirement, then per requirement."""
+"""Verdicts, and what carries one: a judgement of one case under one requirement.  [VER-010]"""
 
 from __future__ import annotations
 
 import math
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
-
-from quantcheck.judge.evidence import evidence
-from quantcheck.spec.requirements import Requirement
-
-if TYPE_CHECKING:
-    from quantcheck.judge.findings import Finding
-    from quantcheck.wire.cases import Case
+from typing import Any
 
 
 class Verdict(StrEnum):
@@ -40,10 +32,16 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Judgement:
-    """One case under one requirement.
+    """What one check, or all checks together, say about one requirement on one case.
 
     Attributes
     ----------
+    message : str
+        What was expected and what came.
+    index : tuple of int, optional
+        Where the worst element is.
+    margin : float, optional
+        Distance of the worst code from the nearest change of code, in codes.
     observed, bound : float, optional
         The largest deviation of the case relative to its bound, and that bound.
     stale : bool
@@ -70,6 +68,11 @@ class Judgement:
     evidence: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.verdict == Verdict.PASS
+
+    @property
     def ratio(self) -> float | None:
         """Observed ÷ bound, when the requirement has a bound."""
         if self.observed is None or self.bound is None:
@@ -79,172 +82,16 @@ class Judgement:
         return self.observed / self.bound
 
 
-@dataclass(frozen=True)
-class CaseResult:
-    """One case or property: its judgements and, where it broke, what the target left behind.
+def found(requirement: str, passed: bool, message: str, case: str, **details: Any) -> Judgement:
+    """Return the judgement of one check: pass or fail.
 
-    Attributes
-    ----------
-    title, draws : str
-        Of a property: what it says, and a digest of its samples.
-    examples : int
-        How many samples were asked.
-    vectors : tuple of str
-        The smallest failing sample of a property, in the vector format.
+    Examples
+    --------
+    >>> found("RND-010", False, "values: 1 of 2 differ", "rnd-ties", index=(1,)).verdict.value
+    'fail'
     """
-
-    case: str
-    section: str
-    operation: str
-    judgements: tuple[Judgement, ...]
-    seconds: float = 0.0
-    trace: str = ""
-    stderr: str = ""
-    title: str = ""
-    examples: int = 1
-    draws: str = ""
-    vectors: tuple[str, ...] = ()
-
-    @property
-    def verdict(self) -> Verdict:
-        """The worst verdict of the case."""
-        ranked = sorted((j.verdict for j in self.judgements), key=lambda v: v.rank)
-        return ranked[0] if ranked else Verdict.NOT_COVERED
-
-
-@dataclass(frozen=True)
-class RequirementResult:
-    """One requirement over all cases that name it."""
-
-    requirement: Requirement
-    verdict: Verdict
-    counts: Mapping[str, int] = field(default_factory=dict)
-    worst: Judgement | None = None
-
-
-def judge_answer(
-    case: Case, answer: Mapping[str, Any], *, unit_roundoff: float
-) -> tuple[list[Judgement], str]:
-    """Verdicts of one wire answer, one per requirement that was judged.
-
-    Returns
-    -------
-    judgements : list of Judgement
-    trace : str
-        What the target said about an error of its own.
-    """
-    from quantcheck.judge.judges import judge
-    from quantref.errors import QuantrefError
-
-    if "unsupported" in answer:
-        return everywhere(case, Verdict.UNSUPPORTED, str(answer["unsupported"])), ""
-    if "error" in answer:
-        message = f"the target failed: {answer['error']}"
-        return everywhere(case, Verdict.ERROR, message), str(answer.get("trace", ""))
-    try:
-        decoded = decode(answer)
-        findings = judge(case, decoded, unit_roundoff=unit_roundoff)
-    except QuantrefError as error:
-        return everywhere(case, Verdict.ERROR, f"not an answer: {error}"), ""
-    except Exception as error:  # noqa: BLE001
-        # A judge that stumbles over an answer must not end the run, nor pass for a verdict.
-        message = f"the answer could not be judged: {type(error).__name__}: {error}"
-        return everywhere(case, Verdict.ERROR, message), traceback.format_exc()
-    judged = [
-        _of_findings(case, requirement, [f for f in findings if f.requirement == requirement])
-        for requirement in dict.fromkeys(f.requirement for f in findings)
-    ]
-    if any(j.verdict == Verdict.FAIL for j in judged):
-        shown = evidence(case, decoded, unit_roundoff)
-        judged = [replace(j, evidence=shown) if j.verdict == Verdict.FAIL else j for j in judged]
-    return judged + _without_finding(case, judged), ""
-
-
-def judge_law(
-    cases: tuple[Case, ...],
-    answers: Sequence[Mapping[str, Any]],
-    law: Callable[[tuple[Case, ...], Sequence[Mapping[str, Any]], float], list[Finding]],
-    *,
-    unit_roundoff: float,
-) -> tuple[list[Judgement], str]:
-    """Verdicts of answers that a law holds against each other, one per requirement."""
-    from quantref.errors import QuantrefError
-
-    case = cases[0]
-    try:
-        findings = law(cases, [decode(answer)["outputs"] for answer in answers], unit_roundoff)
-    except (QuantrefError, KeyError) as error:
-        return everywhere(case, Verdict.ERROR, f"not an answer: {error}"), ""
-    except Exception as error:  # noqa: BLE001 - as in judge_answer
-        message = f"the answers could not be judged: {type(error).__name__}: {error}"
-        return everywhere(case, Verdict.ERROR, message), traceback.format_exc()
-    judged = [
-        _of_findings(case, requirement, [f for f in findings if f.requirement == requirement])
-        for requirement in dict.fromkeys(f.requirement for f in findings)
-    ]
-    return judged + _without_finding(case, judged), ""
-
-
-def _without_finding(case: Case, judged: Sequence[Judgement]) -> list[Judgement]:
-    """Verdicts of requirements that only the case as a whole can show to be met."""
-    failed = [j.requirement for j in judged if j.verdict != Verdict.PASS]
-    verdict = Verdict.NOT_JUDGED if failed or not judged else Verdict.PASS
-    message = (
-        f"no finding of its own, and the case fails {', '.join(failed)}"
-        if failed
-        else "every finding of the case passes"
-    )
-    found = {j.requirement for j in judged}
-    return [
-        Judgement(requirement, case.id, verdict, message)
-        for requirement in case.requirements
-        if requirement not in found
-    ]
-
-
-def decode(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Read a wire answer, with its arrays as NumPy arrays; fields that are no arrays stay JSON."""
-    from quantcheck.wire.arrays import decode_array
-    from quantref.errors import AnswerError
-
-    if "refused" in answer:
-        return dict(answer)
-    outputs = answer["outputs"]
-    if not isinstance(outputs, dict):
-        raise AnswerError("outputs as object", type(outputs).__name__)
-    return {
-        "outputs": {
-            name: decode_array(value)
-            if isinstance(value, dict) and {"dtype", "shape", "data"} <= value.keys()
-            else value
-            for name, value in outputs.items()
-        }
-    }
-
-
-def everywhere(case: Case, verdict: Verdict, message: str) -> list[Judgement]:
-    """Give the same verdict to every requirement that the case names."""
-    return [Judgement(r, case.id, verdict, message) for r in case.requirements]
-
-
-def _of_findings(case: Case, requirement: str, findings: Sequence[Finding]) -> Judgement:
-    failed = [f for f in findings if not f.passed]
-    made = [
-        Judgement(
-            requirement,
-            case.id,
-            Verdict.FAIL if failed else Verdict.PASS,
-            message=f.message,
-            index=f.index,
-            got=f.got,
-            expected=f.expected,
-            margin=f.margin,
-            observed=f.observed,
-            bound=f.bound,
-        )
-        for f in (failed or findings)
-    ]
-    return worst_of(made)
+    verdict = Verdict.PASS if passed else Verdict.FAIL
+    return Judgement(requirement, case, verdict, message, **details)
 
 
 def worst_of(judgements: Sequence[Judgement]) -> Judgement:
@@ -256,70 +103,6 @@ def worst_of(judgements: Sequence[Judgement]) -> Judgement:
 
 def _number(ratio: float) -> float:
     return float("inf") if math.isnan(ratio) else ratio
-
-
-def by_requirement(
-    requirements: Mapping[str, Requirement],
-    results: Iterable[CaseResult],
-    named: Iterable[str],
-) -> list[RequirementResult]:
-    """One verdict per requirement, in the order of SPEC.md.
-
-    Parameters
-    ----------
-    requirements : mapping
-        Of SPEC.md.
-    results : iterable of CaseResult
-        What was done.
-    named : iterable of str
-        Requirement ids that vectors of this run name.
-    """
-    collected: dict[str, list[Judgement]] = {}
-    for result in results:
-        for judgement in result.judgements:
-            collected.setdefault(judgement.requirement, []).append(judgement)
-    covered = set(named)
-    unknown = [id_ for id_ in collected if id_ not in requirements]
-    table = dict(requirements)
-    table.update({i: Requirement(i, "unknown", "unknown", "not in SPEC.md") for i in unknown})
-    return [_of_judgements(r, collected.get(i, []), i in covered) for i, r in table.items()]
-
-
-def _of_judgements(
-    requirement: Requirement, judgements: Sequence[Judgement], covered: bool
-) -> RequirementResult:
-    if not judgements:
-        verdict = Verdict.UNSUPPORTED if covered else Verdict.NOT_COVERED
-        return RequirementResult(requirement, verdict)
-    counts: dict[str, int] = {}
-    for judgement in judgements:
-        counts[judgement.verdict.value] = counts.get(judgement.verdict.value, 0) + 1
-    worst = worst_of(judgements)
-    return RequirementResult(requirement, worst.verdict, counts, worst)
-
-
-def to_json(result: CaseResult | RequirementResult) -> dict[str, Any]:
-    """Plain JSON of a result; numbers that JSON has no word for become text."""
-    made: dict[str, Any] = _plain(asdict(result))
-    if isinstance(result, CaseResult):
-        made["verdict"] = result.verdict.value
-        for judgement in made["judgements"]:
-            del judgement["evidence"]  # the worst case of each requirement shows it
-    elif result.worst is not None:
-        made["worst"]["ratio"] = _plain(result.worst.ratio)
-    return made
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Verdict):
-        return value.value
-    if isinstance(value, float):
-        return value if abs(value) < float("inf") else str(value)
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return value
 
 
 def known(judgement: Judgement, reason: str, link: str) -> Judgement:

@@ -12,18 +12,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hypothesis import strategies as st
 
+from quantcheck.judge.verdict import Judgement
 from quantcheck.spec.sections import SECTIONS
-
-if TYPE_CHECKING:
-    from quantcheck.judge.findings import Finding
-    from quantcheck.wire.cases import Case
+from quantcheck.wire.cases import Case
 
 Answers = Sequence[Mapping[str, Any]]
-Law = Callable[[tuple["Case", ...], Answers, float], "list[Finding]"]
+Law = Callable[[tuple[Case, ...], Answers, float], list[Judgement]]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quantcheck.corpus.absmax import FULL, absmax_case
 from quantcheck.corpus.draw import exact_list, floats, refused
-from quantcheck.judge.findings import Finding
+from quantcheck.judge.verdict import Judgement
 from quantcheck.oracle.exact import fractions_of, nearest_float
 from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal
@@ -171,7 +171,7 @@ def _scaled(draw: Draw, _: Sizes) -> tuple[Case, Case]:
     return _case(x), _case(x * np.float32(power), epsilon=1e-7 * power)
 
 
-def _scales(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Finding]:
+def _scales(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
     power = cases[1].parameters["epsilon"] / cases[0].parameters["epsilon"]
     one, other = answers
     return [
@@ -184,7 +184,7 @@ def _flipped(sizes: Sizes) -> st.SearchStrategy[tuple[Case, Case]]:
     return _values(sizes).map(lambda case: (case, _case(-case.inputs["x"])))
 
 
-def _flips(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Finding]:
+def _flips(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
     one, other = answers
     negated = -np.asarray(other["codes"]).astype(np.int64)
     return [
@@ -202,7 +202,7 @@ def _permuted(draw: Draw, sizes: Sizes) -> tuple[Case, Case]:
     return case, moved
 
 
-def _permutes(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Finding]:
+def _permutes(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
     order = cases[1].judging["rows"]
     axes = resolve_axis(-1, 2, "ABS-050")
     return [

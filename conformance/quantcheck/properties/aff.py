@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quantcheck.corpus.affine import FULL, parameters_case, quantize_case
 from quantcheck.corpus.draw import exact_list, floats, refused
-from quantcheck.judge.findings import Finding
+from quantcheck.judge.verdict import Judgement
 from quantcheck.oracle.exact import fractions_of, nearest_float
 from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal
@@ -186,7 +186,7 @@ def _all_zero(case: Case) -> Array:
     return np.asarray(~(live if given["per_channel"] else live.any(axis=0) | np.zeros_like(live)))
 
 
-def _scales(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Finding]:
+def _scales(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
     one, other = answers
     power = np.where(_all_zero(cases[0]), 1.0, cases[1].judging["power"])
     used = np.asarray(one["scale"]).astype(np.float64) * power
@@ -205,7 +205,7 @@ def _returned(draw: Draw, sizes: Sizes) -> tuple[Case, Case]:
     return case, quantize_case("drawn", "generated codes, there again", values, *maps, bits=8)
 
 
-def _returns(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Finding]:
+def _returns(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
     codes = cases[0].inputs["codes"]
     return [equal(cases[1], "AFF-070", "codes of dequantized codes", answers[1]["codes"], codes)]
 
@@ -219,7 +219,7 @@ def _permuted(draw: Draw, sizes: Sizes) -> tuple[Case, Case]:
     return case, moved
 
 
-def _permutes(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Finding]:
+def _permutes(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
     order = cases[1].judging["rows"]
     return [
         equal(cases[1], "AFF-090", f"{name} of permuted rows", answers[1][name],

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
+from quantcheck.judge.verdict import Judgement, found
+from quantcheck.properties import Answers
 from quantcheck.properties.relations import equal
-
-if TYPE_CHECKING:
-    from quantcheck.judge.findings import Finding
-    from quantcheck.properties import Answers
-    from quantcheck.wire.cases import Case
-    from quantref.inputs import Array
+from quantcheck.wire.cases import Case
+from quantcheck.wire.configs import gptq_config
+from quantref.fast.certificate.evidence import gather
+from quantref.fast.problem import prepare_problem
+from quantref.inputs import Array
 
 NAMES = ("codes", "scale", "zero_point", "g_idx")
 
@@ -50,7 +51,7 @@ def scaled_weights(case: Case) -> st.SearchStrategy[tuple[Case, Case]]:
     return st.integers(-9, 9).map(scale)
 
 
-def agrees(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Finding]:
+def agrees(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judgement]:
     """Hold two answers to one problem equal, up to near-ties that either may decide.
 
     Per row, the first code in processing order that differs must be a near-tie within the bound of
@@ -82,25 +83,18 @@ def _first(case: Case) -> str:
     return case.requirements[0]
 
 
-def _same_shapes(case: Case, one: Mapping[str, Array], two: Mapping[str, Array]) -> Finding:
-    from quantcheck.judge.findings import Finding
-
+def _same_shapes(case: Case, one: Mapping[str, Array], two: Mapping[str, Array]) -> Judgement:
     wrong = [name for name in NAMES if one[name].shape != two[name].shape]
     message = "the same shapes"
     if wrong:
         name = wrong[0]
         message = f"{name}: expected shape {one[name].shape}, got {two[name].shape}"
-    return Finding(_first(case), not wrong, message, case.id)
+    return found(_first(case), not wrong, message, case.id)
 
 
 def _same_codes(
     case: Case, other: Case, one: Mapping[str, Array], two: Mapping[str, Array], u: float
-) -> Finding:
-    from quantcheck.judge.findings import Finding
-    from quantcheck.wire.configs import gptq_config
-    from quantref.fast.certificate.evidence import gather
-    from quantref.fast.problem import prepare_problem
-
+) -> Judgement:
     problem = prepare_problem(
         case.inputs["weights"], case.inputs["hessian"], gptq_config(case.parameters),
         block_size=case.parameters["block_size"],
@@ -110,7 +104,7 @@ def _same_codes(
     differ = (one["codes"] != two["codes"])[:, order] & alike.all(axis=1)[:, None]
     name = "GPTQ-060" if "GPTQ-060" in other.requirements else _first(other)
     if not differ.any():
-        return Finding(name, True, "codes: all equal", other.id)
+        return found(name, True, "codes: all equal", other.id)
     worst: tuple[float, Any] = (-1.0, None)
     for answer in (one, two):
         evidence = gather(problem, SimpleNamespace(**answer), u)
@@ -129,4 +123,4 @@ def _same_codes(
         "got": str(two["codes"][index]),
         "expected": str(one["codes"][index]),
     }
-    return Finding(name, ratio <= 1, message, other.id, observed=ratio, bound=1.0, **details)
+    return found(name, ratio <= 1, message, other.id, observed=ratio, bound=1.0, **details)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quantcheck.corpus.draw import refused
 from quantcheck.corpus.hessian import factor_case, prepare_case, sum_case
-from quantcheck.judge.findings import Finding
+from quantcheck.judge.verdict import Judgement
 from quantcheck.oracle.bounds import growth
 from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal, within
@@ -161,7 +161,7 @@ def _two_ways(sizes: Sizes) -> st.SearchStrategy[tuple[Case, Case]]:
     )
 
 
-def _agrees(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Finding]:
+def _agrees(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judgement]:
     one, other = (np.asarray(a["hessian"]).astype(np.float64) for a in answers)
     judging = [case.judging for case in cases]
     gamma = sum(growth(j["tokens"] + 4 * j["batches"] + 4, u) for j in judging)
@@ -178,7 +178,7 @@ def _reordered(draw: Draw, sizes: Sizes) -> tuple[Case, Case]:
     return _sum([x]), moved
 
 
-def _reorders(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Finding]:
+def _reorders(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judgement]:
     order = cases[1].judging["columns"]
     one, other = (np.asarray(a["hessian"]).astype(np.float64) for a in answers)
     gamma = 2 * growth(cases[0].judging["tokens"] + 8, u)

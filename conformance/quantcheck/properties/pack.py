@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from quantcheck.corpus.draw import refused
-from quantcheck.judge.findings import Finding
+from quantcheck.judge.verdict import Judgement
 from quantcheck.oracle import exact
 from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal
@@ -132,7 +132,7 @@ def _both(draw: Draw, sizes: Sizes) -> tuple[Case, Case]:
     return _pack(codes, bits, axis), _unpack(codes, bits, axis)
 
 
-def _inverse(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Finding]:
+def _inverse(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
     packed, codes = answers[0]["packed"], answers[1]["codes"]
     return [
         equal(cases[0], "PACK-010", "packed codes", packed, cases[1].inputs["packed"]),

@@ -2,50 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from quantcheck.judge.findings import Finding
-    from quantcheck.wire.cases import Case
-    from quantref.inputs import Array
+from quantcheck.judge.verdict import Judgement, found
+from quantcheck.wire.cases import Case
+from quantref.inputs import Array
 
 
-def equal(case: Case, requirement: str, what: str, got: Array, expected: Array) -> Finding:
+def equal(case: Case, requirement: str, what: str, got: Array, expected: Array) -> Judgement:
     """Return whether two arrays of answers hold the same numbers."""
-    from quantcheck.judge.findings import Finding
-
     got, expected = np.asarray(got), np.asarray(expected)
     if got.shape != expected.shape:
         message = f"{what}: expected shape {expected.shape}, got {got.shape}"
-        return Finding(requirement, False, message, case.id)
+        return found(requirement, False, message, case.id)
     wrong = got.astype(np.float64) != expected.astype(np.float64)
     count = int(wrong.sum())
     if not count:
-        return Finding(requirement, True, f"{what}: all equal", case.id)
+        return found(requirement, True, f"{what}: all equal", case.id)
     index = tuple(int(i) for i in np.argwhere(wrong)[0])
     message = (
         f"{what}: {count} of {got.size} differ; at {list(index)} expected {expected[index]}, "
         f"got {got[index]}"
     )
-    return Finding(
+    return found(
         requirement, False, message, case.id,
         index=index, got=str(got[index]), expected=str(expected[index]),
     )  # fmt: skip
 
 
-def within(case: Case, requirement: str, what: str, difference: Array, bound: Array) -> Finding:
+def within(case: Case, requirement: str, what: str, difference: Array, bound: Array) -> Judgement:
     """Return whether |difference| <= bound, element by element; NaN is outside."""
-    from quantcheck.judge.findings import Finding
-
     bound = np.broadcast_to(bound, difference.shape)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(difference == 0, 0.0, np.abs(difference) / bound)
     ratio = np.where(np.isnan(ratio), np.inf, ratio)
     index = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
     message = f"{what}: off by {float(ratio[index]):.3g} of the bound at {list(index)}"
-    return Finding(
+    return found(
         requirement,
         bool(ratio[index] <= 1),
         message,

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from quantcheck.corpus.draw import exact_list, floats, refused
-from quantcheck.judge.findings import Finding
+from quantcheck.judge.verdict import Judgement
 from quantcheck.oracle import exact
 from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal
@@ -79,7 +79,7 @@ def _odd(sizes: Sizes) -> st.SearchStrategy[tuple[Case, Case]]:
     )
 
 
-def _is_odd(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Finding]:
+def _is_odd(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
     there, back = (np.asarray(a["values"]) for a in answers)
     return [equal(cases[1], "RND-010", "rint(-x) and -rint(x)", back, -there)]
 

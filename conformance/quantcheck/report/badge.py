@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
+from quantcheck.judge.verdict import Verdict
 from quantcheck.report.document import worst_verdicts
+from quantcheck.report.looks import LOOKS
 
 LABEL = "quantref"
 # Each with white text on it: a contrast of at least 4.5.
@@ -51,14 +53,9 @@ def summary(document: Mapping[str, Any]) -> tuple[str, str]:
     verdicts = list(worst_verdicts(document["reports"]).values())
     count = {name: verdicts.count(name) for name in set(verdicts)}
     told = [
-        f"{count[name]} {word}"
-        for name, word in (
-            ("error", "error"),
-            ("fail", "fail"),
-            ("pass", "pass"),
-            ("known deviation", "known"),
-        )
-        if name in count
+        f"{count[verdict]} {LOOKS[verdict].word}"
+        for verdict in (Verdict.ERROR, Verdict.FAIL, Verdict.PASS, Verdict.KNOWN)
+        if verdict in count
     ]
     if document["exit_code"] == 130:
         return ", ".join([*told, "stopped"]), GREY

@@ -9,20 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from quantcheck.report.looks import BLAME, FAILED, VERDICTS
+
 FORMAT = 2
 SCHEMA = Path(__file__).resolve().parents[1] / "report.schema.json"
-VERDICTS = (
-    "pass",
-    "fail",
-    "known deviation",
-    "error",
-    "not judged",
-    "unsupported",
-    "not covered",
-)
-FAILED = ("fail", "known deviation", "error")
-BLAME = ("error", "fail", "known deviation", "not judged", "pass", "unsupported", "not covered")
-"""Verdicts, worst first, when one word has to stand for several targets."""
 MEANINGS = {
     0: "every requirement passes, or deviates as known",
     1: "a requirement fails, or a listed deviation does not hold any more",
@@ -33,7 +23,7 @@ MEANINGS = {
 }
 
 
-def empty(spec: str, exit_code: int, aborted: dict[str, str]) -> dict[str, Any]:
+def empty(spec: str, exit_code: int, aborted: dict[str, str] | None) -> dict[str, Any]:
     """Make the report of a run that never came to a verdict."""
     target = {"spec": spec, "name": "", "version": "", "backend": "", "precision": ""}
     return {
@@ -46,6 +36,7 @@ def empty(spec: str, exit_code: int, aborted: dict[str, str]) -> dict[str, Any]:
         "selected": 0,
         "corpus": 0,
         "canaries": [],
+        "examples": None,
         "deviations": None,
         "requirements": [],
         "cases": [],
@@ -60,7 +51,7 @@ def merged(
     Parameters
     ----------
     reports : sequence of mapping
-        As `quantcheck.run.Run.report` makes them, in the order of the command line.
+        As `quantcheck.run.results.report` makes them, in the order of the command line.
     run : mapping
         Versions, hashes and times, as `quantcheck.report.provenance.of_run` makes them.
     not_run : iterable of str
@@ -71,7 +62,7 @@ def merged(
         "exit_code": max((int(made["exit_code"]) for made in reports), default=130),
         "run": dict(run),
         "not_run": list(not_run),
-        "reports": [{**made, "format": FORMAT} for made in reports],
+        "reports": list(reports),
     }
 
 
@@ -93,7 +84,7 @@ def counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     found: dict[str, int] = {}
     for row in rows:
         found[row["verdict"]] = found.get(row["verdict"], 0) + 1
-    return {name: found[name] for name in VERDICTS if name in found}
+    return {str(name): found[name] for name in VERDICTS if name in found}
 
 
 def failed_of(row: Mapping[str, Any]) -> tuple[int, int]:

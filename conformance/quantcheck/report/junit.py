@@ -7,18 +7,10 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from typing import Any
 
-from quantcheck.report.document import FAILED, MEANINGS, failed_of
+from quantcheck.report.document import MEANINGS, failed_of
+from quantcheck.report.looks import FAILED, LOOKS
 
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-ELEMENTS = {
-    "fail": "failure",
-    "error": "error",
-    "known deviation": "skipped",
-    "not judged": "skipped",
-    "unsupported": "skipped",
-    "not covered": "skipped",
-}
-"""A requirement that nothing was said about has not passed: it is skipped, and says why."""
 
 
 def as_junit(document: Mapping[str, Any]) -> str:
@@ -75,7 +67,7 @@ def _requirement(suite: ET.Element, spec: str, row: Mapping[str, Any]) -> None:
         lines += [requirement["paragraph"], *row.get("reproduction", [])]
     message = worst.get("reason") or worst.get("message") or ""
     told = f"{verdict}: {message}" if message else verdict
-    _case(suite, spec, requirement["id"], ELEMENTS.get(verdict), told, "\n".join(lines))
+    _case(suite, spec, requirement["id"], LOOKS[verdict].junit, told, "\n".join(lines))
 
 
 def _case(

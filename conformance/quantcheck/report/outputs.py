@@ -12,6 +12,7 @@ from quantcheck.errors import UsageError
 from quantcheck.report import files
 from quantcheck.report.badge import as_badge
 from quantcheck.report.junit import as_junit
+from quantref.formats.files import write_text
 
 Document = Mapping[str, Any]
 
@@ -75,10 +76,10 @@ def write(options: Namespace, document: Document) -> dict[str, str]:
     """Write what was asked for; returns kinds and paths."""
     made = wanted(options)
     for kind, path in made.items():
-        files.write(path, MAKERS[kind](document))
+        write_text(Path(path), MAKERS[kind](document))
     if options.found:
         for name, text in found(document).items():
-            files.write(str(Path(options.found) / name), text)
+            write_text(Path(options.found) / name, text)
         made = {**made, "found": options.found}
     return made
 

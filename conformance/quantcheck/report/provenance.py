@@ -10,14 +10,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from quantcheck import deviations
 from quantcheck.report.document import sha256
 
-PACKAGES = ("numpy", "scipy", "pytest", "hypothesis")
+PACKAGES = ("numpy", "scipy", "hypothesis")
 
 
 def of_run(
-    started: datetime, seconds: float, *, vectors: str | None, sections: Iterable[str]
+    started: datetime, seconds: float, *, vectors: Path | None, sections: Iterable[str]
 ) -> dict[str, Any]:
     """Tell versions, platform, specification and corpus of a run.
 
@@ -27,7 +26,7 @@ def of_run(
         With its time zone.
     seconds : float
         How long the run took.
-    vectors : str, optional
+    vectors : Path, optional
         Folder of vectors in place of those of the package.
     sections : iterable of str
         What was asked for.
@@ -35,7 +34,7 @@ def of_run(
     import quantref
     from quantcheck.spec.places import directory, spec_path
 
-    corpus = directory() if vectors is None else Path(vectors)
+    corpus = directory() if vectors is None else vectors
     return {
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
@@ -59,12 +58,9 @@ def of_run(
     }
 
 
-def of_deviations(name: str | None, given: str | None) -> dict[str, str | None] | None:
+def of_deviations(path: Path | None) -> dict[str, str | None] | None:
     """Tell which file of known deviations was used, by its name and hash."""
-    if name is None:
-        return None
-    path = Path(given) if given else deviations.DIRECTORY / name
-    return {"name": name, "sha256": sha256(path)}
+    return None if path is None else {"name": path.name, "sha256": sha256(path)}
 
 
 def _version(package: str) -> str | None:

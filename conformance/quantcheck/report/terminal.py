@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from textwrap import shorten
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.padding import Padding
 from rich.table import Table
 
-from quantcheck.report.document import FAILED, MEANINGS, by_id, counts, failed_of
+from quantcheck.report.console import say
+from quantcheck.report.document import MEANINGS, counts, failed_of
+from quantcheck.report.looks import FAILED, LOOKS
 
 MOST_CHARACTERS = 90
 MOST_RATIO = 1e9
 MOST_VECTORS = 3
-CELLS = (14, 10)  # characters of a column of the matrix; where neither fits, symbols alone
-NARROW = 4
-LEAST_TEXT = 24
 ROOMY = 100  # columns from which a table of one target has room for what requirements say
-STYLES = {
-    "pass": "green",
-    "fail": "bold red",
-    "known deviation": "yellow",
-    "error": "bold magenta",
-    "not judged": "yellow",
-    "unsupported": "dim",
-    "not covered": "dim",
-}
-SYMBOLS = {
-    "pass": "✓",
-    "fail": "✗",
-    "known deviation": "≈",
-    "error": "!",
-    "not judged": "?",
-    "unsupported": "–",
-    "not covered": " ",
-}
-WORDS = {"known deviation": "known", "not judged": "unjudged", "unsupported": "unsup."}
-LETTERS = {"pass": "P", "fail": "F", "known deviation": "K", "unsupported": "-"}
-"""In place of symbols where the terminal's encoding lacks them."""
 
 
 def print_targets(console: Console, rows: Iterable[tuple[str, str]]) -> None:
@@ -70,26 +47,9 @@ def print_report(console: Console, made: dict[str, Any], *, alone: bool = True) 
             console.print(_table(made, console.width))
     _print_aborted(console, made)
     if made["target"]["spec"].startswith("answers:") and made["target"]["stderr"]:
-        _say(console, made["target"]["stderr"].rstrip())
+        say(console, made["target"]["stderr"].rstrip())
     if alone:
-        _say(console, _closing(made))
-
-
-def print_matrix(console: Console, reports: Sequence[dict[str, Any]]) -> None:
-    """Print requirements × targets, then a line per target."""
-    rows = by_id(reports)
-    console.print()
-    if rows:
-        console.print(_matrix(rows, [made["target"]["spec"] for made in reports], console))
-        marks = {v: _symbol(v, console) for v in SYMBOLS if v != "not covered"}
-        legend = ", ".join(f"{mark} {verdict}" for verdict, mark in marks.items())
-        console.print(f"{legend}; numbers count the cases that fail", highlight=False)
-        console.print()
-    for number, made in enumerate(reports, 1):
-        style = {0: "green", 130: "yellow"}.get(made["exit_code"], "bold red")
-        spec, told, meaning = f"{made['target']['spec']}:", _told(made), _meaning(made)
-        console.print(f"{number} {escape(spec)} [{style}]{meaning}[/]", highlight=False)
-        console.print(Padding(escape(told), (0, 0, 0, 2)), highlight=False)
+        say(console, _closing(made))
 
 
 # One target
@@ -103,23 +63,25 @@ def _print_aborted(console: Console, made: dict[str, Any]) -> None:
         f"[bold red]{escape(aborted['kind'])}[/]: {escape(aborted['message'])}", soft_wrap=True
     )
     if aborted["stderr"]:
-        _say(console, aborted["stderr"][-4000:])
+        say(console, aborted["stderr"][-4000:])
 
 
 def _closing(made: dict[str, Any]) -> str:
-    return f"{made['target']['spec']}: {_told(made)}; {_meaning(made)}"
+    return f"{made['target']['spec']}: {figures(made)}; {meaning(made)}"
 
 
-def _meaning(made: dict[str, Any]) -> str:
+def meaning(made: dict[str, Any]) -> str:
+    """Return what the exit code says."""
     return f"{MEANINGS[made['exit_code']]} (exit {made['exit_code']})"
 
 
-def _told(made: dict[str, Any]) -> str:
+def figures(made: dict[str, Any]) -> str:
+    """Return what was asked, and how many verdicts of each kind there are."""
     known = made["deviations"]
     told = [
         f"{made['asked']} of {made['selected']} cases",
         f"{len(made['canaries'])} planted bugs caught",
-        f"deviations: {known['name'] if isinstance(known, dict) else known or 'none known'}",
+        f"deviations: {known['name'] if known else 'none known'}",
         ", ".join(f"{n} {name}" for name, n in counts(made["requirements"]).items()),
     ]
     return "; ".join(filter(None, told))
@@ -142,13 +104,13 @@ def _table(made: dict[str, Any], width: int) -> Table:
     for row in made["requirements"]:
         if row["verdict"] == "not covered":
             continue
-        section = _divide(table, section, row["requirement"]["id"])
+        section = divide(table, section, row["requirement"]["id"])
         worst = row["worst"] or {}
         text = [escape(_short(row["requirement"]["text"]))] if roomy else []
         table.add_row(
             row["requirement"]["id"],
             *text,
-            f"[{STYLES[row['verdict']]}]{row['verdict']}[/]",
+            f"[{LOOKS[row['verdict']].style}]{row['verdict']}[/]",
             _cases(row),
             escape(str(worst.get("case", ""))),
             _ratio(worst.get("ratio")),
@@ -156,7 +118,7 @@ def _table(made: dict[str, Any], width: int) -> Table:
     return table
 
 
-def _divide(table: Table, section: str, id_: str) -> str:
+def divide(table: Table, section: str, id_: str) -> str:
     """Draw a line where another section begins."""
     other = id_.partition("-")[0]
     if section not in ("", other):
@@ -181,78 +143,6 @@ def _ratio(ratio: float | str | None) -> str:
     return f"{ratio:.3g}" if ratio < MOST_RATIO else "≫ 1"
 
 
-# Several targets
-
-
-def _matrix(
-    rows: Mapping[str, Mapping[int, Mapping[str, Any]]],
-    specs: Sequence[str],
-    console: Console,
-) -> Table:
-    """Build requirements × targets, with as many words as there is room for."""
-    cell = next((n for n in CELLS if _room(console, n * len(specs), len(specs)) >= 0), 0)
-    headings = _headings(specs, cell) if cell else [str(n + 1) for n in range(len(specs))]
-    width = max(len(part) for heading in headings for part in heading.split("\n"))
-    width = max(width, cell and CELLS[-1], NARROW)
-    room = _room(console, width * len(specs), len(specs) + 1)
-    table = Table(title="requirements × targets", title_justify="left")
-    table.add_column("id", no_wrap=True)
-    texts = room >= LEAST_TEXT
-    if texts:
-        table.add_column("what it says", ratio=1)
-    for heading in headings:
-        table.add_column(escape(heading), width=width, no_wrap=True)
-    section = ""
-    for id_, row in rows.items():
-        section = _divide(table, section, id_)
-        said = str(next(iter(row.values()))["requirement"]["text"])
-        text = [escape(shorten(said, room, placeholder=" …"))] if texts else []
-        cells = [_cell(row.get(number), console, width) for number in range(len(specs))]
-        table.add_row(id_, *text, *cells)
-    return table
-
-
-def _room(console: Console, used: int, columns: int) -> int:
-    """Say how many characters are left beside the id and so many columns with their borders."""
-    return console.width - 12 - used - 3 * columns
-
-
-def _cell(row: Mapping[str, Any] | None, console: Console, width: int) -> str:
-    verdict = "not covered" if row is None else row["verdict"]
-    if row is None or verdict == "not covered":
-        return ""
-    symbol, word = _symbol(verdict, console), WORDS.get(verdict, verdict)
-    count = f" {failed_of(row)[0]}" if verdict in FAILED else ""
-    wordy = f"{symbol} {word}{count}"
-    return f"[{STYLES[verdict]}]{wordy if len(wordy) <= width else symbol + count}[/]"
-
-
-def _symbol(verdict: str, console: Console) -> str:
-    if console.encoding.lower().startswith("utf"):
-        return SYMBOLS[verdict]
-    return LETTERS.get(verdict, SYMBOLS[verdict])
-
-
-def _headings(specs: Sequence[str], width: int) -> list[str]:
-    r"""Break targets over lines of a column's width, numbered as the closing lines are.
-
-    Examples
-    --------
-    >>> _headings(["keras:jax", "reference", "mutant:rint-away"], 9)
-    ['1 keras:\njax', '2 refere…', '3 mutant:\nrint-away']
-    """
-    made = []
-    for number, spec in enumerate(specs, 1):
-        kind, colon, rest = spec.partition(":")
-        lines = [f"{number} {kind}{colon}", rest]
-        made.append("\n".join(_cut(line, width) for line in lines if line))
-    return made
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
-
-
 # Details
 
 
@@ -261,7 +151,7 @@ def _print_details(console: Console, made: dict[str, Any], *, brief: bool) -> No
         worst = row["worst"]
         if worst is None or row["verdict"] not in FAILED:
             continue
-        style = STYLES[row["verdict"]]
+        style = LOOKS[row["verdict"]].style
         where = f" at {tuple(worst['index'])}" if worst["index"] is not None else ""
         which = f"{made['target']['spec']}: " if brief else ""
         head = f"{which}{row['requirement']['id']} {row['verdict']}: case {worst['case']}{where}"
@@ -277,11 +167,11 @@ def _print_details(console: Console, made: dict[str, Any], *, brief: bool) -> No
         reason_alone = brief and row["verdict"] == "known deviation"
         for name, value in details.items():
             if value not in (None, "") and (name in ("reason", "link") or not reason_alone):
-                _say(console, f"  {name}: {value}")
+                say(console, f"  {name}: {value}")
         if row.get("reproduction") and not reason_alone:
-            _say(console, "  to see it:")
+            say(console, "  to see it:")
             for line in row["reproduction"]:
-                _say(console, f"    {line}")
+                say(console, f"    {line}")
     _print_broken(console, made)
     if not brief:
         _print_vectors(console, made)
@@ -292,12 +182,12 @@ def _print_vectors(console: Console, made: dict[str, Any]) -> None:
     worst = {row["worst"]["case"]: row for row in made["requirements"] if row["worst"]}
     found = [case for case in made["cases"] if case.get("vectors") and case["case"] in worst]
     for case in found[:MOST_VECTORS]:
-        _say(console, f"\nthe smallest example that breaks {case['case']}, as a vector:")
+        say(console, f"\nthe smallest example that breaks {case['case']}, as a vector:")
         for text in case["vectors"]:
-            _say(console, text.rstrip())
+            say(console, text.rstrip())
     if len(found) > MOST_VECTORS:
         more = ", ".join(case["case"] for case in found[MOST_VECTORS:])
-        _say(console, f"\nthose of {more} are in the report of --json and --html")
+        say(console, f"\nthose of {more} are in the report of --json and --html")
 
 
 def _print_broken(console: Console, made: dict[str, Any]) -> None:
@@ -305,9 +195,5 @@ def _print_broken(console: Console, made: dict[str, Any]) -> None:
     broken = [case for case in made["cases"] if case["trace"] or case["stderr"]]
     if broken:
         case = broken[0]
-        _say(console, f"\nwhat the target left behind in case {case['case']}:")
-        _say(console, (case["trace"] + case["stderr"])[-4000:])
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(console, f"\nwhat the target left behind in case {case['case']}:")
+        say(console, (case["trace"] + case["stderr"])[-4000:])

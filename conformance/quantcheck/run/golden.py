@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantcheck.errors import CanaryError, CorpusError
-from quantcheck.judge.verdict import Verdict, judge_answer
+from quantcheck.judge.judgements import judge_answer
+from quantcheck.judge.verdict import Verdict
 
 if TYPE_CHECKING:
     from quantcheck.wire.cases import Case

@@ -15,6 +15,7 @@ from quantcheck.targets import Target
 
 Question = Mapping[str, Any]
 COSTLY = 500_000.0  # as large as the model of a few layers, or GPTQ of a hundred columns
+JOIN_LIMIT = 1.0  # seconds for a thread whose target was ended
 HEAVY = {"gptq_quantize": 100.0, "quantize_model_gptq": 1000.0}  # times the elements of the inputs
 
 
@@ -70,10 +71,14 @@ class Pool:
         self._replies: dict[str, Future[Reply]] = {}
         self._changed = threading.Condition()
         self._closed = False
-        for number in range(len(self.targets)):
+        self._threads = [
             threading.Thread(
                 target=self._serve, args=(number,), name=f"quantcheck-{number}", daemon=True
-            ).start()
+            )
+            for number in range(len(self.targets))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, questions: Iterable[Question]) -> None:
         """Start asking questions: the costly ones first, the others in the order they came.
@@ -104,14 +109,28 @@ class Pool:
 
     def close(self) -> None:
         """Ask nothing more and close every target."""
+        try:
+            self._end()
+            for target in self.targets:
+                target.close()
+            for thread in self._threads:
+                thread.join(JOIN_LIMIT)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """Ask nothing more and end every target, without waiting."""
+        self._end()
+        for target in self.targets:
+            target.kill()
+
+    def _end(self) -> None:
         with self._changed:
             self._closed = True
             for waiting in self._waiting:
                 waiting.future.cancel()
             self._waiting.clear()
             self._changed.notify_all()
-        for target in self.targets:
-            target.close()
 
     # In the thread of a process
 

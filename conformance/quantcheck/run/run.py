@@ -1,93 +1,94 @@
-"""One run: a target, the corpus, the known deviations, and what came of them."""
+"""One run: a target, what it is asked, the known deviations, and what came of them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+import traceback
+from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from quantcheck import deviations, properties
-from quantcheck.deviations import Deviation, rewrite
-from quantcheck.errors import (
-    DeviationError,
-    QuantcheckError,
-    SuiteError,
-    TargetError,
-    UsageError,
-)
-from quantcheck.judge import verdict
-from quantcheck.judge.verdict import CaseResult, Judgement, RequirementResult, Verdict
-from quantcheck.properties import Property, Sample
-from quantcheck.report import reproduction as reproduce
-from quantcheck.run import generated
-from quantcheck.run import golden as corpus
-from quantcheck.run.generated import Draws, Outcome
-from quantcheck.run.pool import Pool
+from quantcheck.deviations import Deviation
+from quantcheck.errors import QuantcheckError, SuiteError
+from quantcheck.judge.summary import CaseResult
+from quantcheck.properties import Property
+from quantcheck.run import generated, golden
+from quantcheck.run.asking import Asking, Event
+from quantcheck.run.draws import digest, draw
+from quantcheck.run.settings import Settings
 from quantcheck.spec import requirements
-from quantcheck.targets import Target
-
-if TYPE_CHECKING:
-    from quantcheck.wire.cases import Case
-
-EXIT_PASS, EXIT_FAIL, EXIT_USAGE, EXIT_TARGET, EXIT_SUITE = range(5)
-EXIT_INTERRUPTED = 130
-SHRINKING_LIMIT = 60.0  # seconds of a run
-Event = Callable[[dict[str, Any]], None]
+from quantcheck.spec.requirements import Requirement
+from quantcheck.wire.cases import Case
 
 
 class Run:
-    """What one pytest session knows.
+    """The course of one run: `load`, `begin`, `ask` for each case and property, `close`.
 
     Parameters
     ----------
-    target : Target
-        Not yet started.
-    others : iterable of Target
-        More processes of the same target, asked at the same time.
-    vectors, deviation_file : Path, optional
-        In place of those that belong to the package.
-    reason_file : Path, optional
-        Deviations of another version, whose reasons are proposed for what fails here too.
-    draws : Draws, optional
-        How samples of properties are drawn.
+    settings : Settings
     event : callable, optional
         Told what happens, as JSON objects.
+
+    Attributes
+    ----------
+    cases, properties : dict
+        Everything that could be asked, by id.
+    selected : list of str
+        Ids of what is asked.
+    results : list of CaseResult
+        What was asked and judged so far.
+    aborted : QuantcheckError, optional
+        What ended the run before its end.
+    interrupted : bool
+        Whether Ctrl-C did.
     """
 
-    def __init__(
-        self,
-        target: Target,
-        *,
-        others: Iterable[Target] = (),
-        vectors: Path | None = None,
-        deviation_file: Path | None = None,
-        reason_file: Path | None = None,
-        draws: Draws | None = None,
-        event: Event | None = None,
-    ) -> None:
-        self.target = target
-        self.pool = Pool([target, *others])
-        self.deviation_file = deviation_file
-        self.reason_file = reason_file
-        self.draws = draws or Draws()
+    def __init__(self, settings: Settings, event: Event | None = None) -> None:
+        self.settings = settings
+        self.started, self._clock = datetime.now(UTC), time.monotonic()
         self.event: Event = event or (lambda _: None)
-        self.requirements = requirements.load()
-        self.cases = corpus.load(vectors)
-        self.properties = properties.load()
+        self.asking = Asking(settings.targets(), settings.draws, self.event)
+        self.target = self.asking.target
+        self.deviation_file: Path | None = settings.deviations
+        self.requirements: dict[str, Requirement] = {}
+        self.cases: dict[str, Case] = {}
+        self.properties: dict[str, Property] = {}
         self.deviations: list[Deviation] = []
+        self.reasons: dict[str, Any] | None = None
         self.results: list[CaseResult] = []
         self.canaries: list[dict[str, str]] = []
         self.selected: list[str] = []
-        self.samples: dict[str, list[Sample]] = {}
-        self.outcomes: dict[str, list[Outcome]] = {}
-        self.shrinking = SHRINKING_LIMIT
         self.aborted: QuantcheckError | None = None
         self.interrupted = False
 
-    # Course of a run
+    def load(self) -> None:
+        """Read the specification and everything that could be asked.
+
+        Raises
+        ------
+        QuantcheckError
+            When the vectors are damaged or not all there, or SPEC.md cannot be read.
+        """
+        self.requirements = requirements.load()
+        self.cases = golden.load(self.settings.vectors)
+        self.properties = properties.load()
+        if self.settings.reasons is not None:
+            self.reasons = deviations.read(self.settings.reasons)
+
+    def chosen(self) -> list[str]:
+        """Return the ids of what the settings ask, vectors first in each section."""
+        only, sections = self.settings.only, self.settings.sections
+        asked: list[Case | Property] = []
+        if only != "generated":
+            asked += self.cases.values()
+        if only != "vectors":
+            asked += self.properties.values()
+        return [each.id for section in sections for each in asked if each.section == section]
 
     def begin(self, selected: Iterable[str]) -> None:
         """Prove that the suite bites, start the target, and read what is known about it.
@@ -109,7 +110,7 @@ class Run:
             raise SuiteError("cases to ask", "none selected")
         for section in dict.fromkeys(case.section for case in chosen):
             self.event({"event": "canary", "section": section})
-            mutant, case = corpus.canary(section, [c for c in chosen if c.section == section])
+            mutant, case = golden.canary(section, [c for c in chosen if c.section == section])
             self.canaries.append({"section": section, "mutant": mutant, "case": case})
         self.event({"event": "starting", "target": self.target.spec})
         handshake = self.target.start()
@@ -119,109 +120,41 @@ class Run:
             self.deviation_file = path
             self.deviations = deviations.load(path, handshake)
             deviations.check_matches(self.deviations, {**self.cases, **self.properties})
-        self._submit(chosen)
+        self.asking.submit(chosen)
         for section in dict.fromkeys(prop.section for prop in drawn):
             self._draw(section, [prop for prop in drawn if prop.section == section])
 
     def _draw(self, section: str, drawn: Iterable[Property]) -> None:
         """Draw the samples of a section, and show that they catch a planted bug."""
         self.event({"event": "drawing", "section": section})
-        samples = {prop: generated.draw(prop, self.draws) for prop in drawn}
+        samples = {prop: draw(prop, self.settings.draws) for prop in drawn}
         mutant, found = generated.canary(section, samples)
         self.canaries.append({"section": section, "mutant": mutant, "case": found})
-        self.samples.update({prop.id: made for prop, made in samples.items()})
-        self._submit(case for made in samples.values() for s in made for case in s.cases)
+        self.asking.samples.update({prop.id: made for prop, made in samples.items()})
+        self.asking.submit(case for made in samples.values() for s in made for case in s.cases)
 
-    def _submit(self, cases: Iterable[Case]) -> None:
-        """Let several processes start on what they can answer; a single one is asked in order."""
-        if len(self.pool.targets) > 1:
-            self.pool.submit([case.question() for case in cases if self._has(case.operation)])
+    def ask(self, identity: str) -> CaseResult:
+        """Ask one case or property and judge what came."""
+        if identity in self.cases:
+            return self._check(self.cases[identity])
+        return self._check_property(self.properties[identity])
 
-    def _has(self, operation: str) -> bool:
-        operations = self.target.handshake.operations
-        return not operations or operation in operations
+    def _check(self, case: Case) -> CaseResult:
+        result = self.asking.case(case)
+        judgements = deviations.apply(case, result.judgements, self.deviations)
+        return self._add(replace(result, judgements=tuple(judgements)))
 
-    def check(self, case: Case) -> CaseResult:
-        """Ask one case and judge the answer."""
-        handshake = self.target.handshake
-        trace = stderr = ""
-        seconds = 0.0
-        if not self._has(case.operation):
-            judgements = verdict.everywhere(
-                case, Verdict.UNSUPPORTED, f"the target has no {case.operation}"
-            )
-        else:
-            reply = self.pool.reply(case.question())
-            seconds, stderr = reply.seconds, reply.stderr
-            if "broken" in reply.answer:
-                judgements = verdict.everywhere(case, Verdict.ERROR, reply.answer["broken"])
-            else:
-                judgements, trace = verdict.judge_answer(
-                    case, reply.answer, unit_roundoff=handshake.unit_roundoff
-                )
-        judgements = deviations.apply(case, judgements, self.deviations)
-        return self._add(
-            CaseResult(
-                case.id, case.section, case.operation, tuple(judgements), seconds, trace, stderr
-            )
-        )
-
-    def check_property(self, prop: Property) -> CaseResult:
-        """Ask the samples of one property and judge the answers together."""
-        outcomes = self._outcomes(prop)
+    def _check_property(self, prop: Property) -> CaseResult:
+        result = self.asking.of_property(prop)
+        known = self.known_draws.get(prop.id)
         judgements = deviations.apply(
             prop,
-            generated.summary(prop, outcomes),
+            result.judgements,
             self.deviations,
-            same_draws=self._same_draws(prop),
+            same_draws=known is None or known == digest(self.asking.samples[prop.id]),
         )
-        smallest = self._shrunk(prop, judgements)
-        broken = next((o for o in outcomes if o.trace or o.stderr), None)
-        return self._add(
-            CaseResult(
-                prop.id,
-                prop.section,
-                outcomes[0].sample.cases[0].operation if outcomes else "",
-                tuple(judgements),
-                sum(outcome.seconds for outcome in outcomes),
-                broken.trace if broken else "",
-                broken.stderr if broken else "",
-                title=prop.title,
-                examples=len(outcomes),
-                draws=generated.digest(self.samples[prop.id]),
-                vectors=tuple(text for outcome in smallest for text in outcome.vectors()),
-            )
-        )
-
-    def _outcomes(self, prop: Property) -> list[Outcome]:
-        """Judge every sample of a property; under a time budget, draw and ask on until it ends."""
-        outcomes = [self._judge(sample) for sample in self.samples[prop.id]]
-        end = time.monotonic() + self.draws.seconds
-        fresh = self.draws
-        while time.monotonic() < end and not any(o.failed() for o in outcomes):
-            fresh = fresh.following()
-            samples = generated.draw(prop, fresh)
-            self._submit(case for sample in samples for case in sample.cases)
-            outcomes += [self._judge(sample) for sample in samples]
-        self.outcomes[prop.id] = outcomes
-        return outcomes
-
-    def _judge(self, sample: Sample) -> Outcome:
-        u = self.target.handshake.unit_roundoff
-        answers, stderr, seconds = [], "", 0.0
-        for case in sample.cases:
-            if not self._has(case.operation):
-                answers.append({"unsupported": f"the target has no {case.operation}"})
-                continue
-            reply = self.pool.reply(case.question())
-            stderr, seconds = stderr + reply.stderr, seconds + reply.seconds
-            answers.append(reply.answer)
-        return replace(generated.judge(sample, answers, u), stderr=stderr, seconds=seconds)
-
-    def _same_draws(self, prop: Property) -> bool:
-        """Whether the deviation file was made with the samples of this run."""
-        known = self.known_draws.get(prop.id)
-        return known is None or known == generated.digest(self.samples[prop.id])
+        vectors = tuple(self.asking.shrunk(prop, judgements))
+        return self._add(replace(result, judgements=tuple(judgements), vectors=vectors))
 
     @cached_property
     def known_draws(self) -> dict[str, str]:
@@ -229,28 +162,6 @@ class Run:
         if self.deviation_file is None:
             return {}
         return dict(deviations.read(self.deviation_file).get("draws", {}))
-
-    def _shrunk(self, prop: Property, judgements: Sequence[Judgement]) -> list[Outcome]:
-        """Look for the smallest sample of each failure that nobody knows yet."""
-        failed = [j for j in judgements if j.verdict == Verdict.FAIL and not j.stale]
-        found = []
-        for judgement in failed[:1]:
-            if self.shrinking <= 0:
-                break
-            began = time.monotonic()
-            self.event({"event": "shrinking", "case": prop.id})
-            smallest = generated.shrink(
-                prop,
-                judgement.requirement,
-                lambda question: self.pool.ask(question).answer,
-                self.target.handshake.unit_roundoff,
-                draws=self.draws,
-                known=self.outcomes[prop.id],
-                seconds=min(self.shrinking, generated.SHRINK_SECONDS),
-            )
-            self.shrinking -= time.monotonic() - began
-            found += [smallest] if smallest is not None else []
-        return found
 
     def _add(self, result: CaseResult) -> CaseResult:
         self.results.append(result)
@@ -266,121 +177,26 @@ class Run:
         )
         return result
 
+    def abort(self, error: Exception) -> None:
+        """Note what ended the run; an error that is not the suite's own says where it arose."""
+        if isinstance(error, QuantcheckError):
+            self.aborted = error
+        else:
+            self.aborted = SuiteError("no error in the suite itself", _trace(error))
+
     def close(self) -> None:
         """Close every process of the target."""
-        self.pool.close()
+        self.asking.pool.close()
 
-    # Results
+    @property
+    def seconds(self) -> float:
+        """How long it has taken."""
+        return round(time.monotonic() - self._clock, 3)
 
-    def by_requirement(self) -> list[RequirementResult]:
-        """One verdict per requirement of SPEC.md."""
-        known: dict[str, Case | Property] = {**self.cases, **self.properties}
-        named = {r for id_ in self.selected for r in known[id_].requirements}
-        return verdict.by_requirement(self.requirements, self.results, named)
-
-    def exit_code(self) -> int:
-        """Say what the command ends with.  [VER-050]"""
-        if self.interrupted:
-            return EXIT_INTERRUPTED
-        if self.aborted is not None:
-            return exit_code_of(self.aborted)
-        judgements = [j for result in self.results for j in result.judgements]
-        if any(j.verdict == Verdict.ERROR and not j.stale for j in judgements):
-            return EXIT_TARGET
-        if any(j.verdict == Verdict.FAIL or j.stale for j in judgements):
-            return EXIT_FAIL
-        answered = any(j.verdict in (Verdict.PASS, Verdict.KNOWN) for j in judgements)
-        return EXIT_PASS if answered else EXIT_SUITE
-
-    def report(self) -> dict[str, Any]:
-        """Make the report, as plain JSON."""
-        handshake = getattr(self.target, "_handshake", None)
-        return {
-            "format": 1,
-            "target": {
-                "spec": self.target.spec,
-                "name": handshake.name if handshake else "",
-                "version": handshake.version if handshake else "",
-                "backend": handshake.backend if handshake else "",
-                "precision": handshake.precision if handshake else "",
-                "versions": dict(handshake.versions) if handshake else {},
-                "stderr": self.target.stderr,
-            },
-            "exit_code": self.exit_code(),
-            "complete": len(self.results) == len(self.selected) and self.aborted is None,
-            "aborted": self._aborted(),
-            "asked": len(self.results),
-            "selected": len(self.selected),
-            "corpus": len(self.cases),
-            "canaries": self.canaries,
-            "examples": {**self.draws.to_json(), "properties": len(self.properties)},
-            "deviations": self.deviation_file.name if self.deviation_file else None,
-            "requirements": [self._requirement(r) for r in self.by_requirement()],
-            "cases": [verdict.to_json(result) for result in self.results],
-        }
-
-    def deviation_skeleton(self) -> dict[str, Any]:
-        """Bring the deviation file up to date with this run."""
-        lines = {
-            j.case: self.reproduction(j)
-            for result in self.results
-            for j in result.judgements
-            if j.verdict in (Verdict.FAIL, Verdict.ERROR)
-        }
-        previous = deviations.read(self.deviation_file) if self.deviation_file else None
-        reasons = deviations.read(self.reason_file) if self.reason_file else None
-        made = rewrite.rewrite(self.target.handshake, self.results, lines, previous, reasons)
-        listed = {case for entry in made["deviations"] for case in entry["cases"]}
-        draws = {r.case: r.draws for r in self.results if r.draws}
-        kept = {k: v for k, v in {**self.known_draws, **draws}.items() if k in listed}
-        return {**made, "draws": dict(sorted(kept.items()))}
-
-    def reproduction(self, judgement: Judgement) -> list[str]:
-        """Plain lines that show the judgement; empty for targets other than Keras."""
-        for entry in self.deviations:
-            listed = judgement.case in entry.cases and entry.requirement == judgement.requirement
-            if listed and entry.reproduction:
-                return list(entry.reproduction)
-        handshake = self.target.handshake
-        if handshake.name != "keras":
-            return []
-        case = self._example(judgement)
-        if case is None:
-            return []
-        return reproduce.keras_lines(
-            case.question(),
-            backend=handshake.backend,
-            section=case.section,
-            message=judgement.message,
-        )
-
-    def _example(self, judgement: Judgement) -> Case | None:
-        """Find the case of a judgement; of a property, the first sample that fails it."""
-        if judgement.case in self.cases:
-            return self.cases[judgement.case]
-        for outcome in self.outcomes.get(judgement.case, ()):
-            if outcome.failed(judgement.requirement):
-                return outcome.sample.cases[0]
-        return None
-
-    def _requirement(self, result: RequirementResult) -> dict[str, Any]:
-        made = verdict.to_json(result)
-        shown = (Verdict.FAIL, Verdict.KNOWN, Verdict.ERROR)
-        if result.worst is not None and result.verdict in shown:
-            made["reproduction"] = self.reproduction(result.worst)
-        return made
-
-    def _aborted(self) -> dict[str, str] | None:
-        if self.aborted is None:
-            return None
-        stderr = self.aborted.stderr if isinstance(self.aborted, TargetError) else ""
-        return {"kind": type(self.aborted).__name__, "message": str(self.aborted), "stderr": stderr}
+    def kill(self) -> None:
+        """Leave no process of the target running, without waiting."""
+        self.asking.pool.kill()
 
 
-def exit_code_of(error: QuantcheckError) -> int:
-    """Give the exit code of an error that ends a run."""
-    if isinstance(error, UsageError):
-        return EXIT_USAGE
-    if isinstance(error, DeviationError):
-        return EXIT_FAIL
-    return EXIT_TARGET if isinstance(error, TargetError) else EXIT_SUITE
+def _trace(error: Exception) -> str:
+    return "".join(traceback.format_exception(error)).strip()

@@ -8,7 +8,6 @@ is broken; 4 the vectors are; 130 stopped by Ctrl-C.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,14 +17,18 @@ from rich.console import Console
 from rich.markup import escape
 
 from quantcheck.errors import QuantcheckError, UsageError
-from quantcheck.run import golden as corpus
-from quantcheck.run.run import EXIT_INTERRUPTED, EXIT_PASS, EXIT_TARGET, exit_code_of
+from quantcheck.report import files
+from quantcheck.report.console import consoles, say
+from quantcheck.report.looks import LOOKS
+from quantcheck.run import golden
+from quantcheck.run.exits import EXIT_INTERRUPTED, EXIT_PASS, EXIT_TARGET, exit_code_of
 from quantcheck.smoke.questions import probes
 from quantcheck.smoke.steps import Smoke, Step
 from quantcheck.targets import open_process
 from quantcheck.targets.process import START_LIMIT, ProcessTarget
+from quantref.formats.files import write_json
 
-MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "dim")}
+LOOK_OF = {True: LOOKS["pass"], False: LOOKS["fail"], None: LOOKS["unsupported"]}
 STDERR_SHOWN = 2000
 NAME_WIDTH = 22
 
@@ -33,11 +36,11 @@ NAME_WIDTH = 22
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     options = _parser().parse_args(arguments)
-    console = Console(emoji=False)
+    console, complaints = consoles()
     try:
-        smoke = Smoke(_target(options), probes(corpus.load().values()), lambda s: _show(console, s))
+        smoke = Smoke(_target(options), probes(golden.load().values()), lambda s: _show(console, s))
     except QuantcheckError as error:
-        _print(Console(stderr=True, emoji=False), f"quantcheck smoke: {error}")
+        say(complaints, f"quantcheck smoke: {error}")
         return exit_code_of(error)
     code = EXIT_PASS
     try:
@@ -48,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = EXIT_TARGET
     _conclude(console, smoke, code)
     if options.json:
-        text = json.dumps(report(smoke, code), indent=1, ensure_ascii=False)
-        Path(options.json).write_text(f"{text}\n", encoding="utf-8")
+        write_json(Path(options.json), report(smoke, code))
     return code
 
 
@@ -81,8 +83,8 @@ def _target(options: argparse.Namespace) -> ProcessTarget:
             raise UsageError(f"{name} above 0", f"{limit:g}")
     if options.target.startswith("answers:"):
         raise UsageError("a TARGET that can be started", options.target)
-    if options.json and not Path(options.json).resolve().parent.is_dir():
-        raise UsageError("a file in an existing directory", options.json)
+    if options.json:
+        files.check(options.json)
     return open_process(options.target, time_limit=options.time_limit, start_limit=start)
 
 
@@ -99,14 +101,18 @@ def report(smoke: Smoke, code: int) -> dict[str, Any]:
 
 
 def _show(console: Console, step: Step) -> None:
-    mark, style = MARKS[step.passed]
-    console.print(f"[{style}]{mark}[/] {escape(step.name):<{NAME_WIDTH}} ", end="", highlight=False)
-    _print(console, f"{step.message}. {step.mend}" if step.mend else step.message)
+    look = LOOK_OF[step.passed]
+    console.print(
+        f"[{look.style}]{look.symbol}[/] {escape(step.name):<{NAME_WIDTH}} ",
+        end="",
+        highlight=False,
+    )
+    say(console, f"{step.message}. {step.mend}" if step.mend else step.message)
 
 
 def _conclude(console: Console, smoke: Smoke, code: int) -> None:
     if code == EXIT_TARGET and smoke.stderr.strip():
-        _print(console, f"the end of its stderr:\n{smoke.stderr[-STDERR_SHOWN:].strip()}")
+        say(console, f"the end of its stderr:\n{smoke.stderr[-STDERR_SHOWN:].strip()}")
     said = {
         EXIT_PASS: "the adapter does what the protocol asks; whether it conforms, quantcheck says",
         EXIT_TARGET: "the adapter is broken",
@@ -114,8 +120,4 @@ def _conclude(console: Console, smoke: Smoke, code: int) -> None:
     }
     failed = [step.name for step in smoke.steps if step.passed is False]
     told = f" at: {', '.join(failed)}" if failed else ""
-    _print(console, f"{smoke.target.spec}: {said[code]}{told} (exit {code})")
-
-
-def _print(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    say(console, f"{smoke.target.spec}: {said[code]}{told} (exit {code})")

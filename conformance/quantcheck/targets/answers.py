@@ -138,6 +138,9 @@ class AnswersTarget(Target):
     def close(self) -> None:
         """Nothing runs."""
 
+    def kill(self) -> None:
+        """Nothing runs."""
+
     @property
     def stderr(self) -> str:
         """Damaged lines, and answers that no question asked for."""

@@ -58,8 +58,17 @@ class Target(Protocol):
         ...
 
     def close(self) -> None:
-        """Leave nothing running."""
+        """Leave nothing running; what was ended answers nothing more until it is started again."""
         ...
+
+    def kill(self) -> None:
+        """Leave nothing running, without waiting."""
+        ...
+
+    @property
+    def started(self) -> bool:
+        """Whether a handshake came."""
+        return self._handshake is not None
 
     @property
     def handshake(self) -> Handshake:

@@ -53,6 +53,7 @@ class ProcessTarget(Target):
         self._running: Pipes | None = None
         self._handshake: Handshake | None = None
         self._broken = False
+        self._ended = False
         self._last_stderr = ""
 
     # Life cycle
@@ -65,8 +66,15 @@ class ProcessTarget(Target):
         TargetCrashed, TargetTimeout, TargetProtocolError
             When no well-formed handshake came within `start_limit` seconds.
         """
+        self._ended = False
+        return self._launch()
+
+    def _launch(self) -> Handshake:
         running = Pipes(self.command, self.environment)
         self._running = running
+        if self._ended:  # by another thread, which may have seen nothing to end
+            self.kill()
+            raise TargetCrashed("a running target", "an ended one")
         try:
             line = running.exchange(
                 {"start": {"protocol": PROTOCOL}}, self.start_limit, "handshake"
@@ -79,9 +87,17 @@ class ProcessTarget(Target):
 
     def close(self) -> None:
         """Ask the process to stop, and kill what is left of its process group."""
+        self._ended = True
         if self._running is not None:
             self._last_stderr = self._running.stop()
             self._running = None
+
+    def kill(self) -> None:
+        """Kill the process group at once."""
+        self._ended = True
+        running, self._running = self._running, None
+        if running is not None:
+            self._last_stderr = running.kill()
 
     # Questions
 
@@ -99,13 +115,15 @@ class ProcessTarget(Target):
             When none came. The next question starts the target again, a limited number of times.
         """
         if self._running is None:
+            if self._ended:
+                raise TargetCrashed("a running target", "an ended one")
             if self._broken and self.restarts_left <= 0:
                 raise TargetCrashed(
                     "a running target", f"broken {self._restarts + 1} times, not started again"
                 )
             if self._broken:
                 self.restarts_left -= 1
-            self.start()
+            self._launch()
         running = self._running
         if running is None:
             raise TargetCrashed("a running target", "none")

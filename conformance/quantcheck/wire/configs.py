@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from quantref.absmax import AbsMaxQuantizer
@@ -62,12 +63,22 @@ def describe(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def gptq_config(parameters: dict[str, Any]) -> GPTQConfig:
-    """Return the config that the parameters of a question on GPTQ ask for."""
+def gptq_fields(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a question on GPTQ under the names that GPTQConfig has for them.
+
+    Examples
+    --------
+    >>> gptq_fields({"bits": 3, "symmetric": True, "block_size": 8})
+    {'weight_bits': 3, 'symmetric': True}
+    """
     names = {"bits": "weight_bits", "damping": "hessian_damping"}
     settings = (
         "bits", "per_channel", "damping", "group_size", "symmetric", "activation_order",
         "num_samples", "sequence_length",
     )  # fmt: skip
-    given = {names.get(k, k): parameters[k] for k in settings if k in parameters}
-    return GPTQConfig(None, None, **given)
+    return {names.get(k, k): parameters[k] for k in settings if k in parameters}
+
+
+def gptq_config(parameters: Mapping[str, Any]) -> GPTQConfig:
+    """Return the config that the parameters of a question on GPTQ ask for."""
+    return GPTQConfig(None, None, **gptq_fields(parameters))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from quantcheck.errors import SuiteError
 from quantcheck.wire.protocol import PROTOCOL
+from quantref.formats.files import write_whole
 
 
 def write_questions(path: Path, questions: Iterable[Mapping[str, Any]]) -> int:
@@ -37,6 +37,7 @@ def write_questions(path: Path, questions: Iterable[Mapping[str, Any]]) -> int:
 
     Examples
     --------
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "questions.jsonl"
     ...     count = write_questions(path, [{"id": "a", "operation": "pack"}])
@@ -46,9 +47,9 @@ def write_questions(path: Path, questions: Iterable[Mapping[str, Any]]) -> int:
     {"stop": {}}
     """
     seen: set[str] = set()
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.resolve().parent) as folder:
-        beside = Path(folder) / path.name
-        with beside.open("w", encoding="utf-8", newline="\n") as stream:
+
+    def fill(part: Path) -> None:
+        with part.open("w", encoding="utf-8", newline="\n") as stream:
             stream.write(_line({"start": {"protocol": PROTOCOL}}))
             for question in questions:
                 identity = str(question["id"])
@@ -57,7 +58,8 @@ def write_questions(path: Path, questions: Iterable[Mapping[str, Any]]) -> int:
                 seen.add(identity)
                 stream.write(_line(question))
             stream.write(_line({"stop": {}}))
-        beside.replace(path)
+
+    write_whole(path, fill)
     return len(seen)
 
 

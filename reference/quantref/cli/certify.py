@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 from quantref.cli.common import (
     FAILED,
-    INTERRUPTED,
     OK,
-    USAGE,
     add_gptq_arguments,
     add_model_arguments,
-    complaint_of,
     config_of,
-    console_of,
     finish,
     layer_count,
     load_backend,
+    run_command,
+    working,
 )
 from quantref.errors import ModelError, OutputError
 
@@ -45,18 +42,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    complaint = complaint_of("certify")
-    if complaint is not None:
-        sys.stderr.write(complaint)
-        return USAGE
-    try:
-        return _run(options, console_of(options))
-    except KeyboardInterrupt:
-        sys.stderr.write("quantref certify: interrupted\n")
-        return INTERRUPTED
-    except OSError as error:
-        sys.stderr.write(f"quantref certify: {error}\n")
-        return FAILED
+    return run_command("certify", _run, options)
 
 
 def _run(options: argparse.Namespace, console: Any) -> int:
@@ -72,25 +58,11 @@ def _run(options: argparse.Namespace, console: Any) -> int:
     quantized, config = _quantized(options, config)
 
     from quantref.cli.page import write_page
-    from quantref.cli.progress import TerminalProgress
     from quantref.cli.table import show
     from quantref.keras import certify
-    from quantref.models.executors import open_executor
 
-    with (
-        open_executor(options.executor, options.workers) as mapper,
-        TerminalProgress(console, layer_count(original, options.layers)) as listener,
-    ):
-        report = certify(
-            original,
-            quantized,
-            config,
-            filters=options.layers,
-            batch_size=options.batch,
-            true_sequential=not options.block_at_once,
-            mapper=mapper,
-            listener=listener,
-        )
+    with working(options, console, layer_count(original, options.layers)) as settings:
+        report = certify(original, quantized, config, **settings)
     finish(options, console, report, show)
     if page is not None:
         write_page(report, page)

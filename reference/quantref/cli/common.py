@@ -7,6 +7,8 @@ import importlib
 import importlib.util
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,58 @@ def add_gptq_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--executor", default="threads", metavar="KIND",
                         help="threads, processes, or dask://HOST:PORT")  # fmt: skip
     parser.add_argument("--workers", type=int, default=1, help="of the executor (1)")
+
+
+def run_command(
+    command: str,
+    work: Callable[[argparse.Namespace, Any], int],
+    options: argparse.Namespace,
+    *,
+    left: Callable[[], str] = str,
+) -> int:
+    """Run a command and return its exit code; what ends it early is told in a line.
+
+    Parameters
+    ----------
+    command : str
+        Its name.
+    work : callable
+        From options and console to exit code.
+    options : Namespace
+    left : callable, optional
+        What an interruption leaves behind, for its line.
+    """
+    complaint = complaint_of(command)
+    if complaint is not None:
+        sys.stderr.write(complaint)
+        return USAGE
+    try:
+        return work(options, console_of(options))
+    except KeyboardInterrupt:
+        sys.stderr.write(f"quantref {command}: interrupted{left()}\n")
+        return INTERRUPTED
+    except OSError as error:
+        sys.stderr.write(f"quantref {command}: {error}; nothing half written is left\n")
+        return FAILED
+
+
+@contextmanager
+def working(options: argparse.Namespace, console: Any, layers: int) -> Iterator[dict[str, Any]]:
+    """Open the executor and the progress; give both, and how the work is cut, as arguments."""
+    from quantref.cli.progress import TerminalProgress
+    from quantref.models.executors import open_executor
+
+    with (
+        open_executor(options.executor, options.workers) as mapper,
+        TerminalProgress(console, layers) as listener,
+    ):
+        yield {
+            "filters": options.layers,
+            "batch_size": options.batch,
+            "true_sequential": not options.block_at_once,
+            "mapper": mapper,
+            "listener": listener,
+        }
 
 
 def complaint_of(command: str) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,16 +13,14 @@ from typing import Any
 
 from quantref.cli.common import (
     FAILED,
-    INTERRUPTED,
     OK,
-    USAGE,
     add_gptq_arguments,
     add_model_arguments,
-    complaint_of,
     config_of,
-    console_of,
     finish,
     load_backend,
+    run_command,
+    working,
 )
 from quantref.config import GPTQConfig
 from quantref.errors import CheckpointError, OutputError
@@ -55,21 +52,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    complaint = complaint_of("quantize")
-    if complaint is not None:
-        sys.stderr.write(complaint)
-        return USAGE
-    console = console_of(options)
-    try:
-        return _run(options, console)
-    except KeyboardInterrupt:
+
+    def left() -> str:
         partial = partial_of(options.out)
-        left = f"; {partial} keeps what is done" if partial.exists() else ""
-        sys.stderr.write(f"quantref quantize: interrupted{left}\n")
-        return INTERRUPTED
-    except OSError as error:
-        sys.stderr.write(f"quantref quantize: {error}; nothing half written is left\n")
-        return FAILED
+        return f"; {partial} keeps what is done" if partial.exists() else ""
+
+    return run_command("quantize", _run, options, left=left)
 
 
 def partial_of(out: Path) -> Path:
@@ -100,40 +88,14 @@ def _run(options: argparse.Namespace, console: Any) -> int:
     variables = to_be_quantized(model, config, options.layers)
     require_precision(options.form, variables)
 
-    from quantref.cli.progress import TerminalProgress
     from quantref.cli.table import show
     from quantref.keras import quantize
-    from quantref.models import Checkpoint
-    from quantref.models.executors import open_executor
 
-    checkpoint = None
-    if isinstance(config, GPTQConfig):
-        partial = partial_of(out)
-        if options.restart and partial.exists():
-            shutil.rmtree(partial)
-        try:
-            checkpoint = Checkpoint(partial, fingerprint(options))
-        except CheckpointError as error:
-            got = f"{error.got}; --restart forgets it"
-            raise CheckpointError(error.expected, got, "") from None
+    checkpoint = _checkpoint(options) if isinstance(config, GPTQConfig) else None
     if checkpoint is not None and checkpoint.names:
         console.print(f"going on: {len(checkpoint.names)} layers are done", style="dim")
-    with (
-        nothing_left(checkpoint),
-        open_executor(options.executor, options.workers) as mapper,
-        TerminalProgress(console, len(variables)) as listener,
-    ):
-        quantized = quantize(
-            model,
-            config,
-            filters=options.layers,
-            batch_size=options.batch,
-            true_sequential=not options.block_at_once,
-            mapper=mapper,
-            checkpoint=checkpoint,
-            listener=listener,
-            restore=False,
-        )
+    with nothing_left(checkpoint), working(options, console, len(variables)) as settings:
+        quantized = quantize(model, config, checkpoint=checkpoint, restore=False, **settings)
     name = f"model{SUFFIX[options.form]}"
     write_folder(
         out,
@@ -151,6 +113,20 @@ def _run(options: argparse.Namespace, console: Any) -> int:
     finish(options, console, quantized.report, show)
     console.print(f"written: {out / name}, report.html, report.json", style="dim", markup=False)
     return OK if quantized.report.passed else FAILED
+
+
+def _checkpoint(options: argparse.Namespace) -> Any:
+    """Return the checkpoint of an earlier run with the same settings, or a new one."""
+    from quantref.models import Checkpoint
+
+    partial = partial_of(options.out)
+    if options.restart and partial.exists():
+        shutil.rmtree(partial)
+    try:
+        return Checkpoint(partial, fingerprint(options))
+    except CheckpointError as error:
+        got = f"{error.got}; --restart forgets it"
+        raise CheckpointError(error.expected, got, "") from None
 
 
 @contextmanager

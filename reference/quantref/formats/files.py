@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, and put it into its place when it is complete.
 
-    Whatever happens meanwhile, `path` is what it was before, or the whole new file.
+    Whatever happens meanwhile, `path` is what it was before, or the whole new file. A link stays a
+    link, an old file keeps its rights, and a device or a pipe is written to.
 
     Parameters
     ----------
@@ -35,21 +36,36 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     >>> [p.name for p in folder.iterdir()], (folder / "a.txt").read_text()
     (['a.txt'], 'all')
     """
+    target = path.resolve()
+    if is_stream(target):
+        write(target)
+        return
+    with beside(target) as part:
+        write(part)
+        with part.open("rb+") as written:
+            os.fsync(written.fileno())
+        part.replace(target)
+
+
+def is_stream(target: Path) -> bool:
+    """Tell whether this is a terminal, a pipe or a device, which cannot be renamed over."""
+    return target.exists() and not target.is_file()
+
+
+@contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """Make a new file in the same folder; what is left of it in the end is removed."""
     handle, name = tempfile.mkstemp(
-        prefix=f".{path.stem}-", suffix=f".part{path.suffix}", dir=path.parent
+        prefix=f".{target.stem}-", suffix=f".part{target.suffix}", dir=target.parent
     )
     os.close(handle)
     part = Path(name)
     try:
-        write(part)
-        with part.open("rb+") as written:
-            os.fsync(written.fileno())
-        part.chmod(0o666 & ~_umask())
-        part.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink()
-        raise
+        # With the rights of the old file, or of any new one: those of mkstemp are private.
+        part.chmod(target.stat().st_mode & 0o777 if target.is_file() else 0o666 & ~_umask())
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -65,8 +81,4 @@ def write_json(path: Path, data: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write text as UTF-8, whole or not at all."""
-
-    def write(part: Path) -> None:
-        part.write_text(text, encoding="utf-8")
-
-    write_whole(path, write)
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))

@@ -18,22 +18,15 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from quantcheck.report.document import BLAME, FAILED, MEANINGS, VERDICTS, by_id, counts, failed_of
+from quantcheck.report.document import MEANINGS, by_id, counts, failed_of
+from quantcheck.report.looks import BLAME, FAILED, LOOKS, VERDICTS, css_class
 
 HERE = Path(__file__).resolve().parent
 MOST_CASES = 60
 MOST_CHARACTERS = 4000
 MOST_VECTOR = 30_000
-SYMBOLS = {
-    "pass": "✓",
-    "fail": "✗",
-    "known deviation": "≈",
-    "error": "!",
-    "not judged": "?",
-    "unsupported": "–",
-    "not covered": "·",
-}
-CLASSES = {verdict: verdict.replace(" ", "-") for verdict in VERDICTS}
+SYMBOLS = {verdict: look.symbol for verdict, look in LOOKS.items()}
+CLASSES = {verdict: css_class(verdict) for verdict in LOOKS}
 _HEADING = re.compile(r"^## (\d+ .+?) \(([A-Z]+)\)$", re.MULTILINE)
 
 
@@ -60,9 +53,7 @@ def as_html(document: Mapping[str, Any]) -> str:
         meanings=MEANINGS,
         symbols=SYMBOLS,
         classes=CLASSES,
-        words={
-            verdict: "known" if verdict == "known deviation" else verdict for verdict in VERDICTS
-        },
+        words={verdict: look.word for verdict, look in LOOKS.items()},
         verdicts=[verdict for verdict in VERDICTS if verdict in found],
         sections=_sections(table),
         rows=_rows(table, len(reports)),

@@ -23,6 +23,7 @@ from quantcheck.targets.keras.config import (
     keyword_arguments,
 )
 from quantcheck.targets.keras.layers import LAYER_OPERATIONS
+from quantcheck.wire.configs import gptq_fields
 
 # Arrays
 
@@ -188,16 +189,7 @@ def gptq_quantize(inputs: Inputs, parameters: Parameters) -> Outputs:
 
     weights = inputs["weights"]  # (n_out, n_in)
     units, features = weights.shape
-    config = keras.quantizers.GPTQConfig(
-        dataset=None,
-        tokenizer=None,
-        weight_bits=parameters["bits"],
-        per_channel=parameters["per_channel"],
-        hessian_damping=parameters["damping"],
-        group_size=parameters["group_size"],
-        symmetric=parameters["symmetric"],
-        activation_order=parameters["activation_order"],
-    )
+    config = keras.quantizers.GPTQConfig(None, None, **gptq_fields(parameters))
     layer = keras.layers.Dense(units, use_bias=False, dtype=str(weights.dtype))
     layer.build((None, features))
     layer.kernel.assign(weights.T)

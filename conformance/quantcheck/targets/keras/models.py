@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcheck.targets.keras.config import Inputs, Outputs, Parameters
+from quantcheck.wire.configs import gptq_fields
 
 FRESH = """
 import json, sys
 import numpy as np
-from quantcheck.targets.keras_models import windows_seen
+from quantcheck.targets.keras.models import windows_seen
 given = json.loads(sys.stdin.read())
 dataset = [np.array(d, t).reshape(s) for d, t, s in given["dataset"]]
 print("windows", json.dumps(windows_seen(dataset, given["parameters"]).tolist()))
@@ -70,8 +71,7 @@ def windows_seen(dataset: list[NDArray[Any]], parameters: Parameters) -> NDArray
     config = keras.quantizers.GPTQConfig(
         dataset=items,
         tokenizer=TOKENIZERS[parameters["tokenizer"]],
-        num_samples=parameters["num_samples"],
-        sequence_length=parameters["sequence_length"],
+        **gptq_fields(parameters),
     )
     record = recorder()
     structure = {"pre_block_layers": [record], "sequential_blocks": [keras.layers.Identity()]}
@@ -172,14 +172,7 @@ def quantize_model_gptq(inputs: Inputs, parameters: Parameters) -> Outputs:
     config = keras.quantizers.GPTQConfig(
         dataset=inputs["dataset"],
         tokenizer=Tokenizer(),
-        weight_bits=parameters["bits"],
-        num_samples=parameters["num_samples"],
-        per_channel=parameters["per_channel"],
-        sequence_length=parameters["sequence_length"],
-        hessian_damping=parameters["damping"],
-        group_size=parameters["group_size"],
-        symmetric=parameters["symmetric"],
-        activation_order=parameters["activation_order"],
+        **gptq_fields(parameters),
         quantization_layer_structure={
             "pre_block_layers": [record, small.embedding],
             "sequential_blocks": small.blocks,

@@ -1,0 +1,126 @@
+"""What became of cases, and then of requirements; both as plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from quantcheck.judge.verdict import Judgement, Verdict, worst_of
+from quantcheck.spec.requirements import Requirement
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One case or property: its judgements and, where it broke, what the target left behind.
+
+    Attributes
+    ----------
+    title, draws : str
+        Of a property: what it says, and a digest of its samples.
+    examples : int
+        How many samples were asked.
+    vectors : tuple of str
+        The smallest failing sample of a property, in the vector format.
+    """
+
+    case: str
+    section: str
+    operation: str
+    judgements: tuple[Judgement, ...]
+    seconds: float = 0.0
+    trace: str = ""
+    stderr: str = ""
+    title: str = ""
+    examples: int = 1
+    draws: str = ""
+    vectors: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict of the case."""
+        ranked = sorted((j.verdict for j in self.judgements), key=lambda v: v.rank)
+        return ranked[0] if ranked else Verdict.NOT_COVERED
+
+
+@dataclass(frozen=True)
+class RequirementResult:
+    """One requirement over all cases that name it."""
+
+    requirement: Requirement
+    verdict: Verdict
+    counts: Mapping[str, int] = field(default_factory=dict)
+    worst: Judgement | None = None
+
+
+def by_requirement(
+    requirements: Mapping[str, Requirement],
+    results: Iterable[CaseResult],
+    named: Iterable[str],
+) -> list[RequirementResult]:
+    """One verdict per requirement, in the order of SPEC.md.
+
+    Parameters
+    ----------
+    requirements : mapping
+        Of SPEC.md.
+    results : iterable of CaseResult
+        What was done.
+    named : iterable of str
+        Requirement ids that vectors of this run name.
+    """
+    collected: dict[str, list[Judgement]] = {}
+    for result in results:
+        for judgement in result.judgements:
+            collected.setdefault(judgement.requirement, []).append(judgement)
+    covered = set(named)
+    unknown = [id_ for id_ in collected if id_ not in requirements]
+    table = dict(requirements)
+    table.update({i: Requirement(i, "unknown", "unknown", "not in SPEC.md") for i in unknown})
+    return [_of_judgements(r, collected.get(i, []), i in covered) for i, r in table.items()]
+
+
+def _of_judgements(
+    requirement: Requirement, judgements: Sequence[Judgement], covered: bool
+) -> RequirementResult:
+    if not judgements:
+        verdict = Verdict.UNSUPPORTED if covered else Verdict.NOT_COVERED
+        return RequirementResult(requirement, verdict)
+    counts: dict[str, int] = {}
+    for judgement in judgements:
+        counts[judgement.verdict.value] = counts.get(judgement.verdict.value, 0) + 1
+    worst = worst_of(judgements)
+    return RequirementResult(requirement, worst.verdict, counts, worst)
+
+
+def to_json(result: CaseResult | RequirementResult) -> dict[str, Any]:
+    """Plain JSON of a result; numbers that JSON has no word for become text."""
+    made: dict[str, Any] = plain(asdict(result))
+    if isinstance(result, CaseResult):
+        made["verdict"] = result.verdict.value
+        for judgement in made["judgements"]:
+            del judgement["evidence"]  # the worst case of each requirement shows it
+    elif result.worst is not None:
+        made["worst"]["ratio"] = plain(result.worst.ratio)
+    return made
+
+
+def plain(value: Any) -> Any:
+    r"""Give JSON that can be written as UTF-8, whatever a target answered.
+
+    Examples
+    --------
+    >>> plain({1: (float("inf"), "half of a pair: \ud800", Verdict.PASS)})
+    {'1': ['inf', 'half of a pair: ?', 'pass']}
+    """
+    if isinstance(value, Verdict):
+        return value.value
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else str(value)
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {plain(str(k)): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value

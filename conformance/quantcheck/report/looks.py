@@ -1,0 +1,73 @@
+"""How each verdict looks, on every kind of report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quantcheck.judge.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Look:
+    """One verdict, for people.
+
+    Attributes
+    ----------
+    symbol : str
+    letter : str
+        In place of the symbol where an encoding lacks it.
+    word, short : str
+        The word for it beside its symbol, and where there is little room.
+    style : str
+        Of rich, on a terminal.
+    junit : str, optional
+        Element of a JUnit test case; None for one that passed.
+    """
+
+    symbol: str
+    letter: str
+    word: str
+    short: str
+    style: str
+    junit: str | None
+
+    def __post_init__(self) -> None:
+        if not self.letter.isascii():
+            raise ValueError(f"expected a letter in ASCII, got {self.letter!r}")
+
+
+LOOKS: dict[str, Look] = {
+    Verdict.PASS: Look("✓", "P", "pass", "pass", "green", None),
+    Verdict.FAIL: Look("✗", "F", "fail", "fail", "bold red", "failure"),
+    Verdict.KNOWN: Look("≈", "K", "known", "known", "yellow", "skipped"),
+    Verdict.ERROR: Look("!", "!", "error", "error", "bold magenta", "error"),
+    # A requirement that nothing was said about has not passed: it is skipped, and says why.
+    Verdict.NOT_JUDGED: Look("?", "?", "not judged", "unjudged", "yellow", "skipped"),
+    Verdict.UNSUPPORTED: Look("–", "-", "unsupported", "unsup.", "dim", "skipped"),
+    Verdict.NOT_COVERED: Look("·", ".", "not covered", "", "dim", "skipped"),
+}
+"""In the order in which verdicts are listed."""
+
+VERDICTS = tuple(LOOKS)
+FAILED = (Verdict.FAIL, Verdict.KNOWN, Verdict.ERROR)
+BLAME = (
+    Verdict.ERROR,
+    Verdict.FAIL,
+    Verdict.KNOWN,
+    Verdict.NOT_JUDGED,
+    Verdict.PASS,
+    Verdict.UNSUPPORTED,
+    Verdict.NOT_COVERED,
+)
+"""Verdicts, worst first, when one word has to stand for several targets."""
+
+
+def css_class(verdict: str) -> str:
+    """Return the class of a verdict on a page.
+
+    Examples
+    --------
+    >>> css_class("known deviation")
+    'known-deviation'
+    """
+    return verdict.replace(" ", "-")

@@ -1,0 +1,104 @@
+"""Prints the matrix of several targets: requirements × targets, then a line per target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from textwrap import shorten
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+
+from quantcheck.report.document import by_id, failed_of
+from quantcheck.report.looks import FAILED, LOOKS
+from quantcheck.report.terminal import divide, figures, meaning
+
+CELLS = (14, 10)  # characters of a column of the matrix; where neither fits, symbols alone
+NARROW = 4
+LEAST_TEXT = 24
+
+
+def print_matrix(console: Console, reports: Sequence[dict[str, Any]]) -> None:
+    """Print requirements × targets, then a line per target."""
+    rows = by_id(reports)
+    console.print()
+    if rows:
+        console.print(_matrix(rows, [made["target"]["spec"] for made in reports], console))
+        legend = ", ".join(f"{_symbol(v, console)} {v}" for v in LOOKS if v != "not covered")
+        console.print(f"{legend}; numbers count the cases that fail", highlight=False)
+        console.print()
+    for number, made in enumerate(reports, 1):
+        style = {0: "green", 130: "yellow"}.get(made["exit_code"], "bold red")
+        spec = escape(f"{made['target']['spec']}:")
+        console.print(f"{number} {spec} [{style}]{meaning(made)}[/]", highlight=False)
+        console.print(Padding(escape(figures(made)), (0, 0, 0, 2)), highlight=False)
+
+
+def _matrix(
+    rows: Mapping[str, Mapping[int, Mapping[str, Any]]],
+    specs: Sequence[str],
+    console: Console,
+) -> Table:
+    """Build requirements × targets, with as many words as there is room for."""
+    cell = next((n for n in CELLS if _room(console, n * len(specs), len(specs)) >= 0), 0)
+    headings = _headings(specs, cell) if cell else [str(n + 1) for n in range(len(specs))]
+    width = max(len(part) for heading in headings for part in heading.split("\n"))
+    width = max(width, cell and CELLS[-1], NARROW)
+    room = _room(console, width * len(specs), len(specs) + 1)
+    table = Table(title="requirements × targets", title_justify="left")
+    table.add_column("id", no_wrap=True)
+    texts = room >= LEAST_TEXT
+    if texts:
+        table.add_column("what it says", ratio=1)
+    for heading in headings:
+        table.add_column(escape(heading), width=width, no_wrap=True)
+    section = ""
+    for id_, row in rows.items():
+        section = divide(table, section, id_)
+        said = str(next(iter(row.values()))["requirement"]["text"])
+        text = [escape(shorten(said, room, placeholder=" …"))] if texts else []
+        cells = [_cell(row.get(number), console, width) for number in range(len(specs))]
+        table.add_row(id_, *text, *cells)
+    return table
+
+
+def _room(console: Console, used: int, columns: int) -> int:
+    """Say how many characters are left beside the id and so many columns with their borders."""
+    return console.width - 12 - used - 3 * columns
+
+
+def _cell(row: Mapping[str, Any] | None, console: Console, width: int) -> str:
+    verdict = "not covered" if row is None else row["verdict"]
+    if row is None or verdict == "not covered":
+        return ""
+    symbol, word = _symbol(verdict, console), LOOKS[verdict].short
+    count = f" {failed_of(row)[0]}" if verdict in FAILED else ""
+    wordy = f"{symbol} {word}{count}"
+    return f"[{LOOKS[verdict].style}]{wordy if len(wordy) <= width else symbol + count}[/]"
+
+
+def _symbol(verdict: str, console: Console) -> str:
+    look = LOOKS[verdict]
+    return look.symbol if console.encoding.lower().startswith("utf") else look.letter
+
+
+def _headings(specs: Sequence[str], width: int) -> list[str]:
+    r"""Break targets over lines of a column's width, numbered as the closing lines are.
+
+    Examples
+    --------
+    >>> _headings(["keras:jax", "reference", "mutant:rint-away"], 9)
+    ['1 keras:\njax', '2 refere…', '3 mutant:\nrint-away']
+    """
+    made = []
+    for number, spec in enumerate(specs, 1):
+        kind, colon, rest = spec.partition(":")
+        lines = [f"{number} {kind}{colon}", rest]
+        made.append("\n".join(_cut(line, width) for line in lines if line))
+    return made
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -1,0 +1,148 @@
+"""The table of judges: what a judge reports is what its row declares, and all of it can be found.
+
+Right answers, planted bugs and damaged answers are put to every judge.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from quantcheck import mutants
+from quantcheck.judge.findings import Judging
+from quantcheck.judge.judgements import decode as read
+from quantcheck.judge.judges import JUDGES, TABLE, judge
+from quantcheck.spec.sections import SECTIONS
+from quantcheck.targets.reference import operations
+from quantcheck.wire.arrays import decode, encode
+from quantcheck.wire.cases import Case
+from quantref.errors import QuantrefError
+
+U32 = 2.0**-24
+Reported = Mapping[str, set[str]]
+
+
+def decoded(answer: Mapping[str, Any]) -> dict[str, Any] | None:
+    return read(answer) if "outputs" in answer or "refused" in answer else None
+
+
+def damaged(case: Case, answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Answers with one output changed in many ways; a refusal, and none where one is due."""
+    yield {"outputs": {}} if "refused" in answer else {"refused": "no"}
+    for name, value in answer.get("outputs", {}).items():
+        for other in _changed(value):
+            yield {"outputs": {**answer["outputs"], name: other}}
+        if name == "values" and "bias" in case.inputs:
+            yield {"outputs": {**answer["outputs"], name: value - case.inputs["bias"]}}
+
+
+def _changed(value: Any) -> Iterator[Any]:
+    if isinstance(value, np.ndarray) and value.size:
+        yield value.astype(np.float64 if value.dtype != np.float64 else np.float32)
+        with np.errstate(all="ignore"):
+            yield value + value.dtype.type(1)
+        yield np.roll(value, 1)
+        yield value.max(keepdims=True)
+        yield from _in_other_order(value)
+    elif isinstance(value, list):
+        yield encode([item + item.dtype.type(1) for item in decode(value)])
+    elif isinstance(value, dict):
+        for key in value:
+            yield {**value, key: "something else"}
+
+
+def _in_other_order(value: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Fields of a byte read from the other end: two or four of them, along each axis."""
+    for axis, per_byte in itertools.product(range(value.ndim), (2, 4)):
+        moved = np.moveaxis(value, axis, 0)
+        whole = len(moved) - len(moved) % per_byte
+        fields = moved[:whole].reshape(-1, per_byte, *moved.shape[1:])[:, ::-1]
+        turned = np.concatenate([fields.reshape(-1, *moved.shape[1:]), moved[whole:]])
+        yield np.moveaxis(turned, 0, axis)
+
+
+@pytest.fixture(scope="module")
+def smallest(cases: dict[str, Case]) -> dict[tuple[str, str], Case]:
+    """The smallest vector of each operation that each planted bug is listed by."""
+    found: dict[tuple[str, str], Case] = {}
+    for case in sorted(cases.values(), key=lambda c: len(str(c.question()))):
+        for mutant in case.kills:
+            found.setdefault((case.operation, mutant), case)
+    return found
+
+
+@pytest.fixture(scope="module")
+def reported(
+    cases: dict[str, Case], smallest: dict[tuple[str, str], Case]
+) -> tuple[Reported, Reported]:
+    """What each operation's judge spoke about, and what of it failed."""
+    spoken: dict[str, set[str]] = defaultdict(set)
+    failed: dict[str, set[str]] = defaultdict(set)
+
+    def take(case: Case, answer: dict[str, Any] | None) -> None:
+        if answer is None:
+            return
+        try:
+            with np.errstate(all="ignore"):
+                findings = judge(case, answer, unit_roundoff=U32)
+        except (QuantrefError, ArithmeticError, IndexError, TypeError, ValueError):
+            return  # no answer at all, which is an error of the target
+        failed[case.operation] |= {f.requirement for f in findings if not f.passed}
+
+    blame = Judging.blame
+
+    def noted(self: Judging, requirement: str) -> str:
+        spoken[self.case.operation].add(requirement)
+        return blame(self, requirement)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Judging, "blame", noted)
+        for case in cases.values():
+            right = decoded(operations.answer(case.question()))
+            take(case, right)
+            assert right is not None
+            for wrong in damaged(case, right):
+                take(case, wrong)
+        for (_, mutant), case in smallest.items():
+            take(case, decoded(answer_of(mutant)(case.question())))
+    return spoken, failed
+
+
+def answer_of(mutant: str) -> Callable[[dict[str, Any]], Mapping[str, Any]]:
+    broken = mutants.load(mutant)
+
+    def answer(question: dict[str, Any]) -> Mapping[str, Any]:
+        try:
+            with np.errstate(all="ignore"):
+                return broken.answer(question)
+        except Exception as error:  # noqa: BLE001 -- a mutant may break down
+            return {"error": repr(error)}
+
+    return answer
+
+
+def test_every_operation_has_one_row(cases: dict[str, Case]) -> None:
+    assert len(TABLE) == len(JUDGES)
+    assert {case.operation for case in cases.values()} == set(JUDGES)
+    assert list(dict.fromkeys(row.section for row in TABLE)) == list(SECTIONS)
+    for case in cases.values():
+        assert JUDGES[case.operation].section == case.section, case.id
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.operation)
+def test_a_judge_reports_what_its_row_declares(row: Any, reported: Any) -> None:
+    spoken, failed = reported
+    assert spoken[row.operation] | failed[row.operation] <= set(row.requirements)
+
+
+@pytest.mark.requirement("VER-010")
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.operation)
+def test_a_judge_can_find_broken_what_its_row_declares(row: Any, reported: Any) -> None:
+    _, failed = reported
+    assert set(row.requirements) <= failed[row.operation]
