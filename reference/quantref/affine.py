@@ -8,19 +8,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quantref.errors import CodeRangeError, DTypeError, OverflowRangeError, ShapeError
 from quantref.inputs import (
     Array,
     require_affine_bits,
+    require_affine_codes,
     require_bool,
+    require_finite_scale,
+    require_float32_range,
     require_group_size,
     require_parameters,
     require_weights,
+    require_zero_points,
 )
 from quantref.rules import DEFAULT_PROFILE, Group, Profile, round_then_add
 
 SMALLEST_SCALE = float(np.finfo(np.float32).smallest_normal)  # 2^-126
-LARGEST_SCALE = float(np.finfo(np.float32).max)
 
 
 def group_layout(
@@ -61,12 +63,7 @@ def group_index(n_in: int, group_size: int) -> NDArray[np.int32]:
 
 
 def range_parameters(
-    lo: Array,
-    hi: Array,
-    *,
-    bits: int,
-    symmetric: bool,
-    profile: Profile = DEFAULT_PROFILE,
+    lo: Array, hi: Array, *, bits: int, symmetric: bool, profile: Profile = DEFAULT_PROFILE
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Return scale and zero-point of ranges from smallest to largest weight.
 
@@ -108,9 +105,7 @@ def range_parameters(
     with np.errstate(over="ignore"):
         scale = profile.scale(lo, hi, maxq)  # [AFF-040]
         length = hi - lo
-    if not np.isfinite(scale).all():
-        expected = f"(hi - lo) / {maxq} <= {LARGEST_SCALE:.6g}"
-        raise OverflowRangeError(expected, f"hi - lo = {float(length.max()):.6g}", "AFF-110")
+    require_finite_scale(scale, length, maxq)  # [AFF-110]
     scale = np.maximum(scale, np.float32(SMALLEST_SCALE))  # [AFF-050]
 
     # ZERO-POINT
@@ -160,10 +155,13 @@ def affine_parameters(
            [0.5]], dtype=float32), array([[0],
            [2]], dtype=uint8))
     """
+    # BAD INPUT  [AFF-110]
     bits = require_affine_bits(bits)
     symmetric = require_bool(symmetric, "symmetric", "AFF-110")
     per_channel = require_bool(per_channel, "per_channel", "AFF-110")
     w = require_weights(weights, "AFF-110").astype(np.float64)
+
+    # RANGE to ZERO-POINT of every group
     groups = group_layout(w.shape[1], group_size, profile)
     pieces = [
         group_parameters(
@@ -225,13 +223,14 @@ def affine_quantize(
     ...                 np.int32([0, 0]), bits=2)
     array([[1, 3]], dtype=uint8)
     """
+    # BAD INPUT  [AFF-110]
     bits = require_affine_bits(bits)
     w = require_weights(weights, "AFF-110")
     s, z, g = require_parameters((w.shape[0], w.shape[1]), scale, zero_point, g_idx)
     maxq = 2**bits - 1
-    if z.size and not 0 <= int(z.min()) <= int(z.max()) <= maxq:
-        got = f"zero_point in [{int(z.min())}, {int(z.max())}]"
-        raise CodeRangeError(f"zero_point in [0, {maxq}]", got, "AFF-110")
+    require_zero_points(z, maxq)
+
+    # CODE
     s, z = s.astype(np.float64)[:, g], z.astype(np.float64)[:, g]  # (n_out, n_in)
     return round_then_add(w.astype(np.float64), s, z, maxq).astype(np.uint8)  # [AFF-070]
 
@@ -258,15 +257,12 @@ def affine_dequantize(
     ...                   np.int32([0, 0]))
     array([[-0.5,  1. ]], dtype=float32)
     """
-    q = np.asarray(codes)
-    if q.dtype.kind not in "iu":
-        raise DTypeError("integer codes", f"codes with dtype={q.dtype.name}", "AFF-110")
-    if q.ndim != 2:
-        raise ShapeError("codes of shape (n_out, n_in)", f"shape={q.shape}", "AFF-110")
+    # BAD INPUT  [AFF-110]
+    q = require_affine_codes(codes)
     s, z, g = require_parameters((q.shape[0], q.shape[1]), scale, zero_point, g_idx)
+
+    # BACK
     difference = q.astype(np.float64) - z.astype(np.float64)[:, g]  # (n_out, n_in)
     values = s.astype(np.float64)[:, g] * difference
-    largest = float(np.abs(values).max(initial=0.0))
-    if largest > LARGEST_SCALE:
-        raise OverflowRangeError(f"|s·(q - z)| <= {LARGEST_SCALE:.6g}", f"{largest:.6g}", "AFF-110")
+    require_float32_range(values)
     return values.astype(np.float32)  # [AFF-080]

@@ -1,8 +1,7 @@
 """Quantizers and quantization configs: the documented interface (SPEC.md, section 1).
 
-Signatures and defaults follow the documentation of Keras 3 (API / Quantizers / Quantizer
-classes). Every object is validated when made, compares by its configuration, and survives
-``from_config(json.loads(json.dumps(get_config())))``.
+Names and defaults are those of the documentation of Keras 3 (API / Quantizers / Quantizer
+classes). `AbsMaxQuantizer` is in `quantref.absmax`.
 """
 
 from __future__ import annotations
@@ -11,20 +10,47 @@ from typing import Any, ClassVar, Self
 
 from quantref.errors import ConfigError
 from quantref.inputs import (
-    WEIGHT_BITS,
     require_bool,
+    require_count,
     require_damping,
     require_group_size,
-    require_integer,
+    require_layer_structure,
     require_output_dtype,
+    require_weight_bits,
 )
 
 EPSILON = 1e-7
 DEFAULT_ACTIVATION = {"class_name": "AbsMaxQuantizer", "config": {"axis": -1}}
 
 
-class Quantizer:
-    """Base of quantizers; itself the identity.  [CFG-010]
+class Configured:
+    """Base of quantizers and configs: objects of one class with equal arguments are equal.
+
+    ROUND TRIP: ``from_config(json.loads(json.dumps(get_config())))`` makes an equal object.
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON values.  [CFG-090]"""
+        raise NotImplementedError
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Make the object that `get_config` described.  [CFG-090]"""
+        return cls(**config)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.get_config() == other.get_config()
+
+    def __hash__(self) -> int:
+        return hash((type(self), repr(self)))
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class Quantizer(Configured):
+    """Base of quantizers.
 
     Parameters
     ----------
@@ -42,31 +68,16 @@ class Quantizer:
     def __init_subclass__(cls) -> None:
         Quantizer.registry[cls.__name__] = cls
 
-    def __init__(self, output_dtype: str = "int8") -> None:  # [CFG-010]
-        self.output_dtype = require_output_dtype(output_dtype, "CFG-010")
+    def __init__(self, output_dtype: str = "int8") -> None:
+        self.output_dtype = require_output_dtype(output_dtype, "CFG-010")  # [CFG-010]
 
     def __call__(self, x: Any) -> Any:
         """Return `x`; subclasses return codes and scale."""
-        return x
+        return x  # [CFG-010]
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments as JSON values.  [CFG-090]"""
+        """Return the constructor's arguments as JSON values."""
         return {"output_dtype": self.output_dtype}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make the object that `get_config` described.  [CFG-090]"""
-        return cls(**config)
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.get_config() == other.get_config()
-
-    def __hash__(self) -> int:
-        return hash((type(self), repr(self)))
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
 
 
 Quantizer.registry["Quantizer"] = Quantizer
@@ -102,10 +113,8 @@ def deserialize_quantizer(data: dict[str, Any] | None) -> Quantizer | None:
     return Quantizer.registry[name].from_config(data.get("config", {}))
 
 
-class QuantizationConfig:
-    """Base of quantization configs.  [CFG-050]
-
-    Subclasses have a `mode`. `get_config` and `from_config` carry nested quantizers.
+class QuantizationConfig(Configured):
+    """Base of quantization configs; each subclass has a `mode`.
 
     Parameters
     ----------
@@ -117,11 +126,9 @@ class QuantizationConfig:
         weight_quantizer: Quantizer | None = None,
         activation_quantizer: Quantizer | None = None,
     ) -> None:
-        for name, quantizer in (
-            ("weight_quantizer", weight_quantizer),
-            ("activation_quantizer", activation_quantizer),
-        ):
-            if quantizer is not None and not isinstance(quantizer, Quantizer):
+        given = {"weight_quantizer": weight_quantizer, "activation_quantizer": activation_quantizer}
+        for name, quantizer in given.items():
+            if quantizer is not None and not isinstance(quantizer, Quantizer):  # [CFG-050]
                 raise ConfigError(f"{name} to be a Quantizer or None", f"{quantizer!r}", "CFG-050")
         self.weight_quantizer = weight_quantizer
         self.activation_quantizer = activation_quantizer
@@ -132,7 +139,7 @@ class QuantizationConfig:
         raise NotImplementedError("QuantizationConfig has no mode: use a subclass")
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments as JSON values.  [CFG-090]"""
+        """Return the constructor's arguments as JSON values."""
         return {
             "weight_quantizer": serialize_quantizer(self.weight_quantizer),
             "activation_quantizer": serialize_quantizer(self.activation_quantizer),
@@ -140,25 +147,15 @@ class QuantizationConfig:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make the object that `get_config` described.  [CFG-090]"""
+        """Make the object that `get_config` described."""
         return cls(
             deserialize_quantizer(config.get("weight_quantizer")),
             deserialize_quantizer(config.get("activation_quantizer")),
         )
 
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.get_config() == other.get_config()
-
-    def __hash__(self) -> int:
-        return hash((type(self), repr(self)))
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
-
 
 class Int8QuantizationConfig(QuantizationConfig):
-    """Weights and activations as int8.  [CFG-060]
+    """Weights and activations as int8.
 
     Parameters
     ----------
@@ -231,8 +228,6 @@ class GPTQConfig(QuantizationConfig):
     >>> config = GPTQConfig(None, None, weight_bits=3, group_size=-1)
     >>> config.mode, config.weight_bits, config.hessian_damping
     ('gptq', 3, 0.01)
-    >>> GPTQConfig.from_config(config.get_config()) == config
-    True
     """
 
     def __init__(
@@ -250,30 +245,18 @@ class GPTQConfig(QuantizationConfig):
         quantization_layer_structure: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        where = "CFG-080"
+        where, structure = "CFG-080", quantization_layer_structure  # [CFG-080]
         self.dataset = dataset
         self.tokenizer = tokenizer
-        self.weight_bits = require_integer(weight_bits, "weight_bits", where)
-        if self.weight_bits not in WEIGHT_BITS:  # [CFG-080]
-            raise ConfigError(f"weight_bits in {WEIGHT_BITS}", f"{weight_bits}", where)
-        self.num_samples = require_integer(num_samples, "num_samples", where)
-        self.sequence_length = require_integer(sequence_length, "sequence_length", where)
-        for name in ("num_samples", "sequence_length"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} >= 1", f"{getattr(self, name)}", where)
+        self.weight_bits = require_weight_bits(weight_bits, where)
+        self.num_samples = require_count(num_samples, "num_samples", where)
         self.per_channel = require_bool(per_channel, "per_channel", where)
+        self.sequence_length = require_count(sequence_length, "sequence_length", where)
         self.hessian_damping = require_damping(hessian_damping, where, "hessian_damping")
         self.group_size = require_group_size(group_size, where)
         self.symmetric = require_bool(symmetric, "symmetric", where)
         self.activation_order = require_bool(activation_order, "activation_order", where)
-        structure = quantization_layer_structure
-        if structure is not None and not (
-            isinstance(structure, dict)
-            and set(structure) <= {"pre_block_layers", "sequential_blocks"}
-        ):
-            expected = 'a dict with keys "pre_block_layers" and "sequential_blocks", or None'
-            raise ConfigError(expected, f"{structure!r}", where)
-        self.quantization_layer_structure = structure
+        self.quantization_layer_structure = require_layer_structure(structure, where)
 
     @property
     def mode(self) -> str:
@@ -292,21 +275,11 @@ class GPTQConfig(QuantizationConfig):
 
     def get_config(self) -> dict[str, Any]:
         """Return all settings; dataset and tokenizer serve calibration once and become None."""
-        return {
-            "dataset": None,
-            "tokenizer": None,
-            "weight_bits": self.weight_bits,
-            "num_samples": self.num_samples,
-            "per_channel": self.per_channel,
-            "sequence_length": self.sequence_length,
-            "hessian_damping": self.hessian_damping,
-            "group_size": self.group_size,
-            "symmetric": self.symmetric,
-            "activation_order": self.activation_order,
-            "quantization_layer_structure": self.quantization_layer_structure,
-        }
+        nested = super().get_config()
+        settings = {name: value for name, value in vars(self).items() if name not in nested}
+        return {**settings, "dataset": None, "tokenizer": None}  # [CFG-090]
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make the object that `get_config` described.  [CFG-090]"""
+        """Make the object that `get_config` described."""
         return cls(**config)

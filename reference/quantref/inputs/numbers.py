@@ -30,6 +30,14 @@ def require_integer(value: Any, name: str, requirement: str) -> int:
     return operator.index(value)
 
 
+def require_count(value: Any, name: str, requirement: str) -> int:
+    """Return a count of at least 1, or raise."""
+    count = require_integer(value, name, requirement)
+    if count < 1:
+        raise ConfigError(f"{name} >= 1", f"{count}", requirement)
+    return count
+
+
 def require_bool(value: Any, name: str, requirement: str) -> bool:
     """Return `value` as a bool; integers are refused."""
     if not isinstance(value, (bool, np.bool_)):
@@ -69,6 +77,29 @@ def require_group_size(group_size: Any, requirement: str) -> int:
     return size
 
 
+def require_weight_bits(weight_bits: Any, requirement: str) -> int:
+    """Return 2, 3, 4 or 8, or raise.  [CFG-080]"""
+    bits = require_integer(weight_bits, "weight_bits", requirement)
+    if bits not in WEIGHT_BITS:
+        raise ConfigError(f"weight_bits in {WEIGHT_BITS}", f"{bits}", requirement)
+    return bits
+
+
+def require_layer_structure(structure: Any, requirement: str) -> dict[str, Any] | None:
+    """Return None, or a dict that has no keys but the two documented ones.  [CFG-080]"""
+    keys = {"pre_block_layers", "sequential_blocks"}
+    if structure is not None and not (isinstance(structure, dict) and set(structure) <= keys):
+        expected = 'a dict with keys "pre_block_layers" and "sequential_blocks", or None'
+        raise ConfigError(expected, f"{structure!r}", requirement)
+    return structure
+
+
+def require_instance(value: Any, kind: type, name: str, requirement: str) -> None:
+    """Raise unless `value` is an object of a class of this package."""
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name} to be a {kind.__name__}", f"{value!r}", requirement)
+
+
 def require_affine_bits(bits: Any) -> int:
     """Return bits in 2 … 8, or raise.  [AFF-110]"""
     width = require_integer(bits, "bits", "AFF-110")
@@ -97,6 +128,17 @@ def require_integer_dtype(dtype: Any, requirement: str) -> np.dtype:
     if target.kind not in "iu":
         raise DTypeError("an integer dtype", f"dtype={target.name}", requirement)
     return target
+
+
+def require_working_precision(dtype: Any, requirement: str) -> np.dtype:
+    """Return float32 or float64 as a dtype, or raise.  [GPTQ-100] [HES-090]"""
+    try:
+        working: np.dtype = np.dtype(dtype)
+    except TypeError:
+        raise DTypeError("dtype float32 or float64", f"{dtype!r}", requirement) from None
+    if working not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise DTypeError("dtype float32 or float64", working.name, requirement)
+    return working
 
 
 def require_output_dtype(dtype: Any, requirement: str) -> str:
