@@ -38,17 +38,16 @@ def abs_max_quantize(
         Finite, not empty.
     axis : int, tuple of int, or None
         Axes over which the maximum is taken; None: all of them.
-    value_range : (lo, hi), default (-127, 127)
-        lo <= 0 < hi, within `dtype`.
-    dtype : str, default "int8"
+    value_range : (lo, hi) with lo <= 0 < hi
+        Smallest and largest code, within `dtype`.
+    dtype : str
         Integer dtype of the codes.
-    epsilon : float, default 1e-7
-        Positive; keeps the scale of an all-zero slice finite.
+    epsilon : float > 0
+        Keeps the scale of an all-zero slice finite.
 
     Returns
     -------
     codes : (...) array of `dtype`
-        clip(rint(x * scale), lo, hi).
     scale : array, reduced axes kept with length 1
         float32; float64 for float64 inputs.
 

@@ -5,6 +5,8 @@ Letters: w weight, s scale, z zero-point, q code; maxq = 2^bits − 1 is the lar
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -41,16 +43,7 @@ def group_layout(
 
 
 def group_index(n_in: int, group_size: int) -> NDArray[np.int32]:
-    """Return the group of every column: floor(j / group_size).  [AFF-100]
-
-    Parameters
-    ----------
-    n_in : int
-    group_size : int >= 1, or -1 for one group
-
-    Returns
-    -------
-    g_idx : (n_in,) int32 array
+    """Return the group of every column, (n_in,) int32: ⌊j / g⌋, or 0 for one group.  [AFF-100]
 
     Examples
     --------
@@ -65,25 +58,10 @@ def group_index(n_in: int, group_size: int) -> NDArray[np.int32]:
 def range_parameters(
     lo: Array, hi: Array, *, bits: int, symmetric: bool, profile: Profile = DEFAULT_PROFILE
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return scale and zero-point of ranges from smallest to largest weight.
+    """Return scale (...) and zero-point (...) of ranges, given their ends.
 
-    Parameters
-    ----------
-    lo, hi : (...) float arrays
-        Smallest and largest weight of each range, lo <= hi.
-    bits : int in 2 … 8
-    symmetric : bool
-    profile : Profile
-
-    Returns
-    -------
-    scale : (...) float32 array, at least 2^-126
-    zero_point : (...) uint8 array in 0 … 2^bits − 1
-
-    Raises
-    ------
-    OverflowRangeError
-        (hi − lo) / maxq exceeds the largest float32.
+    `lo`, `hi`: smallest and largest weight of each range, (...) arrays. Raises OverflowRangeError
+    where (hi − lo) / maxq exceeds the largest float32.
 
     Examples
     --------
@@ -125,23 +103,22 @@ def affine_parameters(
     group_size: int = -1,
     profile: Profile = DEFAULT_PROFILE,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return scale and zero-point per row and group.  [AFF-090]
+    """Return scale and zero-point of every row and group.  [AFF-090]
 
     Parameters
     ----------
     weights : (n_out, n_in) float array
     bits : int in 2 … 8
-    symmetric : bool, default False
-    per_channel : bool, default True
-        False: all rows share the range of their group (with group size -1: one range in all).
-    group_size : int >= 1, or -1, default -1
-        Columns per group; the last group may be shorter.
+    symmetric : bool
+    per_channel : bool
+        False: all rows share the range of their group.
+    group_size : int >= 1, or -1
+        Columns of a group; -1: all of them.
     profile : Profile
 
     Returns
     -------
-    scale : (n_out, n_groups) float32 array
-    zero_point : (n_out, n_groups) uint8 array
+    scale, zero_point : (n_out, n_groups) float32 and uint8 arrays
 
     Raises
     ------
@@ -163,18 +140,12 @@ def affine_parameters(
 
     # RANGE to ZERO-POINT of every group
     groups = group_layout(w.shape[1], group_size, profile)
-    pieces = [
-        group_parameters(
-            w[:, g.start : g.end],
-            bits=bits,
-            symmetric=symmetric,
-            per_channel=per_channel,
-            ragged=g.end - g.start < groups[0].end,
-            profile=profile,
-        )
-        for g in groups
-    ]
-    scale, zero_point = zip(*pieces, strict=True)
+    of_group = partial(
+        group_parameters, bits=bits, symmetric=symmetric, per_channel=per_channel, profile=profile
+    )
+    whole = groups[0].end  # columns of a group that is not ragged
+    pairs = [of_group(w[:, g.start : g.end], ragged=g.end - g.start < whole) for g in groups]
+    scale, zero_point = zip(*pairs, strict=True)
     return np.stack(scale, axis=1), np.stack(zero_point, axis=1)
 
 
@@ -187,7 +158,7 @@ def group_parameters(
     ragged: bool = False,
     profile: Profile = DEFAULT_PROFILE,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return scale (n_out,) and zero-point (n_out,) of one group's columns w (n_out, columns).
+    """Return scale (n_out,) and zero-point (n_out,) of a group with weights w (n_out, columns).
 
     `ragged`: the group is the last one, and shorter than the others.
     """
@@ -209,8 +180,7 @@ def affine_quantize(
     weights : (n_out, n_in) float array
     scale : (n_out, n_groups) float array, positive
     zero_point : (n_out, n_groups) integer array in 0 … 2^bits − 1
-    g_idx : (n_in,) integer array
-        Group of each column.
+    g_idx : (n_in,) integer array, the group of each column
     bits : int in 2 … 8
 
     Returns

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from quantref.errors import ConfigError
 from quantref.inputs import (
     require_bool,
+    require_class_name,
     require_count,
     require_damping,
+    require_default,
     require_group_size,
+    require_instance,
+    require_int8,
     require_layer_structure,
     require_output_dtype,
     require_weight_bits,
@@ -106,10 +109,7 @@ def deserialize_quantizer(data: dict[str, Any] | None) -> Quantizer | None:
     """
     if data is None:
         return None
-    name = data.get("class_name") if isinstance(data, dict) else None
-    if not isinstance(name, str) or name not in Quantizer.registry:
-        expected = f"class_name in {sorted(Quantizer.registry)}"
-        raise ConfigError(expected, f"{data!r}", "CFG-090")
+    name = require_class_name(data, Quantizer.registry, "CFG-090")
     return Quantizer.registry[name].from_config(data.get("config", {}))
 
 
@@ -126,12 +126,11 @@ class QuantizationConfig(Configured):
         weight_quantizer: Quantizer | None = None,
         activation_quantizer: Quantizer | None = None,
     ) -> None:
-        given = {"weight_quantizer": weight_quantizer, "activation_quantizer": activation_quantizer}
-        for name, quantizer in given.items():
-            if quantizer is not None and not isinstance(quantizer, Quantizer):  # [CFG-050]
-                raise ConfigError(f"{name} to be a Quantizer or None", f"{quantizer!r}", "CFG-050")
         self.weight_quantizer = weight_quantizer
         self.activation_quantizer = activation_quantizer
+        for name, quantizer in vars(self).items():
+            if quantizer is not None:
+                require_instance(quantizer, Quantizer, name, "CFG-050", " or None")  # [CFG-050]
 
     @property
     def mode(self) -> str:
@@ -177,14 +176,11 @@ class Int8QuantizationConfig(QuantizationConfig):
         activation_quantizer: Quantizer | str | None = "default",
     ) -> None:
         if isinstance(activation_quantizer, str):
-            if activation_quantizer != "default":
-                expected = 'activation_quantizer to be a Quantizer, None or "default"'
-                raise ConfigError(expected, f"{activation_quantizer!r}", "CFG-060")
+            require_default(activation_quantizer, "activation_quantizer", "CFG-060")
             activation_quantizer = deserialize_quantizer(DEFAULT_ACTIVATION)  # [CFG-060]
         super().__init__(weight_quantizer, activation_quantizer)
-        if weight_quantizer is not None and weight_quantizer.output_dtype != "int8":
-            expected = "weight_quantizer with output_dtype int8"
-            raise ConfigError(expected, weight_quantizer.output_dtype, "CFG-060")
+        if weight_quantizer is not None:
+            require_int8(weight_quantizer.output_dtype, "weight_quantizer", "CFG-060")
 
     @property
     def mode(self) -> str:
@@ -197,23 +193,19 @@ class GPTQConfig(QuantizationConfig):
 
     Parameters
     ----------
-    dataset : iterable of strings or token arrays, or None
-        Calibration data. None where a Hessian is given directly.
-    tokenizer : callable or None
-        Turns strings into tokens.
-    weight_bits : {2, 3, 4, 8}, default 4
-    num_samples : int >= 1, default 128
-        Calibration windows.
-    per_channel : bool, default True
+    dataset, tokenizer
+        Calibration data of section 10, or None where a Hessian is given directly.
+    weight_bits : {2, 3, 4, 8}
+    num_samples, sequence_length : int >= 1
+        Number of calibration windows, and tokens per window.
+    per_channel : bool
         True: every row (output channel) has its own range. False: all rows share one per group.
-    sequence_length : int >= 1, default 512
-        Tokens per calibration window.
-    hessian_damping : float in [0, 1], default 0.01
+    hessian_damping : float in [0, 1]
         Fraction of the mean diagonal that is added to the diagonal.
-    group_size : int >= 1, or -1, default 128
+    group_size : int >= 1, or -1
         Input columns that share a scale and a zero-point; -1: all of them.
-    symmetric : bool, default False
-    activation_order : bool, default False
+    symmetric : bool
+    activation_order : bool
         Columns are quantized in descending order of the Hessian's diagonal.
     quantization_layer_structure : dict, optional
         Keys "pre_block_layers" and "sequential_blocks", each a list of layers.

@@ -144,7 +144,7 @@ class Int8Dense:
         """Return the layer of a float kernel; its scales are those of the contracted axes."""
         config = Int8QuantizationConfig() if config is None else config
         w, letters = np.asarray(kernel), parse_equation(equation).kernel
-        require_rank(w.shape, len(letters), f"kernel of {equation!r}")
+        require_rank(w.shape, len(letters), "a kernel", repr(equation))
         axes = parse_equation(equation).axes(letters)  # [LAY-020]
         codes, scale = quantize_weights(w, axes, config)
         bias, activation = require_bias(bias), require_activation(activation)
@@ -215,7 +215,7 @@ class GPTQDense:
     def order(self) -> tuple[int, ...]:
         """Return the axes of the kernel: contracted ones first, each kind in its order."""
         equation = parse_equation(self.equation)
-        require_rank(self.kernel_shape, len(equation.kernel), f"kernel of {self.equation!r}")
+        require_rank(self.kernel_shape, len(equation.kernel), "kernel_shape", repr(self.equation))
         return equation.kernel_order
 
     def arranged(self, weights: Array) -> Array:
@@ -288,7 +288,7 @@ class Int8Embedding:
         """Return the layer of float embeddings."""
         config = Int8QuantizationConfig() if config is None else config
         w = np.asarray(embeddings)
-        require_rank(w.shape, 2, "embeddings (n_tokens, n_features)")
+        require_rank(w.shape, 2, "embeddings", "tokens and features")
         codes, scale = quantize_weights(w, (1,), config)  # [LAY-060]
         if reverse_embeddings is None:
             return cls(codes, scale, config=config)

@@ -32,10 +32,10 @@ def require_broadcast_bias(bias: Array, shape: tuple[int, ...]) -> None:
         raise ShapeError(f"a bias that broadcasts to {shape}", f"{bias.shape}", "LAY-150")
 
 
-def require_rank(shape: tuple[int, ...], rank: int, name: str) -> None:
-    """Raise unless an array has a rank.  [LAY-150]"""
+def require_rank(shape: tuple[int, ...], rank: int, name: str, use: str) -> None:
+    """Raise unless an array has the rank that its use needs.  [LAY-150]"""
     if len(shape) != rank:
-        raise ShapeError(f"{name} of rank {rank}", f"{shape}", "LAY-150")
+        raise ShapeError(f"{name} of rank {rank} for {use}", f"{shape}", "LAY-150")
 
 
 def require_matrix(array: Any, columns: int, name: str) -> None:

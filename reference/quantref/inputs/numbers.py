@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Collection
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -94,10 +95,31 @@ def require_layer_structure(structure: Any, requirement: str) -> dict[str, Any] 
     return structure
 
 
-def require_instance(value: Any, kind: type, name: str, requirement: str) -> None:
-    """Raise unless `value` is an object of a class of this package."""
+def require_instance(value: Any, kind: type, name: str, requirement: str, other: str = "") -> None:
+    """Raise unless `value` is an object of a class; `other` names what else is accepted."""
     if not isinstance(value, kind):
-        raise ConfigError(f"{name} to be a {kind.__name__}", f"{value!r}", requirement)
+        raise ConfigError(f"{name} to be a {kind.__name__}{other}", f"{value!r}", requirement)
+
+
+def require_class_name(data: Any, known: Collection[str], requirement: str) -> str:
+    """Return the name of a known class out of {"class_name", "config"}, or raise.  [CFG-090]"""
+    name = data.get("class_name") if isinstance(data, dict) else None
+    if not isinstance(name, str) or name not in known:
+        raise ConfigError(f"class_name in {sorted(known)}", f"{data!r}", requirement)
+    return name
+
+
+def require_default(value: str, name: str, requirement: str) -> None:
+    """Raise unless a string in the place of a quantizer is "default".  [CFG-060]"""
+    if value != "default":
+        expected = f'{name} to be a Quantizer, None or "default"'
+        raise ConfigError(expected, f"{value!r}", requirement)
+
+
+def require_int8(output_dtype: str, name: str, requirement: str) -> None:
+    """Raise unless a quantizer gives int8 codes.  [CFG-060]"""
+    if output_dtype != "int8":
+        raise ConfigError(f"{name} with output_dtype int8", output_dtype, requirement)
 
 
 def require_affine_bits(bits: Any) -> int:

@@ -56,7 +56,7 @@ FIGURES: dict[str, Callable[[LazyCertificate], Any]] = {
     "plain_loss": lambda c: c.evidence.plain_loss,
     "plain_rounding": lambda c: _fails_half_step(c.checks) and c.evidence.is_plain_rounding,
     "clipped": lambda c: float(c.evidence.clipped.mean()),
-    "undecided": lambda c: float((c.evidence.target_bound > c.evidence.column_scale / 2).mean()),
+    "undecided": lambda c: float((c.evidence.beta > c.evidence.column_scale / 2).mean()),
     "residuals": lambda c: c.evidence.steps_in_original_order,
 }
 
