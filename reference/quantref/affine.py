@@ -213,9 +213,8 @@ def affine_dequantize(
     Parameters
     ----------
     codes : (n_out, n_in) integer array
-    scale : (n_out, n_groups) float array, positive
-    zero_point : (n_out, n_groups) integer array
-    g_idx : (n_in,) integer array
+    scale, zero_point, g_idx
+        As in `affine_quantize`; codes and zero-points may be any integers.
 
     Returns
     -------

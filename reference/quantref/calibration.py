@@ -41,32 +41,26 @@ def calibration_windows(
     Parameters
     ----------
     dataset : iterable of str or of integer arrays
-        Read once, to its end. Arrays of any shape are tokens already, in C order.
-    tokenizer : callable, or object with a method `tokenize`; default None
-        Turns one string into an integer array; not called for arrays.
+        Read once, to its end. Arrays of any shape are tokens, in C order.
+    tokenizer : callable, or object with a method `tokenize`
+        Turns one string into an integer array.
     num_samples, sequence_length : int >= 1
         Number of windows, and tokens per window.
 
     Returns
     -------
     windows : (num_samples, sequence_length) int32 array
-        Window k starts at token ⌊k · (T − sequence_length) / (num_samples − 1)⌋ of T.
 
     Raises
     ------
-    ConfigError, DTypeError, TokenRangeError
-        The dataset, an item, the tokenizer or a count is refused.
-    TokenCountError
-        Fewer than num_samples · sequence_length tokens.
+    ConfigError, DTypeError, TokenRangeError, TokenCountError
 
     Examples
     --------
-    >>> calibration_windows([[10, 11, 12], [13, 14, 15, 16]], num_samples=2, sequence_length=3)
-    array([[10, 11, 12],
-           [14, 15, 16]], dtype=int32)
-    >>> codes_of = lambda text: [ord(character) for character in text]
-    >>> calibration_windows(["ab", "cd"], codes_of, num_samples=1, sequence_length=4)
-    array([[ 97,  98,  99, 100]], dtype=int32)
+    >>> tokens_of = lambda text: [ord(character) for character in text]
+    >>> calibration_windows(["abcd", [0, 1, 2]], tokens_of, num_samples=2, sequence_length=3)
+    array([[97, 98, 99],
+           [ 0,  1,  2]], dtype=int32)
     """
     # BAD INPUT  [CAL-080]
     count = require_count(num_samples, "num_samples", "CAL-080")
@@ -91,34 +85,22 @@ def calibration_windows(
 
 @dataclass(frozen=True)
 class Block:
-    """A model block: Dense layers, one after the other; `residual` adds the input at the end.
+    """A model block: Dense layers, one after the other."""
 
-    Attributes
-    ----------
-    weights, biases : tuples of (n_out, n_in) and of (n_out,) arrays
-    activations : tuple of "linear" or "relu"
-    """
-
-    weights: tuple[Array, ...]
-    biases: tuple[Array, ...]
-    activations: tuple[str, ...]
-    residual: bool
+    weights: tuple[Array, ...]  # (n_out, n_in) each
+    biases: tuple[Array, ...]  # (n_out,) each
+    activations: tuple[str, ...]  # "linear" or "relu" each
+    residual: bool  # the block's input is added to its output
 
 
 @dataclass(frozen=True)
 class Model:
-    """An embedding, blocks, and a dense head that belongs to no block.
+    """An embedding, blocks, and a dense head that belongs to no block."""
 
-    Attributes
-    ----------
-    embedding : (n_tokens, width) array
-    head, head_bias : (n_out, width) and (n_out,) arrays
-    """
-
-    embedding: Array
+    embedding: Array  # (n_tokens, width)
     blocks: tuple[Block, ...]
-    head: Array
-    head_bias: Array
+    head: Array  # (n_out, width)
+    head_bias: Array  # (n_out,)
 
 
 def model_of(
@@ -129,18 +111,7 @@ def model_of(
 ) -> Model:
     """Return the model of a question: arrays in the order of the layers, the head last.  [CAL-160]
 
-    Parameters
-    ----------
-    embedding : (n_tokens, width) array
-    weights, biases : sequences of (n_out, n_in) and (n_out,) arrays
-    blocks : sequence of {"activations": [str, …], "residual": bool}
-
-    Raises
-    ------
-    ConfigError
-        No blocks, a block without layers, an unknown activation, more or fewer arrays than layers.
-    ShapeError
-        Layers that do not fit each other.
+    `blocks`: {"activations": ["linear" or "relu", …], "residual": bool} of each model block.
 
     Examples
     --------

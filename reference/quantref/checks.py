@@ -212,8 +212,11 @@ def code_message(
 
 def parameter_figures(
     ratio: Array, expected: Array, got: Array
-) -> tuple[float, tuple[int, int], str]:
-    """Return observed / bound, place and message of the worst of all scales or zero-points."""
+) -> tuple[float, tuple[int, int], str, tuple[tuple[int, int], ...]]:
+    """Return what a `Check` of all scales or zero-points has after its bound.
+
+    `ratio`: error divided by its bound, (n_out, n_groups).
+    """
     place = place_of(ratio)
     worst = float(ratio[place])
     share = f", off by {worst:.3g} of the bound" if 0 < worst < 1e9 else ""
@@ -221,12 +224,28 @@ def parameter_figures(
         f"{int((ratio > 1).sum())} of {ratio.size} off; row {place[0]}, group {place[1]}: "
         f"expected {float(expected[place]):.9g}, got {float(got[place]):.9g}{share}"
     )
-    return worst, place, message
+    return worst, place, message, places_beyond(ratio)
 
 
-def loss_message(row: int, loss: float, bound: float) -> str:
-    """Say the loss of a row, and its bound."""
-    return f"row {row}: loss {loss:.6g}, bound {bound:.6g}"
+def loss_figures(ratio: Array, loss: Array, bound: Array) -> tuple[float, tuple[int], str]:
+    """Return observed / bound, place and message of the row nearest to its bound."""
+    i = int(np.argmax(ratio))
+    message = f"row {i}: loss {float(loss[i]):.6g}, bound {float(bound[i]):.6g}"
+    return float(ratio[i]), (i,), message
+
+
+def unlike_plain_rounding(
+    problem: Settings, W: Array, q: Array, s: Array, z: Array, u: float
+) -> NDArray[np.bool_]:
+    """Return where plain rounding gives another code; all arrays are (n_out, n_in).
+
+    That is |w/s + z − q| > 1/2 by more than the rounding of w/s, towards a code that exists.
+    Dead columns do not count, because plain rounding knows no calibration.
+    """
+    w = W / s
+    steps, half = w + z - q, 0.5 + 4 * u * np.abs(w)
+    unlike = (steps > half) & (q < problem.maxq) | (steps < -half) & (q > 0)
+    return np.asarray(unlike & ~problem.prepared.dead[problem.prepared.order])
 
 
 def place_of(ratio: Array) -> tuple[int, int]:

@@ -82,30 +82,21 @@ class Quantizer(Configured):
         """Return the constructor's arguments as JSON values."""
         return {"output_dtype": self.output_dtype}
 
+    def serialized(self) -> dict[str, Any]:
+        """Return the name of the class and the config."""
+        return {"class_name": type(self).__name__, "config": self.get_config()}
+
 
 Quantizer.registry["Quantizer"] = Quantizer
 
 
-def serialize_quantizer(quantizer: Quantizer | None) -> dict[str, Any] | None:
-    """Return {"class_name", "config"} for a quantizer, None for None.  [CFG-090]
-
-    Examples
-    --------
-    >>> serialize_quantizer(Quantizer())
-    {'class_name': 'Quantizer', 'config': {'output_dtype': 'int8'}}
-    """
-    if quantizer is None:
-        return None
-    return {"class_name": type(quantizer).__name__, "config": quantizer.get_config()}
-
-
 def deserialize_quantizer(data: dict[str, Any] | None) -> Quantizer | None:
-    """Make the quantizer that `serialize_quantizer` described.  [CFG-090]
+    """Make the quantizer that `Quantizer.serialized` described; None for None.  [CFG-090]
 
     Examples
     --------
-    >>> deserialize_quantizer({"class_name": "Quantizer", "config": {}})
-    Quantizer(output_dtype='int8')
+    >>> deserialize_quantizer(Quantizer("int16").serialized())
+    Quantizer(output_dtype='int16')
     """
     if data is None:
         return None
@@ -114,12 +105,7 @@ def deserialize_quantizer(data: dict[str, Any] | None) -> Quantizer | None:
 
 
 class QuantizationConfig(Configured):
-    """Base of quantization configs; each subclass has a `mode`.
-
-    Parameters
-    ----------
-    weight_quantizer, activation_quantizer : Quantizer, optional
-    """
+    """Base of quantization configs; each subclass has a `mode`."""
 
     def __init__(
         self,
@@ -139,9 +125,10 @@ class QuantizationConfig(Configured):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON values."""
+        weights, activations = self.weight_quantizer, self.activation_quantizer
         return {
-            "weight_quantizer": serialize_quantizer(self.weight_quantizer),
-            "activation_quantizer": serialize_quantizer(self.activation_quantizer),
+            "weight_quantizer": weights and weights.serialized(),
+            "activation_quantizer": activations and activations.serialized(),
         }
 
     @classmethod
@@ -158,8 +145,7 @@ class Int8QuantizationConfig(QuantizationConfig):
 
     Parameters
     ----------
-    weight_quantizer : Quantizer, optional
-        Must have output dtype int8.
+    weight_quantizer : Quantizer of output dtype int8, or None
     activation_quantizer : Quantizer, None or "default"
         "default" is `AbsMaxQuantizer(axis=-1)`; None leaves activations in floating point.
 
@@ -213,7 +199,6 @@ class GPTQConfig(QuantizationConfig):
     Raises
     ------
     ConfigError
-        An argument is outside its domain.
 
     Examples
     --------

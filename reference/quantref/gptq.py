@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from quantref.affine import group_layout, group_parameters
 from quantref.config import GPTQConfig
-from quantref.errors import ConfigError
 from quantref.hessian import PreparedHessian, prepared_of, reversed_cholesky, upper_inverse
 from quantref.inputs import (
     Array,
@@ -24,6 +23,7 @@ from quantref.inputs import (
     require_hessian,
     require_instance,
     require_representable,
+    require_rule,
     require_weights,
     require_working_precision,
 )
@@ -37,6 +37,7 @@ from quantref.rules import (
 )
 
 BLOCK_SIZE = 128
+BASE_RULES = (errors_of_earlier_blocks, original_weights)  # of which a block form knows how
 
 
 def gptq_quantize(
@@ -53,12 +54,10 @@ def gptq_quantize(
     Parameters
     ----------
     weights : (n_out, n_in) float array
-        Finite; float16, bfloat16, float32 or float64.
     hessian : (n_in, n_in) float array
         Symmetric, positive semidefinite; see `quantref.accumulate_hessian`.
     config : GPTQConfig
-        Its weight_bits, group_size, per_channel, symmetric, activation_order and
-        hessian_damping act here.
+        All settings but those of calibration.
     profile : Profile
     dtype : float64 (default) or float32
         Working precision of compensated weights. The factor is computed in float64.
@@ -71,12 +70,8 @@ def gptq_quantize(
 
     Raises
     ------
-    ShapeError, EmptyArrayError, DTypeError, NonFiniteError, ConfigError
-        Before any work.
-    NotSymmetricError, NotPositiveDefiniteError
-        The latter names damping and pivot.
-    OverflowRangeError
-        A scale does not fit float32.
+    ShapeError, EmptyArrayError, DTypeError, NonFiniteError, ConfigError, NotSymmetricError,
+    NotPositiveDefiniteError, OverflowRangeError
 
     Examples
     --------
@@ -127,31 +122,16 @@ def gptq_quantize(
 
 @dataclass(frozen=True)
 class GPTQResult:
-    """The answer of GPTQ for one weight matrix, columns in their original order.
+    """The answer of GPTQ for one weight matrix, columns in their original order."""
 
-    Attributes
-    ----------
-    codes : (n_out, n_in) uint8 array in 0 … 2^bits − 1
-    scale : (n_out, n_groups) float32 array
-    zero_point : (n_out, n_groups) uint8 array
-    g_idx : (n_in,) int32 array
-        Group of each column: scale and zero-point of column j are those at [:, g_idx[j]].
-    order : (n_in,) int32 array
-        Original index of the column that was quantized k-th.
-    config : GPTQConfig
-    profile : Profile
-    dtype : str
-        Working precision, "float64" or "float32".
-    """
-
-    codes: NDArray[np.uint8]
-    scale: NDArray[np.float32]
-    zero_point: NDArray[np.uint8]
-    g_idx: NDArray[np.int32]
-    order: NDArray[np.int32]
+    codes: NDArray[np.uint8]  # (n_out, n_in), in 0 … 2^bits − 1
+    scale: NDArray[np.float32]  # (n_out, n_groups)
+    zero_point: NDArray[np.uint8]  # (n_out, n_groups)
+    g_idx: NDArray[np.int32]  # (n_in,): column j has the scale and zero-point at [:, g_idx[j]]
+    order: NDArray[np.int32]  # π, (n_in,): original index of the column that is quantized k-th
     config: GPTQConfig
     profile: Profile = DEFAULT_PROFILE
-    dtype: str = "float64"
+    dtype: str = "float64"  # working precision
 
     def dequantized(self) -> NDArray[np.float64]:
         """Return Ŵ = s · (q − z), (n_out, n_in) float64.
@@ -169,24 +149,15 @@ class GPTQResult:
 
 @dataclass(frozen=True)
 class Settings:
-    """A checked problem without its matrices.
+    """A checked problem without its matrices."""
 
-    Attributes
-    ----------
-    shape : (n_out, n_in)
-    dtype : float32 or float64
-        Working precision.
-    storage : dtype
-        The dtype of the weights as they were given.
-    """
-
-    shape: tuple[int, int]
+    shape: tuple[int, int]  # (n_out, n_in)
     groups: list[Group]
     prepared: PreparedHessian
     config: GPTQConfig
     profile: Profile
-    dtype: np.dtype
-    storage: np.dtype
+    dtype: np.dtype  # working precision
+    storage: np.dtype  # of the weights as they were given
     block_size: int
 
     @property
@@ -201,16 +172,15 @@ class Settings:
         return np.repeat(np.arange(len(self.groups), dtype=np.int32), lengths)
 
     def errors_applied(self, group: Group) -> int:
-        """Return how many columns' errors the base weights of a group carry."""
-        if self.profile.base is original_weights:
-            return 0
-        require_known_base(self.profile)
-        return group.first - group.first % self.block_size  # [GPTQ-030]
+        """Return the number of columns whose errors the base weights of a group carry."""
+        require_rule("base", self.profile.base, BASE_RULES)  # [GPTQ-130]
+        carried = self.profile.base is errors_of_earlier_blocks
+        return group.first - group.first % self.block_size if carried else 0  # [GPTQ-030]
 
     def parameters(self, base: Array, group: Group) -> tuple[Array, Array]:
-        """Return scale (n_out,) float32 and zero-point (n_out,) uint8 of a group.
+        """Return scale and zero-point, (n_out,) each, of a group's base weights (n_out, columns).
 
-        `base`: base weights (n_out, columns) of the group, or the smallest and the largest alone.
+        The smallest and the largest base weight of each row are enough.
         """
         return group_parameters(
             base,
@@ -238,20 +208,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Problem(Settings):
-    """A checked problem with its matrices, columns in processing order.
+    """A checked problem with its matrices, columns in processing order."""
 
-    Attributes
-    ----------
-    weights : (n_out, n_in) array in the working precision
-        W after PREPARE.
-    R : (n_in, n_in) float64 array, upper triangular, U⁻¹
-    U : (n_in, n_in) array in the working precision, upper triangular
-        Row j carries the error of column j.
-    """
-
-    weights: Array
-    R: NDArray[np.float64]
-    U: Array
+    weights: Array  # W, (n_out, n_in), in the working precision
+    R: NDArray[np.float64]  # (n_in, n_in), upper triangular
+    U: Array  # R⁻¹, (n_in, n_in), in the working precision; row j carries the error of column j
 
 
 def prepare_problem(
@@ -263,9 +224,7 @@ def prepare_problem(
     dtype: DTypeLike = np.float64,
     block_size: int = BLOCK_SIZE,
 ) -> Problem:
-    """Check everything, order the columns, and factor the Hessian: PREPARE.
-
-    Arguments and errors are those of `gptq_quantize`.
+    """Check all arguments of `gptq_quantize`, order the columns, factor the Hessian: PREPARE.
 
     Examples
     --------
@@ -302,10 +261,3 @@ def require_settings(config: Any, profile: Any, dtype: DTypeLike, block_size: An
     require_instance(profile, Profile, "profile", "GPTQ-130")  # [GPTQ-130]
     require_count(block_size, "block_size", "GPTQ-130")
     return require_working_precision(dtype, "GPTQ-100")
-
-
-def require_known_base(profile: Profile) -> None:
-    """Raise unless the rule `base` is one of the two of `quantref.rules`."""
-    if profile.base not in (errors_of_earlier_blocks, original_weights):
-        expected = "rule base to be errors_of_earlier_blocks or original_weights"
-        raise ConfigError(expected, f"{profile.base!r}", "GPTQ-130")  # [GPTQ-130]

@@ -28,16 +28,15 @@ from quantref.rules import DEFAULT_PROFILE, Profile
 
 
 class HessianAccumulator:
-    """Streaming sum of H = (2 / N) · Σ x xᵀ over N tokens.
+    """Streaming sum of H = (2 / N) · Σ x xᵀ over N tokens of n_in features.
 
     Parameters
     ----------
     n_in : int >= 1
-        Features of a token.
     profile : Profile
         Its rule `tokens` says what N counts.
     dtype : float64 (default) or float32
-        The products of the tokens of one batch are computed in it; batches are added in float64.
+        Precision of the products of one batch. Batches are added in float64.
 
     Examples
     --------
@@ -97,8 +96,7 @@ def accumulate_hessian(
     ----------
     batches : iterable of (..., n_in) float arrays
         Consumed once, one at a time; ranks and lengths may differ.
-    profile : Profile
-    dtype : float64 (default) or float32
+    profile, dtype
         See `HessianAccumulator`.
 
     Returns
@@ -128,26 +126,13 @@ def accumulate_hessian(
 
 @dataclass(frozen=True)
 class PreparedHessian:
-    """A Hessian after DEAD, ORDER and DAMPING.
+    """A Hessian with what DEAD, ORDER and DAMPING give, columns in their original order."""
 
-    Attributes
-    ----------
-    hessian : (n_in, n_in) float64 array, original order
-        The Hessian after SYMMETRY.
-    diagonal : (n_in,) float64 array, original order
-        Its diagonal after DEAD and DAMPING.
-    dead : (n_in,) bool array
-    order : (n_in,) int32 array
-        Original index of the column that is quantized k-th.
-    damping : float
-        The number that was added to the diagonal.
-    """
-
-    hessian: NDArray[np.float64]
-    diagonal: NDArray[np.float64]
-    dead: NDArray[np.bool_]
-    order: NDArray[np.int32]
-    damping: float
+    hessian: NDArray[np.float64]  # after SYMMETRY, (n_in, n_in)
+    diagonal: NDArray[np.float64]  # after DEAD and DAMPING, (n_in,)
+    dead: NDArray[np.bool_]  # (n_in,)
+    order: NDArray[np.int32]  # π, (n_in,): original index of the column that is quantized k-th
+    damping: float  # λ · mean(diag H), the number that was added to the diagonal
 
     @property
     def damped(self) -> NDArray[np.float64]:
@@ -173,8 +158,7 @@ def prepare_hessian(
 
     Parameters
     ----------
-    hessian : (n_in, n_in) float array
-        Symmetric, diagonal >= 0.
+    hessian : (n_in, n_in) float array, symmetric, diagonal >= 0
     damping : float in [0, 1], default 0.01
         Fraction of the mean diagonal.
     activation_order : bool, default False
@@ -222,18 +206,9 @@ def prepared_of(
 
 
 def reversed_cholesky(hessian: Array, *, damping: float = 0.0) -> NDArray[np.float64]:
-    """Return R, upper triangular with positive diagonal, H = R Rᵀ.  [HES-070]
+    """Return R, upper triangular with positive diagonal, H = R Rᵀ.
 
-    Parameters
-    ----------
-    hessian : (n, n) float64 array, symmetric positive definite
-    damping : float
-        The fraction that was applied, for the message.
-
-    Raises
-    ------
-    NotPositiveDefiniteError
-        Names the damping and the pivot that is not positive.
+    Raises NotPositiveDefiniteError, which names the damping fraction and the pivot.
 
     Examples
     --------

@@ -37,7 +37,7 @@ TIED = "...x,yx->...y"
 
 
 def absmax_of(quantizer: Quantizer | None) -> AbsMaxQuantizer:
-    """Return a quantizer that gives codes and scales; None: the default one.
+    """Return a quantizer that gives codes and scales; for None, the default one.
 
     Examples
     --------
@@ -53,20 +53,9 @@ def absmax_of(quantizer: Quantizer | None) -> AbsMaxQuantizer:
 def quantize_weights(
     weights: ArrayLike, axes: tuple[int, ...], config: Int8QuantizationConfig
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return int8 codes of weights, and their scales without the contracted axes.
+    """Return int8 codes of weights (...), and their float32 scales, without the contracted axes.
 
-    Parameters
-    ----------
-    weights : (...) float array
-    axes : tuple of int
-        Contracted axes: each scale is that of a slice along them.
-    config : Int8QuantizationConfig
-        Its weight quantizer, AbsMax by default. An axis that it stores must be `axes`.
-
-    Returns
-    -------
-    codes : (...) int8 array
-    scale : float32 array of the kept axes
+    `axes`: the contracted axes of the weights; each scale is that of a slice along them.
 
     Examples
     --------
@@ -105,18 +94,6 @@ def finish(values: Array, bias: Array | None, activation: str | None) -> NDArray
 class Int8Dense:
     """Dense or EinsumDense with an int8 kernel.
 
-    Attributes
-    ----------
-    equation : str
-        `DENSE` is the equation of Dense.
-    kernel : int8 array of the shape that the equation says
-    kernel_scale : float32 array, the kept axes of the kernel
-        A multiplier: kernel ≈ codes / scale.
-    bias : float32 array that broadcasts to the outputs, or None
-    activation : {None, "relu"}
-    config : Int8QuantizationConfig
-        Without an activation quantizer, activations stay floats (weight-only).
-
     Examples
     --------
     >>> layer = Int8Dense.quantize(np.float32([[1.0, -4.0], [-2.0, 1.0]]))
@@ -125,10 +102,10 @@ class Int8Dense:
     """
 
     equation: str
-    kernel: NDArray[np.int8]
-    kernel_scale: NDArray[np.float32]
-    bias: NDArray[np.float32] | None = None
-    activation: str | None = None
+    kernel: NDArray[np.int8]  # K, of the shape that the equation says
+    kernel_scale: NDArray[np.float32]  # s_K, the kept axes of the kernel
+    bias: NDArray[np.float32] | None = None  # broadcasts to the outputs
+    activation: str | None = None  # None or "relu"
     config: Int8QuantizationConfig = field(default_factory=Int8QuantizationConfig)
 
     @classmethod
@@ -151,12 +128,7 @@ class Int8Dense:
         return cls(equation, codes, scale, bias, activation, config)
 
     def __call__(self, inputs: ArrayLike) -> NDArray[np.float32]:
-        """Return the outputs for float inputs.
-
-        Raises
-        ------
-        DTypeError, NonFiniteError, ShapeError, EquationError, EmptyArrayError
-        """
+        """Return the outputs (float32) for float inputs."""
         # BAD INPUT  [LAY-150]
         x = require_float(inputs, "x", "LAY-150")
         equation = parse_equation(self.equation, x.ndim)
@@ -181,18 +153,6 @@ class Int8Dense:
 class GPTQDense:
     """Dense or EinsumDense with a packed GPTQ kernel.
 
-    Attributes
-    ----------
-    equation : str
-    kernel_shape : tuple of int
-        Of the float kernel; contracted axes make n_in, the others n_out.
-    packed : (ceil(n_out / codes per byte), n_in) uint8 array
-    scale, zero_point : (n_out, n_groups) float32, uint8 arrays
-    g_idx : (n_in,) integer array
-    config : GPTQConfig
-        Bits of a code, columns of a group.
-    bias, activation : as in `Int8Dense`
-
     Examples
     --------
     >>> config = GPTQConfig(None, None, weight_bits=4, group_size=-1)
@@ -203,24 +163,20 @@ class GPTQDense:
     """
 
     equation: str
-    kernel_shape: tuple[int, ...]
-    packed: NDArray[np.uint8]
-    scale: NDArray[np.float32]
-    zero_point: NDArray[np.uint8]
-    g_idx: NDArray[np.int32]
-    config: GPTQConfig
+    kernel_shape: tuple[int, ...]  # contracted axes make n_in, the kept ones n_out
+    packed: NDArray[np.uint8]  # (⌈n_out / codes per byte⌉, n_in)
+    scale: NDArray[np.float32]  # (n_out, n_groups)
+    zero_point: NDArray[np.uint8]  # (n_out, n_groups)
+    g_idx: NDArray[np.int32]  # (n_in,)
+    config: GPTQConfig  # its bits and group size count
     bias: NDArray[np.float32] | None = None
     activation: str | None = None
 
-    def order(self) -> tuple[int, ...]:
-        """Return the axes of the kernel: contracted ones first, each kind in its order."""
-        equation = parse_equation(self.equation)
-        require_rank(self.kernel_shape, len(equation.kernel), "kernel_shape", repr(self.equation))
-        return equation.kernel_order
-
     def arranged(self, weights: Array) -> Array:
         """Return weights (n_out, n_in) in the shape of the kernel."""
-        order = self.order()
+        equation = parse_equation(self.equation)
+        require_rank(self.kernel_shape, len(equation.kernel), "kernel_shape", repr(self.equation))
+        order = equation.kernel_order  # contracted axes first, each kind in its order
         shape = [self.kernel_shape[k] for k in order]
         return weights.T.reshape(shape).transpose(np.argsort(order))  # [LAY-110]
 
@@ -252,16 +208,6 @@ class GPTQDense:
 class Int8Embedding:
     """Embedding or ReversibleEmbedding with int8 rows.
 
-    Attributes
-    ----------
-    embeddings : (n_tokens, n_features) int8 array
-    embeddings_scale : (n_tokens,) float32 array
-    reverse_embeddings : (n_features, n_tokens) int8 array, or None
-        None: the reverse uses the rows of `embeddings` (tied).
-    reverse_embeddings_scale : (n_tokens,) float32 array, or None
-    config : Int8QuantizationConfig
-        Its activation quantizer serves the reverse.
-
     Examples
     --------
     >>> layer = Int8Embedding.quantize(np.float32([[1.0, -2.0], [8.0, 4.0]]))
@@ -271,10 +217,10 @@ class Int8Embedding:
     array([[0.99212617, 8.000001  ]], dtype=float32)
     """
 
-    embeddings: NDArray[np.int8]
-    embeddings_scale: NDArray[np.float32]
-    reverse_embeddings: NDArray[np.int8] | None = None
-    reverse_embeddings_scale: NDArray[np.float32] | None = None
+    embeddings: NDArray[np.int8]  # (n_tokens, n_features)
+    embeddings_scale: NDArray[np.float32]  # (n_tokens,)
+    reverse_embeddings: NDArray[np.int8] | None = None  # (n_features, n_tokens); None: tied
+    reverse_embeddings_scale: NDArray[np.float32] | None = None  # (n_tokens,)
     config: Int8QuantizationConfig = field(default_factory=Int8QuantizationConfig)
 
     @classmethod

@@ -32,13 +32,12 @@ def pack_codes(codes: ArrayLike, bits: int, axis: int = 0) -> NDArray[np.integer
     codes : (...) int8 (signed) or uint8 (unsigned) array
         Within the range of `bits`.
     bits : {2, 3, 4, 8}
-        Four 2-bit or two 4-bit codes a byte; 3- and 8-bit codes one a byte.
     axis : int, default 0
 
     Returns
     -------
     packed : (...) array of the dtype of `codes`
-        Length along `axis`: ceil(length / codes per byte); the last byte is filled with zeros.
+        Length along `axis`: ⌈length / codes per byte⌉; the last byte is filled with zeros.
 
     Raises
     ------

@@ -22,7 +22,6 @@ def round_half_even(x: ArrayLike) -> Array:
     Raises
     ------
     DTypeError, NonFiniteError
-        `x` is not an array of finite floats.
 
     Examples
     --------
@@ -50,7 +49,6 @@ def saturating_cast(x: ArrayLike, dtype: DTypeLike) -> Array:
     Raises
     ------
     DTypeError, NonFiniteError
-        `x` is not an array of finite floats, or `dtype` is not an integer dtype.
 
     Examples
     --------

@@ -101,6 +101,14 @@ def require_instance(value: Any, kind: type, name: str, requirement: str, other:
         raise ConfigError(f"{name} to be a {kind.__name__}{other}", f"{value!r}", requirement)
 
 
+def require_rule(name: str, rule: Any, known: tuple[Any, ...], advice: str = "") -> None:
+    """Raise unless a rule of a profile is one that an algorithm knows.  [GPTQ-130]"""
+    if rule not in known:
+        names = " or ".join(function.__name__ for function in known)
+        got = getattr(rule, "__name__", repr(rule))
+        raise ConfigError(f"rule {name} to be {names}{advice}", got, "GPTQ-130")
+
+
 def require_class_name(data: Any, known: Collection[str], requirement: str) -> str:
     """Return the name of a known class out of {"class_name", "config"}, or raise.  [CFG-090]"""
     name = data.get("class_name") if isinstance(data, dict) else None

@@ -24,7 +24,7 @@ from quantref.checks import (
     Check,
     code_message,
     identity_check,
-    loss_message,
+    loss_figures,
     parameter_figures,
     places_beyond,
 )
@@ -174,7 +174,7 @@ def _parameter_figures(evidence: Evidence, expected: tuple[Array, Array], which:
     """Return the figures of scales (0) or zero-points (1)."""
     ratio, wanted = _judge_parameters(evidence, expected, evidence.delta)[which]
     got = (evidence.scale, evidence.zero_point)[which]
-    return Figures(*parameter_figures(ratio, wanted, got))
+    return Figures(*parameter_figures(ratio, wanted, got)[:3])
 
 
 def check_loss(evidence: Evidence) -> list[Check]:
@@ -211,9 +211,7 @@ def _bound_check(evidence: Evidence) -> Check:
 def _bound_figures(evidence: Evidence) -> Figures:
     """Return the figures of the row nearest to its bound."""
     ratio, squares, allowed = _loss_ratio(evidence, np.arange(len(evidence.codes)))
-    i = int(np.argmax(ratio))
-    message = loss_message(i, float(squares[i]), float(allowed[i]))
-    return Figures(float(ratio[i]), (i,), message)
+    return Figures(*loss_figures(ratio, squares, allowed))
 
 
 def _loss_ratio(evidence: Evidence, rows: Array) -> tuple[Array, Array, Array]:

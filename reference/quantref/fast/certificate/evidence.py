@@ -280,8 +280,8 @@ class Evidence:
     def unlike_plain(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
         """Return where plain rounding gives another code in a tile, (columns, rows).
 
-        See `quantref.certificate.unlike_plain`. The rounding of w / s counts, because the largest
-        weight of a symmetric group lies next to a tie.
+        See `quantref.checks.unlike_plain_rounding`. The rounding of w / s counts, because the
+        largest weight of a symmetric group lies next to a tie.
         """
         problem, codes = self.problem, self.codes.T[columns, rows]
         groups = problem.column_group[columns]
