@@ -34,12 +34,10 @@ def abs_max_quantize(
 
     Parameters
     ----------
-    inputs : (...) array of float16, bfloat16, float32 or float64
-        Finite, not empty.
+    inputs : (...) float array, finite, not empty
     axis : int, tuple of int, or None
         Axes over which the maximum is taken; None: all of them.
-    value_range : (lo, hi) with lo <= 0 < hi
-        Smallest and largest code, within `dtype`.
+    value_range : (lo, hi), the smallest and the largest code, lo <= 0 < hi
     dtype : str
         Integer dtype of the codes.
     epsilon : float > 0
@@ -48,8 +46,7 @@ def abs_max_quantize(
     Returns
     -------
     codes : (...) array of `dtype`
-    scale : array, reduced axes kept with length 1
-        float32; float64 for float64 inputs.
+    scale : float32 array, float64 for float64 inputs; reduced axes are kept with length 1
 
     Raises
     ------
@@ -58,8 +55,7 @@ def abs_max_quantize(
 
     Examples
     --------
-    >>> codes, scale = abs_max_quantize(np.float32([[0.5, -2.0, 1.0]]), axis=-1)
-    >>> codes, scale
+    >>> abs_max_quantize(np.float32([[0.5, -2.0, 1.0]]), axis=-1)
     (array([[  32, -127,   63]], dtype=int8), array([[63.499996]], dtype=float32))
     """
     # BAD INPUT  [ABS-100]

@@ -139,7 +139,7 @@ def certify(
     checks = [check_g_idx(problem, answer), half_step]
     checks += [check_codes(found, "clipped codes", "CERT-020", found.clipped)]
     checks += check_parameters(found, scale, zero_point)
-    if loss_is_of_factor(problem):
+    if profile.rows is rows_of_cholesky:  # otherwise ‖E‖² is not the loss
         checks += [check_loss_identity(found), check_loss_bound(found)]
 
     # FIGURES
@@ -249,8 +249,7 @@ def error_bound(
 
 def base_bound(problem: Problem, rho: Array) -> NDArray[np.float64]:
     """Return δ, (n_out, n_groups); `rho` is the bracket of β."""
-    inverse = np.abs(problem.R.diagonal()[:, None] * problem.U)  # |M⁻¹|
-    carried = rho @ inverse
+    carried = rho @ np.abs(problem.R.diagonal()[:, None] * problem.U)  # |M⁻¹|
     delta = np.zeros((len(rho), len(problem.groups)))
     for k, group in enumerate(problem.groups):
         if problem.errors_applied(group):
@@ -304,10 +303,8 @@ def check_parameters(found: Recovered, scale: Array, zero_point: Array) -> list[
 
 def expected_parameters(problem: Settings, lo: Array, hi: Array) -> tuple[Array, Array]:
     """Return scale and zero-point of smallest and largest base weights, (n_out, n_groups)."""
-    pairs = [
-        problem.parameters(np.stack([lo[:, k], hi[:, k]], axis=1), group)
-        for k, group in enumerate(problem.groups)
-    ]
+    ends = zip(lo.T, hi.T, problem.groups, strict=True)
+    pairs = [problem.parameters(np.stack([a, b], axis=1), group) for a, b, group in ends]
     scales, zero_points = zip(*pairs, strict=True)
     return np.stack(scales, axis=1).astype(float), np.stack(zero_points, axis=1).astype(float)
 
@@ -363,11 +360,6 @@ def has_scale_of_zeros(problem: Settings, scale: Array) -> NDArray[np.bool_]:
 
 
 # LOSS
-def loss_is_of_factor(problem: Settings) -> bool:
-    """Tell whether ‖E‖² is the loss: rows of U carry the errors."""
-    return problem.profile.rows is rows_of_cholesky
-
-
 def signed_sums(n_out: int) -> Iterator[tuple[slice, Array]]:
     """Yield the rows of each sum of CERT-080, and their signs, −1 or 1.
 

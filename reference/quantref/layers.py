@@ -258,6 +258,3 @@ class Int8Embedding:
             tied = Int8Dense(TIED, self.embeddings, self.embeddings_scale, config=config)
             return tied(inputs)  # [LAY-070]
         return Int8Dense(DENSE, back, scale, config=config)(inputs)  # [LAY-080]
-
-
-Layer = Int8Dense | GPTQDense | Int8Embedding
