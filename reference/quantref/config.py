@@ -7,6 +7,7 @@ classes). Every object is validated when made, compares by its configuration, an
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, ClassVar, Self
 
 from quantref.errors import ConfigError
@@ -21,6 +22,25 @@ from quantref.inputs import (
 
 EPSILON = 1e-7
 DEFAULT_ACTIVATION = {"class_name": "AbsMaxQuantizer", "config": {"axis": -1}}
+
+
+def require_arguments(kind: type, arguments: Any) -> dict[str, Any]:
+    """Return arguments by name if a class has all of these names, or raise.  [CFG-090]
+
+    Examples
+    --------
+    >>> require_arguments(Quantizer, {"bits": 4})
+    Traceback (most recent call last):
+    quantref.errors.ConfigError: expected arguments of Quantizer: output_dtype, got bits [CFG-090]
+    """
+    known = list(inspect.signature(kind).parameters)
+    expected = f"arguments of {kind.__name__}: {', '.join(known)}"
+    if not isinstance(arguments, dict):
+        raise ConfigError(expected, f"{arguments!r}", "CFG-090")
+    unknown = [str(name) for name in arguments if name not in known]
+    if unknown:
+        raise ConfigError(expected, ", ".join(unknown), "CFG-090")
+    return arguments
 
 
 class Quantizer:
@@ -56,7 +76,7 @@ class Quantizer:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make the object that `get_config` described.  [CFG-090]"""
-        return cls(**config)
+        return cls(**require_arguments(cls, config))
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.get_config() == other.get_config()
@@ -141,6 +161,7 @@ class QuantizationConfig:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make the object that `get_config` described.  [CFG-090]"""
+        require_arguments(cls, config)
         return cls(
             deserialize_quantizer(config.get("weight_quantizer")),
             deserialize_quantizer(config.get("activation_quantizer")),
@@ -309,4 +330,4 @@ class GPTQConfig(QuantizationConfig):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make the object that `get_config` described.  [CFG-090]"""
-        return cls(**config)
+        return cls(**require_arguments(cls, config))

@@ -34,6 +34,12 @@ def require_activation(activation: Any) -> str | None:
     return activation  # type: ignore[no-any-return]
 
 
+def require_config(config: Any, kind: type) -> None:
+    """Raise unless a layer's config is of its class.  [LAY-150]"""
+    if not isinstance(config, kind):
+        raise ConfigError(f"config to be of {kind.__name__}", f"{config!r}", "LAY-150")
+
+
 def require_bias(bias: ArrayLike | None) -> NDArray[np.float32] | None:
     """Return a float32 bias, or None.  [LAY-150]"""
     return None if bias is None else require_float(bias, "bias", "LAY-150").astype(np.float32)
@@ -79,6 +85,7 @@ def quantize_weights(
     (array([[  63, -127],
            [-127,   32]], dtype=int8), array([63.499996, 31.75    ], dtype=float32))
     """
+    require_config(config, Int8QuantizationConfig)
     w = require_float(weights, "weights", "LAY-150").astype(np.float32)
     quantizer = require_absmax(config.weight_quantizer)
     if quantizer.axis is not None and resolve_axis(quantizer.axis, w.ndim, "LAY-150") != axes:
@@ -240,12 +247,16 @@ class GPTQDense:
 
     def codes(self) -> NDArray[np.integer]:
         """Return the codes (n_out, n_in).  [LAY-100]"""
+        require_config(self.config, GPTQConfig)
         equation = parse_equation(self.equation)
         n_in = math.prod(self.kernel_shape[k] for k in equation.axes(equation.kernel))
         n_out = math.prod(self.kernel_shape) // max(n_in, 1)
         if np.ndim(self.packed) != 2 or np.shape(self.packed)[1] != n_in:
             expected = f"a packed kernel of {n_in} columns"
             raise ShapeError(expected, f"{np.shape(self.packed)}", "LAY-150")
+        if np.asarray(self.packed).dtype != np.uint8:
+            got = f"dtype={np.asarray(self.packed).dtype.name}"
+            raise DTypeError("a packed kernel of dtype uint8", got, "LAY-150")
         groups = len(group_layout(n_in, self.config.group_size))
         if np.shape(self.scale) != (n_out, groups):
             expected = f"a scale of shape ({n_out}, {groups})"

@@ -71,6 +71,9 @@ class Judging:
     def within(self, name: str, requirement: str, difference: Array, bound: Array) -> None:
         """Judge |difference| <= bound, element by element; NaN is outside."""
         got, expected = self.outputs[name], self.expected.get(name)
+        if difference.size == 0:
+            self.add(requirement, True, f"{name}: no elements")
+            return
         bound = np.broadcast_to(bound, difference.shape)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.where(difference == 0, 0.0, np.abs(difference) / bound)

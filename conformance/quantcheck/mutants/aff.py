@@ -30,7 +30,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "aff", "gptq", blames="AFF-070",
            mirror=Edit("quantref.rules", "round_then_add", "np.rint(w / s) + z", "np.rint(w / s + z)")),
     mutant("aff-dequantize-no-zero", "quantref.affine", "affine_dequantize",
-           "q.astype(np.float64) - z.astype(np.float64)[:, g]",
+           "_difference(q, z[:, g])",
            "q.astype(np.float64)",
            "The zero-point is forgotten on the way back.", "aff", blames="AFF-080"),
     mutant("aff-per-tensor", "quantref.affine", "group_parameters",

@@ -138,11 +138,23 @@ def require_value_range(value_range: Any, dtype: str, requirement: str) -> tuple
     return lo, hi
 
 
+def fits_float32(number: float) -> bool:
+    """Tell whether a number is finite once it is rounded to float32.
+
+    Examples
+    --------
+    >>> fits_float32(3.4028235e38), fits_float32(3.4028236e38)
+    (True, False)
+    """
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(np.float32(number)))
+
+
 def require_epsilon(epsilon: Any, hi: int, requirement: str) -> float:
     """Return a positive epsilon for which hi / epsilon is a finite float32.  [CFG-040]"""
     number = require_number(epsilon, "epsilon", requirement)
-    smallest = hi / float(np.finfo(np.float32).max)
-    if number <= 0 or number < smallest:  # [CFG-040]
+    if number <= 0 or not fits_float32(hi / number):  # [CFG-040]
+        smallest = hi / float(np.finfo(np.float32).max)
         expected = f"epsilon > 0 with {hi} / epsilon a finite float32 (epsilon >= {smallest:.3g})"
         raise ConfigError(expected, f"epsilon={number!r}", requirement)
     return number
