@@ -264,16 +264,12 @@ def affine_dequantize(
     if q.ndim != 2:
         raise ShapeError("codes of shape (n_out, n_in)", f"shape={q.shape}", "AFF-110")
     s, z, g = require_parameters((q.shape[0], q.shape[1]), scale, zero_point, g_idx)
+    wide = np.int64 if max(q.itemsize, z.itemsize) < 8 else object  # exact, for 64 bits too
+    steps = (q.astype(wide) - z.astype(wide)[:, g]).astype(np.float64)  # (n_out, n_in)
     with np.errstate(over="ignore"):
-        exact = s.astype(np.float64)[:, g] * _difference(q, z[:, g])  # (n_out, n_in)
+        exact = s.astype(np.float64)[:, g] * steps
         values = exact.astype(np.float32)  # [AFF-080]
     if not np.isfinite(values).all():
         largest = float(np.abs(exact).max())
         raise OverflowRangeError("|s·(q - z)| a finite float32", f"{largest:.9g}", "AFF-110")
     return values
-
-
-def _difference(q: Array, z: Array) -> NDArray[np.float64]:
-    """Return q − z, rounded once: integers of 64 bits are subtracted as Python's integers."""
-    wide = np.int64 if max(q.dtype.itemsize, z.dtype.itemsize) < 8 else object
-    return np.asarray((q.astype(wide) - z.astype(wide)).astype(np.float64))

@@ -7,12 +7,12 @@ classes). Every object is validated when made, compares by its configuration, an
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, ClassVar, Self
 
 from quantref.errors import ConfigError
 from quantref.inputs import (
     WEIGHT_BITS,
+    require_arguments,
     require_bool,
     require_damping,
     require_group_size,
@@ -22,25 +22,6 @@ from quantref.inputs import (
 
 EPSILON = 1e-7
 DEFAULT_ACTIVATION = {"class_name": "AbsMaxQuantizer", "config": {"axis": -1}}
-
-
-def require_arguments(kind: type, arguments: Any) -> dict[str, Any]:
-    """Return arguments by name if a class has all of these names, or raise.  [CFG-090]
-
-    Examples
-    --------
-    >>> require_arguments(Quantizer, {"bits": 4})
-    Traceback (most recent call last):
-    quantref.errors.ConfigError: expected arguments of Quantizer: output_dtype, got bits [CFG-090]
-    """
-    known = list(inspect.signature(kind).parameters)
-    expected = f"arguments of {kind.__name__}: {', '.join(known)}"
-    if not isinstance(arguments, dict):
-        raise ConfigError(expected, f"{arguments!r}", "CFG-090")
-    unknown = [str(name) for name in arguments if name not in known]
-    if unknown:
-        raise ConfigError(expected, ", ".join(unknown), "CFG-090")
-    return arguments
 
 
 class Quantizer:

@@ -19,7 +19,7 @@ from quantref.affine import affine_dequantize, group_layout
 from quantref.config import GPTQConfig, Int8QuantizationConfig, Quantizer
 from quantref.equations import parse_equation, require_sizes
 from quantref.errors import AxisError, CodeRangeError, ConfigError, DTypeError, ShapeError
-from quantref.inputs import Array, require_float, resolve_axis
+from quantref.inputs import Array, require_config, require_float, resolve_axis
 from quantref.packing import unpack_codes
 
 DENSE = "...x,xy->...y"
@@ -32,12 +32,6 @@ def require_activation(activation: Any) -> str | None:
     if activation not in ACTIVATIONS:
         raise ConfigError(f"activation in {ACTIVATIONS}", f"{activation!r}", "LAY-150")
     return activation  # type: ignore[no-any-return]
-
-
-def require_config(config: Any, kind: type) -> None:
-    """Raise unless a layer's config is of its class.  [LAY-150]"""
-    if not isinstance(config, kind):
-        raise ConfigError(f"config to be of {kind.__name__}", f"{config!r}", "LAY-150")
 
 
 def require_bias(bias: ArrayLike | None) -> NDArray[np.float32] | None:
@@ -254,9 +248,8 @@ class GPTQDense:
         if np.ndim(self.packed) != 2 or np.shape(self.packed)[1] != n_in:
             expected = f"a packed kernel of {n_in} columns"
             raise ShapeError(expected, f"{np.shape(self.packed)}", "LAY-150")
-        if np.asarray(self.packed).dtype != np.uint8:
-            got = f"dtype={np.asarray(self.packed).dtype.name}"
-            raise DTypeError("a packed kernel of dtype uint8", got, "LAY-150")
+        if (dtype := np.asarray(self.packed).dtype) != np.uint8:
+            raise DTypeError("a packed kernel of dtype uint8", dtype.name, "LAY-150")
         groups = len(group_layout(n_in, self.config.group_size))
         if np.shape(self.scale) != (n_out, groups):
             expected = f"a scale of shape ({n_out}, {groups})"

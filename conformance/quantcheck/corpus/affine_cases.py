@@ -257,8 +257,8 @@ def _dequantize_cases() -> Iterator[Case]:
             {"outputs": {"values": floats(values, "float32")}},
         )
     for name, title, codes, scale, zero in (
-        ("empty", "no rows, and no refusal", np.zeros((0, 3), np.uint8), np.zeros((0, 1), np.float32),
-         np.zeros((0, 1), np.uint8)),
+        ("empty", "no rows, and no refusal",
+         np.zeros((0, 3), np.uint8), np.zeros((0, 1), np.float32), np.zeros((0, 1), np.uint8)),
         ("any-integers", "negative codes, and a zero-point below 0",
          np.array([[5, -3]], np.int32), single([[2]]), np.array([[-7]], np.int32)),
         ("largest", "a product that rounds to the largest binary32",

@@ -25,9 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
         done = _run(options)
         sys.stdout.flush()
         return done
-    except BrokenPipeError:  # whoever reads has what they want
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - written to at the end
-        return OK
+    except BrokenPipeError:  # of a reader that has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to flush
+        return FAILED if options.check or options.write else OK
     except QuantrefError as error:
         print(f"quantcheck: {type(error).__name__}: {error}", file=sys.stderr)
         return FAILED

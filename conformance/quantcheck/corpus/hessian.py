@@ -200,7 +200,9 @@ def hes_cases() -> Iterator[Case]:
 
     yield factor_case("factor", "a well-conditioned factor", H)
     yield factor_case("factor-diagonal", "a diagonal matrix", np.diag([4.0, 0.25, 9.0, 2.0]))
-    yield factor_case("factor-asymmetric", "an asymmetry within 2^-16: both triangles count", uneven)
+    yield factor_case(
+        "factor-asymmetric", "an asymmetry within 2^-16: both triangles count", uneven
+    )
     duplicated = x.copy()
     duplicated[:, 3] = duplicated[:, 4]
     near = floats(exact_hessian(duplicated), "float64")

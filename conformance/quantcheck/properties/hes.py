@@ -105,7 +105,11 @@ def _asymmetric(draw: Draw, sizes: Sizes) -> Case:
     share = np.triu(draw(grids(width * width)).reshape(width, width), 1)
     share /= max(1.0, float(np.abs(share).max())) * 2.0**17
     return prepare_case(
-        "drawn", "two triangles", H + share * size[:, None] * size, draw(st.sampled_from(DAMPING)), False
+        "drawn",
+        "two triangles",
+        H + share * size[:, None] * size,
+        draw(st.sampled_from(DAMPING)),
+        False,
     )
 
 

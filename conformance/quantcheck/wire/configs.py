@@ -6,14 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from quantref.absmax import AbsMaxQuantizer
-from quantref.config import (
-    GPTQConfig,
-    Int8QuantizationConfig,
-    QuantizationConfig,
-    Quantizer,
-    require_arguments,
-)
+from quantref.config import GPTQConfig, Int8QuantizationConfig, QuantizationConfig, Quantizer
 from quantref.errors import ConfigError
+from quantref.inputs import require_arguments
 
 Outputs = dict[str, Any]
 CLASSES: dict[str, type] = {

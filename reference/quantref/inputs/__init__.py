@@ -20,6 +20,7 @@ from quantref.inputs.arrays import (
     require_word_packing,
     resolve_axis,
 )
+from quantref.inputs.configs import require_arguments, require_config
 from quantref.inputs.hessian import (
     ASYMMETRY,
     not_symmetric,
@@ -63,10 +64,12 @@ __all__ = [
     "require_absmax",
     "require_absmax_codes",
     "require_affine_bits",
+    "require_arguments",
     "require_batch",
     "require_bool",
     "require_codes",
     "require_codes_of_bytes",
+    "require_config",
     "require_damping",
     "require_diagonal",
     "require_epsilon",
