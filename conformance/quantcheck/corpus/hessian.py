@@ -75,7 +75,7 @@ def prepare_case(
     )
 
 
-def factor_case(identity: str, title: str, hessian: Array) -> Case:
+def factor_case(identity: str, title: str, hessian: Array, *requirements: str) -> Case:
     """Return the case of a reversed Cholesky factor, each element rounded from exact parts."""
     factor = exact.ldl(exact.symmetric(exact.fractions_of(exact_list(hessian))))
     n = len(hessian)
@@ -90,7 +90,7 @@ def factor_case(identity: str, title: str, hessian: Array) -> Case:
         "hes",
         title,
         "factor",
-        ("HES-070",),
+        (*requirements, "HES-070"),
         {},
         {"hessian": hessian},
         {"outputs": {"factor": np.array(R)}},
@@ -200,9 +200,8 @@ def hes_cases() -> Iterator[Case]:
 
     yield factor_case("factor", "a well-conditioned factor", H)
     yield factor_case("factor-diagonal", "a diagonal matrix", np.diag([4.0, 0.25, 9.0, 2.0]))
-    yield factor_case(
-        "factor-asymmetric", "an asymmetry within 2^-16: both triangles count", uneven
-    )
+    title = "an asymmetry within 2^-16: both triangles count"
+    yield factor_case("factor-asymmetric", title, uneven, "HES-090")
     duplicated = x.copy()
     duplicated[:, 3] = duplicated[:, 4]
     near = floats(exact_hessian(duplicated), "float64")

@@ -77,7 +77,7 @@ TABLE = (
     _row("hes", "prepare_hessian", arithmetic.prepare_hessian,
          "HES-040 HES-050 HES-060 HES-090"),
     _row("hes", "factor", arithmetic.factor,
-         "HES-070 HES-080"),
+         "HES-070 HES-080 HES-090"),
     _row("gptq", "gptq_quantize", gptq.gptq_quantize,
          "GPTQ-010 GPTQ-020 GPTQ-030 GPTQ-040 GPTQ-050 GPTQ-060 GPTQ-070 GPTQ-080 GPTQ-090 "
          "GPTQ-100 GPTQ-110 GPTQ-120"),

@@ -103,7 +103,7 @@ def _asymmetric(draw: Draw, sizes: Sizes) -> Case:
     H = draw(hessians(width=width, dead=draw(st.booleans())))
     size = np.sqrt(np.diagonal(H))
     share = np.triu(draw(grids(width * width)).reshape(width, width), 1)
-    share /= max(1.0, float(np.abs(share).max())) * 2.0**17
+    share = share / (max(1, int(np.abs(share).max())) * 2.0**17)
     return prepare_case(
         "drawn",
         "two triangles",
