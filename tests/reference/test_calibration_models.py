@@ -15,7 +15,7 @@ from quantcheck.wire.arrays import decode
 from quantcheck.wire.cases import Case, load_all
 from quantcheck.wire.configs import gptq_config
 from quantref import GPTQConfig, Profile, accumulate_hessian, certify, gptq_quantize
-from quantref.calibration import Block, Model, model_of, require_tokens
+from quantref.calibration import Block, Model, model_of, quantize_model_gptq
 from quantref.certificate import U32
 from quantref.errors import ConfigError, QuantrefError, ShapeError, TokenRangeError
 from quantref.inputs import Array
@@ -195,4 +195,4 @@ def test_models_that_do_not_fit_are_refused() -> None:
             model_of(**{"blocks": [block], **arrays, **changes})
     model: Model = model_of(blocks=[block], **arrays)
     with pytest.raises(TokenRangeError, match="CAL-160"):
-        require_tokens(model, np.array([[0, 32]]))
+        quantize_model_gptq(model, np.array([[0, 32]]), GPTQConfig(None, None))

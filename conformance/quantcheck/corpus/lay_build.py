@@ -19,7 +19,7 @@ from quantcheck.wire.configs import build, describe
 from quantref.config import Int8QuantizationConfig
 from quantref.equations import Equation, parse_equation, require_sizes
 from quantref.inputs import Array
-from quantref.layers import DENSE, require_absmax
+from quantref.layers import DENSE, absmax_of
 
 UNIT = U32
 RESCALING = Fraction(rescaling(float(U32)))
@@ -69,7 +69,7 @@ class Weights:
     """Codes and scales of a weight array, and which codes are required."""
 
     def __init__(self, array: Array, axes: tuple[int, ...], config: Int8QuantizationConfig) -> None:
-        quantizer = require_absmax(config.weight_quantizer)
+        quantizer = absmax_of(config.weight_quantizer)
         lo, hi = quantizer.value_range
         epsilon = Fraction(quantizer.epsilon)
         values = of_array(array)

@@ -113,7 +113,7 @@ def _gptq(case: Case, outputs: Mapping[str, Any], u: float) -> dict[str, Any]:
         "codes": _codes(
             v.codes.astype(np.float64),
             v.residuals / v.column_scale,
-            v.target_bound / v.column_scale,
+            v.beta / v.column_scale,
             (0, problem.maxq),
             order=problem.prepared.order,
         ),

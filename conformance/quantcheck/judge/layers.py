@@ -21,7 +21,7 @@ from quantref.config import Int8QuantizationConfig
 from quantref.equations import Equation, parse_equation
 from quantref.errors import AnswerError, QuantrefError
 from quantref.inputs import Array
-from quantref.layers import DENSE, TIED, GPTQDense, require_absmax
+from quantref.layers import DENSE, TIED, GPTQDense, absmax_of
 
 U32 = 2.0**-24
 SMALLEST_SUBNORMAL = 2.0**-149
@@ -62,7 +62,7 @@ def judge_weights(
     """Judge codes and scales that a layer stores; tell whether they can be used.  [LAY-010]"""
     codes, scale = judge.output(name), judge.output(f"{name}_scale").astype(np.float64)
     config: Int8QuantizationConfig = build(judge.case.parameters["config"])
-    quantizer = require_absmax(config.weight_quantizer)
+    quantizer = absmax_of(config.weight_quantizer)
     lo, hi = quantizer.value_range
     expected = judge.expected[f"{name}_scale"].astype(np.float64)
     judge.dtype(name, requirement)
@@ -127,7 +127,7 @@ def products(
             size = np.einsum(equation.text, np.abs(x.astype(np.float64)), np.abs(kernel)) / scales
             n = int(np.prod([x.shape[a] for a in axes]))
             return middle, growth(n + 4, u) * size  # [LAY-040]
-        center, radius, x_scale = activation_codes(x, axes, require_absmax(quantizer), u)
+        center, radius, x_scale = activation_codes(x, axes, absmax_of(quantizer), u)
         scales = np.einsum(equation.scales, x_scale.reshape(kept), scale)
         middle = np.einsum(equation.text, center, kernel) / scales
         spread = np.einsum(equation.text, radius, np.abs(kernel)) / scales

@@ -28,7 +28,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "EPSILON",
            "The default epsilon is saved instead of the one that was given.", "cfg", blames="CFG-040"),
     mutant("cfg-bits-unchecked", "quantref.config", "GPTQConfig.__init__",
-           "self.weight_bits not in WEIGHT_BITS",
-           "self.weight_bits < 1",
+           "require_weight_bits(weight_bits, where)",
+           'require_count(weight_bits, "weight_bits", where)',
            "Any number of bits is taken.", "cfg", blames="CFG-080"),
 )  # fmt: skip

@@ -12,8 +12,8 @@ M = (
 )
 ERROR = "(w - s * (q - z)) / U[j, j]"
 FEEDBACK = """
-    later = W[:, j + 1 :] - np.outer(e, U[j, j + 1 :])
-    W[:, j + 1 :] = profile.carry(later, problem.storage)
+    later = compensated[:, j + 1 :] - np.outer(e, U[j, j + 1 :])
+    compensated[:, j + 1 :] = profile.carry(later, problem.storage)
 """
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -26,8 +26,8 @@ MUTANTS: tuple[Mutant, ...] = (
            "np.subtract(w, value, out=v)",
            "np.subtract(value, w, out=v)",
            "Errors are added where they should be subtracted.", "gptq", blames="GPTQ-060",
-           mirror=plain("W[:, j + 1 :] - np.outer(e, U[j, j + 1 :])",
-                           "W[:, j + 1 :] + np.outer(e, U[j, j + 1 :])")),
+           mirror=plain("compensated[:, j + 1 :] - np.outer(e, U[j, j + 1 :])",
+                           "compensated[:, j + 1 :] + np.outer(e, U[j, j + 1 :])")),
     mutant("gptq-inverse-rows", *M,
            "unit_upper(upper_inverse(np.triu(self.U.T @ self.U)), self.dtype)",
            "Errors travel along rows of the inverse instead of its Cholesky factor.", "gptq", blames="GPTQ-060",
@@ -46,7 +46,8 @@ MUTANTS: tuple[Mutant, ...] = (
            "Errors stay inside their block.", "gptq", blames="GPTQ-060",
            mirror=plain(FEEDBACK, """
                stop = (j // problem.block_size + 1) * problem.block_size
-               W[:, j + 1 : stop] = W[:, j + 1 : stop] - np.outer(e, U[j, j + 1 : stop])
+               left = compensated[:, j + 1 : stop]
+               compensated[:, j + 1 : stop] = left - np.outer(e, U[j, j + 1 : stop])
                """)),
     mutant("gptq-half-forgotten", "quantref.fast.gptq", "_Solver.halves",
            "self.feed(lo, middle, hi)",
@@ -62,7 +63,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "self.codes[rows].take(place, axis=1)",
            "self.codes[rows]",
            "Codes are returned in processing order.", "gptq", blames="GPTQ-080",
-           mirror=plain("Q[:, place]", "Q")),
+           mirror=plain("codes[:, place]", "codes")),
     mutant("gptq-g-idx-not-undone", "quantref.gptq", "Settings.result",
            "self.group_index()[place]",
            "self.group_index()",
@@ -71,7 +72,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "profile.base is original_weights",
            "True",
            "Groups take their range from the original weights.", "gptq", blames="GPTQ-030",
-           mirror=plain("profile.base(problem.weights, compensated)", "problem.weights")),
+           mirror=plain("profile.base(W, compensated.copy())", "W")),
     mutant("gptq-base-sums", "quantref.fast.gptq", "_Solver.base",
            "unit_inverse(self.M[a:end, a:end])",
            "np.eye(end - a, dtype=self.A.dtype, order=\"F\")",

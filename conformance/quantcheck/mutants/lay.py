@@ -12,9 +12,9 @@ MUTANTS: tuple[Mutant, ...] = (
            "finish((sums + (0 if self.bias is None else self.bias)) / scales, None, self.activation)",
            "The bias is added to the integer sums, and divided by the scales with them.", "lay", blames="LAY-050"),
     mutant("lay-activation-first", "quantref.layers", "finish",
-           "moved = values + bias.astype(np.float64)",
+           "values = values + bias.astype(np.float64)",
            """
-           moved = (np.maximum(values, 0.0) if activation == "relu" else values) + bias.astype(np.float64)
+           values = (np.maximum(values, 0.0) if activation == "relu" else values) + bias.astype(np.float64)
            activation = None
            """,
            "The activation comes before the bias.", "lay", blames="LAY-050"),
@@ -33,14 +33,14 @@ MUTANTS: tuple[Mutant, ...] = (
            """,
            "The kernel's scales are taken along its last axis, whatever the equation says.", "lay", blames="LAY-020"),
     mutant("lay-one-input-scale", "quantref.layers", "Int8Dense.__call__",
-           "codes, scale = require_absmax(quantizer)(x, axis=axes)",
+           "codes, scale = absmax_of(quantizer)(x, axis=axes)",
            """
            codes, scale = quantizer(x, axis=tuple(range(x.ndim)))
            scale = scale + 0 * quantizer(x, axis=axes)[1]
            """,
            "All tokens share one scale.", "lay", blames="LAY-020"),
     mutant("lay-last-axis", "quantref.layers", "Int8Dense.__call__",
-           "codes, scale = require_absmax(quantizer)(x, axis=axes)",
+           "codes, scale = absmax_of(quantizer)(x, axis=axes)",
            """
            codes, scale = quantizer(x, axis=-1)
            scale = np.max(scale, axis=axes, keepdims=True)
@@ -63,7 +63,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "DENSE",
            "The tied reverse does not transpose the embedding.", "lay", blames="LAY-070"),
     mutant("lay-always-tied", "quantref.layers", "Int8Embedding.reverse",
-           "self.reverse_embeddings is None or self.reverse_embeddings_scale is None",
+           "back is None or scale is None",
            "True",
            "The reverse uses the forward rows though it has a kernel of its own.", "lay", blames="LAY-080"),
     mutant("lay-gptq-no-zero", "quantref.layers", "GPTQDense.__call__",

@@ -111,7 +111,7 @@ def _same_codes(
         beside = np.abs(np.abs(evidence.residuals) - evidence.column_scale / 2)
         for i in np.flatnonzero(differ.any(axis=1)):
             k = int(np.argmax(differ[i]))
-            ratio = float(beside[i, k] / evidence.target_bound[i, k])
+            ratio = float(beside[i, k] / evidence.beta[i, k])
             worst = max(worst, (ratio, (int(i), int(order[k]))))
     ratio, index = worst
     message = (

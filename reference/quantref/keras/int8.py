@@ -19,7 +19,7 @@ from quantref.geometry import Geometry
 from quantref.inputs import Array
 from quantref.keras.filters import Filters, require_filters, selected
 from quantref.keras.layers import able_layers, is_linear, require_plain, to_numpy
-from quantref.layers import DENSE, TIED, quantize_weights, require_absmax
+from quantref.layers import DENSE, TIED, absmax_of, quantize_weights
 from quantref.models.figures import Figures
 from quantref.models.record import LayerRecord
 
@@ -145,7 +145,7 @@ def _figures(
     weights: Array, answer: Int8Answer, config: Int8QuantizationConfig, seconds: float
 ) -> Figures:
     """Check that every weight is within half a step of its code.  [ABS-090]"""
-    quantizer = require_absmax(config.weight_quantizer)
+    quantizer = absmax_of(config.weight_quantizer)
     lo, hi = quantizer.value_range
     codes, scale = answer.codes.astype(np.float64), answer.scale.astype(np.float64)[:, None]
     clipped = (codes <= lo) | (codes >= hi)

@@ -32,7 +32,7 @@ from quantcheck.wire.configs import build
 from quantref.absmax import AbsMaxQuantizer
 from quantref.equations import Equation, parse_equation
 from quantref.inputs import Array
-from quantref.layers import DENSE, require_absmax
+from quantref.layers import DENSE, absmax_of
 
 U = 2.0**-24
 Outputs = dict[str, Any]
@@ -84,7 +84,7 @@ def int8(case: Case, outputs: Outputs) -> list[str]:
     if not (np.isfinite(scale) & (scale > 0)).all():
         return []
     config = build(case.parameters["config"])
-    weights = require_absmax(config.weight_quantizer)
+    weights = absmax_of(config.weight_quantizer)
     x, quantizer = case.inputs["x"], config.activation_quantizer
     equation = parse_equation(case.parameters.get("equation", DENSE), x.ndim)
     axes = equation.axes(equation.kernel)
@@ -104,7 +104,7 @@ def _divisors(x: Array, equation: Equation, scale: Array, quantizer: Any) -> Arr
     axes = equation.axes(equation.inputs)
     kept = np.ones(np.delete(x.shape, axes))
     if quantizer is not None:
-        *_, x_scale = activation_codes(x, axes, require_absmax(quantizer), U)
+        *_, x_scale = activation_codes(x, axes, absmax_of(quantizer), U)
         kept = x_scale.reshape(kept.shape)
     return np.asarray(np.einsum(equation.scales, kept, scale))
 
@@ -146,7 +146,7 @@ def _other_axes(case: Case, outputs: Outputs, equation: Equation, quantizer: Any
     kernel, scale = outputs["kernel"].astype(np.float64), outputs["kernel_scale"].astype(np.float64)
     factors = _divisors(x, equation, scale, None)
     for choice in _choices(x.ndim):
-        codes, radius, slices = activation_codes(x, choice, require_absmax(quantizer), U)
+        codes, radius, slices = activation_codes(x, choice, absmax_of(quantizer), U)
         given = np.broadcast_to(slices, x.shape)
         largest, smallest = (f(given, axis=axes, keepdims=True) for f in (np.max, np.min))
         for each in (given, largest, smallest):

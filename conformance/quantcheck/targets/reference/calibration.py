@@ -20,7 +20,6 @@ from quantref.calibration import (
     model_of,
     quantize_model_gptq,
     quantize_model_int8,
-    require_tokens,
 )
 from quantref.inputs import Array
 
@@ -115,7 +114,6 @@ def _model_gptq(
     model = model_of(embedding, weights, biases, blocks)
     counts = {key: settings[key] for key in ("num_samples", "sequence_length")}
     windows = calibration_windows(dataset, **counts)
-    require_tokens(model, windows)
     results = quantize_model_gptq(model, windows, config)
     parts = ("codes", "scale", "zero_point", "g_idx")
     outputs = {part: [getattr(result, part) for result in results] for part in parts}

@@ -14,8 +14,9 @@ from typing import Any
 from quantcheck.wire.arrays import decode, encode
 from quantref.config import GPTQConfig, Int8QuantizationConfig
 from quantref.errors import DamagedVectorError
-from quantref.layers import GPTQDense, Int8Dense, Int8Embedding, Layer
+from quantref.layers import GPTQDense, Int8Dense, Int8Embedding
 
+Layer = Int8Dense | GPTQDense | Int8Embedding
 LAYERS: dict[str, type[Layer]] = {
     "Int8Dense": Int8Dense,
     "GPTQDense": GPTQDense,

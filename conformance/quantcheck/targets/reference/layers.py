@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from quantcheck.targets.reference import layer_process
-from quantcheck.targets.reference.layer_files import to_text
+from quantcheck.targets.reference.layer_files import Layer, to_text
 from quantcheck.wire.arrays import decode_array, encode_array
 from quantcheck.wire.configs import Outputs, build
 from quantref.inputs import Array
-from quantref.layers import DENSE, GPTQDense, Int8Dense, Int8Embedding, Layer
+from quantref.layers import DENSE, GPTQDense, Int8Dense, Int8Embedding
 
 
 def _reloaded(layer: Layer, inputs: Array, *, reload: bool, method: str = "call") -> Outputs:
