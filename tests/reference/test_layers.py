@@ -374,3 +374,17 @@ def test_bad_packed_layers(change: dict[str, Any], error: type[Exception]) -> No
     layer = replace(packed_layer(4, DENSE, (4, 3), 2)[0], **change)
     with pytest.raises(error):
         layer(drawn(39, 2, 4))
+
+
+def test_configs_of_the_other_class_are_refused() -> None:
+    int8, gptq = Int8QuantizationConfig(), GPTQConfig(None, None, group_size=-1)
+    with pytest.raises(ConfigError, match="config to be a Int8QuantizationConfig"):
+        Int8Dense.quantize(np.float32([[1.0]]), config=gptq)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="config to be a Int8QuantizationConfig"):
+        Int8Embedding.quantize(np.float32([[1.0]]), config=gptq)  # type: ignore[arg-type]
+    packed = np.uint8([[9, 6]]), np.float32([[0.5]]), np.uint8([[8]]), np.int32([0, 0])
+    with pytest.raises(ConfigError, match="config to be a GPTQConfig"):
+        GPTQDense(DENSE, (2, 1), *packed, int8)(np.float32([[4, 1]]))  # type: ignore[arg-type]
+    signed = GPTQDense(DENSE, (2, 1), packed[0].astype(np.int8), *packed[1:], gptq)  # type: ignore[arg-type]
+    with pytest.raises(DTypeError, match="a packed kernel of dtype uint8, got int8"):
+        signed(np.float32([[4, 1]]))

@@ -102,8 +102,8 @@ def _asymmetric(draw: Draw, sizes: Sizes) -> Case:
     width = draw(st.sampled_from(FREE if sizes.free else WIDTHS))
     H = draw(hessians(width=width, dead=draw(st.booleans())))
     size = np.sqrt(np.diagonal(H))
-    share = np.triu(draw(grids(width * width)).reshape(width, width), 1)
-    share = share / (max(1, int(np.abs(share).max())) * 2.0**17)
+    drawn = np.triu(draw(grids(width * width)).reshape(width, width), 1)
+    share = drawn / (max(1, int(np.abs(drawn).max())) * 2.0**17)
     return prepare_case(
         "drawn",
         "two triangles",
