@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 from quantref.inputs import (
+    require_arguments,
     require_bool,
     require_class_name,
     require_count,
@@ -39,7 +40,7 @@ class Configured:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make the object that `get_config` described.  [CFG-090]"""
-        return cls(**config)
+        return cls(**require_arguments(cls, config))
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.get_config() == other.get_config()
@@ -134,6 +135,7 @@ class QuantizationConfig(Configured):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make the object that `get_config` described."""
+        require_arguments(cls, config)
         return cls(
             deserialize_quantizer(config.get("weight_quantizer")),
             deserialize_quantizer(config.get("activation_quantizer")),
@@ -259,4 +261,4 @@ class GPTQConfig(QuantizationConfig):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make the object that `get_config` described."""
-        return cls(**config)
+        return cls(**require_arguments(cls, config))

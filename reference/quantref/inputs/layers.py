@@ -44,6 +44,14 @@ def require_matrix(array: Any, columns: int, name: str) -> None:
         raise ShapeError(f"{name} of {columns} columns", f"{np.shape(array)}", "LAY-150")
 
 
+def require_packed(packed: Any, columns: int) -> None:
+    """Raise unless a packed kernel is a uint8 matrix of so many columns.  [LAY-150]"""
+    require_matrix(packed, columns, "a packed kernel")
+    dtype = np.asarray(packed).dtype
+    if dtype != np.uint8:
+        raise DTypeError("a packed kernel of dtype uint8", dtype.name, "LAY-150")
+
+
 def require_shape(array: Any, shape: tuple[int, ...], name: str) -> None:
     """Raise unless an array has a shape.  [LAY-150]"""
     if np.shape(array) != shape:
