@@ -47,11 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: with a report
     words = sys.argv[1:] if arguments is None else list(arguments)
     console, complaints = consoles()
-    for word, other in (("smoke", smoke.main), ("--self-test", selftest.main)):
-        if words[:1] == [word]:
-            return other(words[1:])
-    options = parser().parse_args(words)
     try:
+        for word, other in (("smoke", smoke.main), ("--self-test", selftest.main)):
+            if words[:1] == [word]:
+                return other(words[1:])
+        options = parser().parse_args(words)
         if options.list_targets:
             report.print_targets(console, list_targets())
             return EXIT_PASS

@@ -15,6 +15,23 @@ from quantref.errors import AnswerError
 from quantref.inputs import Array
 
 
+def largest_ratio(difference: Array, bound: Array) -> tuple[float, dict[str, Any]]:
+    """Return the largest |difference| ÷ bound, infinite for NaN, and where it is.
+
+    Examples
+    --------
+    >>> largest_ratio(np.array([0.0, -1.0]), np.array([0.0, 4.0]))
+    (0.25, {'index': (1,), 'observed': 1.0, 'bound': 4.0})
+    """
+    bound = np.broadcast_to(bound, difference.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(difference == 0, 0.0, np.abs(difference) / bound)
+    ratio = np.where(np.isnan(ratio), np.inf, ratio)
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
+    observed = float(np.abs(difference[index]))
+    return float(ratio[index]), {"index": index, "observed": observed, "bound": float(bound[index])}
+
+
 class Judging:
     """Collects findings on one answer."""
 
@@ -71,19 +88,10 @@ class Judging:
     def within(self, name: str, requirement: str, difference: Array, bound: Array) -> None:
         """Judge |difference| <= bound, element by element; NaN is outside."""
         got, expected = self.outputs[name], self.expected.get(name)
-        bound = np.broadcast_to(bound, difference.shape)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(difference == 0, 0.0, np.abs(difference) / bound)
-        ratio = np.where(np.isnan(ratio), np.inf, ratio)
-        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
-        worst = float(ratio[index])
+        worst, details = largest_ratio(difference, bound)
+        index = details["index"]
         message = f"{name}: off by {worst:.3g} of the bound at {list(index)}"
-        details: dict[str, Any] = {
-            "index": index,
-            "observed": float(np.abs(difference[index])),
-            "bound": float(bound[index]),
-        }
-        if expected is not None and np.shape(got) == ratio.shape:
+        if expected is not None and np.shape(got) == difference.shape:
             details |= {"got": str(got[index]), "expected": str(expected[index])}
             message += f", expected {expected[index]!s}, got {got[index]!s}"
         self.add(requirement, worst <= 1, message, **details)

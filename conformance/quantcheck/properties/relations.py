@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from quantcheck.judge.findings import largest_ratio
 from quantcheck.judge.verdict import Judgement, found
 from quantcheck.wire.cases import Case
 from quantref.inputs import Array
@@ -32,18 +33,6 @@ def equal(case: Case, requirement: str, what: str, got: Array, expected: Array) 
 
 def within(case: Case, requirement: str, what: str, difference: Array, bound: Array) -> Judgement:
     """Return whether |difference| <= bound, element by element; NaN is outside."""
-    bound = np.broadcast_to(bound, difference.shape)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(difference == 0, 0.0, np.abs(difference) / bound)
-    ratio = np.where(np.isnan(ratio), np.inf, ratio)
-    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
-    message = f"{what}: off by {float(ratio[index]):.3g} of the bound at {list(index)}"
-    return found(
-        requirement,
-        bool(ratio[index] <= 1),
-        message,
-        case.id,
-        index=index,
-        observed=float(np.abs(difference[index])),
-        bound=float(bound[index]),
-    )
+    worst, details = largest_ratio(difference, bound)
+    message = f"{what}: off by {worst:.3g} of the bound at {list(details['index'])}"
+    return found(requirement, worst <= 1, message, case.id, **details)
