@@ -49,7 +49,9 @@ from quantref.rules import (
 
 LEAF = 8
 WIDTH = 4096  # rows of the weights that are solved at a time
-FEWEST = 16384  # smallest number of rows for which a thread of Python is faster than one of BLAS
+ROWS_PER_THREAD = (
+    16384  # smallest number of rows for which a thread of Python is faster than one of BLAS
+)
 
 
 def gptq_quantize(
@@ -68,7 +70,7 @@ def gptq_quantize(
     ----------
     workers : int, default 1
         Threads that divide the work; more than one needs the extra `threads`. If each gets at least
-        `FEWEST` rows, they are threads of Python, each with BLAS on one thread. Otherwise they are
+        `ROWS_PER_THREAD` rows, they are threads of Python, each with BLAS on one thread. Otherwise they are
         threads of BLAS. With another number, a code that is undecided in the working precision may
         differ.
 
@@ -107,7 +109,7 @@ def quantize_problem(problem: GPTQProblem) -> GPTQResult:
     codes = np.empty(problem.shape, np.uint8)
     (n_out, n_in), count = problem.shape, problem.workers
     together = not problem.config.per_channel  # rows that share their ranges
-    threads = 1 if together or n_out < count * FEWEST else count
+    threads = 1 if together or n_out < count * ROWS_PER_THREAD else count
     parts = _parts(n_out, threads, together=together)
     interpreter_lock = Lock() if threads > 1 else None
 

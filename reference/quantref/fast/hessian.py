@@ -28,8 +28,8 @@ from quantref.inputs import (
 )
 from quantref.rules import DEFAULT_PROFILE, Profile
 
-BATCH = 2**22  # largest number of elements of a batch that are multiplied at a time …
-TOKENS = 2048  # … or this number of tokens, if they need no copy
+PIECE_ELEMENTS = 2**22  # largest number of elements of a batch that are multiplied at a time …
+PIECE_TOKENS = 2048  # … or this number of tokens, if they need no copy
 SIDE = 128  # of the square tiles in which a matrix is compared with its transpose
 
 
@@ -54,7 +54,7 @@ class HessianAccumulator(plain.HessianAccumulator):
 
     def add(self, X: Array) -> None:
         """Add XᵀX to the sum, in place."""
-        rows = max(BATCH // self.n_in, TOKENS if X.dtype == self.dtype else 1)
+        rows = max(PIECE_ELEMENTS // self.n_in, PIECE_TOKENS if X.dtype == self.dtype else 1)
         for start in range(0, len(X), rows):
             part = X[start : start + rows].astype(self.dtype, copy=False)
             self._add_products(part.T)

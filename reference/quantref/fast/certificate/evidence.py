@@ -23,7 +23,8 @@ from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 from quantref.rules import Group, round_then_add
 
-ELEMENTS, COLUMNS, FEWEST = 2**16, 128, 64  # of a tile: at most, at most; its rows at least
+ELEMENTS, COLUMNS = 2**16, 128  # largest size of a tile
+FEWEST_ROWS = 64  # of a tile
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +125,7 @@ class Evidence:
         squares = np.zeros(len(self.codes))
         sums = np.zeros((self.E.shape[1], len(self.sums.loss)))
         found, half, groups = [], self.scale.T / 2, self.problem.column_group
-        for rows, columns in tiles(*self.codes.shape):
+        for rows, columns in column_tiles(*self.codes.shape):
             part = self.E.T[columns, rows]
             _add_signed_rows(sums[columns], part, rows, self.sums)
             squares[rows] += np.einsum("ji,ji->i", part, part)
@@ -300,7 +301,7 @@ class Evidence:
     @cached_property
     def is_plain_rounding(self) -> bool:
         """Whether the codes are those of plain rounding."""
-        return not any(self.unlike_plain(*tile).any() for tile in tiles(*self.codes.shape))
+        return not any(self.unlike_plain(*tile).any() for tile in column_tiles(*self.codes.shape))
 
     @cached_property
     def _all_bounds(self) -> tuple[Array, Array]:
@@ -334,7 +335,7 @@ def gather(problem: GPTQProblem, answer: Answer, u: float, hessian_error: float 
     rows_of_sums, signs = zip(*signed_sums(len(codes)), strict=True)
     d = np.zeros((codes.shape[1], len(rows_of_sums)))
     sums = SignedSums(rows_of_sums, np.concatenate(signs), np.empty(len(rows_of_sums)), absolute)
-    for rows, columns in tiles(*codes.shape):
+    for rows, columns in column_tiles(*codes.shape):
         part = difference.T[columns, rows]
         values = _values(problem, codes, scale, zero_point, rows, columns)
         np.subtract(problem.weights.T[columns, rows], values, out=part)
@@ -407,14 +408,14 @@ def times_upper(matrix: Array, upper: Array) -> NDArray[np.float64]:
     return np.asarray(dtrmm(1.0, b=matrix, side=1, overwrite_b=1, **stored))
 
 
-def tiles(n_out: int, n_in: int) -> Iterator[tuple[slice, slice]]:
+def column_tiles(n_out: int, n_in: int) -> Iterator[tuple[slice, slice]]:
     """Yield rows and columns of tiles that stay in the cache.
 
     Examples
     --------
-    >>> list(tiles(3, 5))
+    >>> list(column_tiles(3, 5))
     [(slice(0, 3, None), slice(0, 5, None))]
-    >>> [(rows.stop, columns.stop) for rows, columns in tiles(600, 130)]
+    >>> [(rows.stop, columns.stop) for rows, columns in column_tiles(600, 130)]
     [(512, 128), (600, 128), (600, 130)]
     """
     for start in range(0, n_in, COLUMNS):
@@ -431,6 +432,6 @@ def stretches(n_out: int, columns: int) -> Iterator[slice]:
     >>> list(stretches(600, 128))
     [slice(0, 512, None), slice(512, 600, None)]
     """
-    step = max(ELEMENTS // columns, FEWEST)
+    step = max(ELEMENTS // columns, FEWEST_ROWS)
     for start in range(0, n_out, step):
         yield slice(start, min(start + step, n_out))
