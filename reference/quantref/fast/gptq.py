@@ -49,9 +49,7 @@ from quantref.rules import (
 
 LEAF = 8
 WIDTH = 4096  # rows of the weights that are solved at a time
-ROWS_PER_THREAD = (
-    16384  # smallest number of rows for which a thread of Python is faster than one of BLAS
-)
+ROWS_PER_THREAD = 16384  # smallest number of rows for which threads of Python are faster
 
 
 def gptq_quantize(
@@ -70,9 +68,9 @@ def gptq_quantize(
     ----------
     workers : int, default 1
         Threads that divide the work; more than one needs the extra `threads`. If each gets at least
-        `ROWS_PER_THREAD` rows, they are threads of Python, each with BLAS on one thread. Otherwise they are
-        threads of BLAS. With another number, a code that is undecided in the working precision may
-        differ.
+        `ROWS_PER_THREAD` rows, they are threads of Python, each with BLAS on one thread. Otherwise
+        they are threads of BLAS. Another number may change a code that is undecided in the working
+        precision.
 
     Examples
     --------
@@ -199,7 +197,7 @@ class _Solver:
         self.size = min(problem.block_size, len(self.A))
         self.steps = np.empty((self.size, len(codes)), problem.dtype)  # q − z of a block
         self.value = np.empty(len(codes), problem.dtype)  # ŵ of a column
-        self.room = self.steps if self.alone else np.empty_like(self.steps)
+        self.product = self.steps if self.alone else np.empty_like(self.steps)
         self.groups = problem.column_group.tolist()
         self.scales: list[Array] = []
         self.zeros: list[Array] = []
@@ -207,7 +205,7 @@ class _Solver:
         self.gemm = blas.sgemm if single else blas.dgemm
         self.gemv = blas.sgemv if single else blas.dgemv
         self.trmm = blas.strmm if single else blas.dtrmm
-        # A group that goes on in the next block needs all errors of earlier blocks at its start.
+        # A group that continues in the next block needs all errors of earlier blocks at its start.
         self.crossing = any(
             0 < group.first < group.end - 1
             and group.first // self.size < (group.end - 1) // self.size
@@ -236,7 +234,7 @@ class _Solver:
         """Quantize a block of columns."""
         self.a, self.w = a, self.problem.columns(a, b, self.rows)
 
-        # GROUP PARAMETERS: of all groups that start in this block
+        # GROUP: all groups that start in this block
         for group, ends in self.ranges([g for g in self.problem.groups if a <= g.first < b]):
             scale, zero_point = self.problem.parameters(ends.T, group)
             self.scales.append(scale)  # [GPTQ-040]
@@ -246,7 +244,7 @@ class _Solver:
         self.z = [z.astype(self.A.dtype) for z in self.zeros[self.first :]]
         self.limits = [(-z, self.problem.maxq - z) for z in self.z]
 
-        # CODES
+        # CODE, ERROR, FEEDBACK
         if a:
             self.A[a:b] += self.w
         else:  # no column has contributed yet
@@ -327,11 +325,11 @@ class _Solver:
             self.gemm(1.0, done.T, M, beta=beta, c=sums.T, overwrite_c=1)  # [GPTQ-060]
             return
         for c in range(0, len(sums), self.size):
-            some, room = sums[c : c + self.size], self.room[: len(sums) - c]
+            some, product = sums[c : c + self.size], self.product[: len(sums) - c]
             if first:
                 np.matmul(M[:, c : c + self.size].T, done, out=some)
             else:
-                some += np.matmul(M[:, c : c + self.size].T, done, out=room)
+                some += np.matmul(M[:, c : c + self.size].T, done, out=product)
 
     def leaf(self, lo: int, hi: int) -> None:
         """Quantize a few columns one by one."""
