@@ -1,7 +1,7 @@
 """Quantized layers as JSON text and files (SPEC.md, section 9).
 
-A file holds the class, the equation, the config and the arrays in the form of section 11; nothing
-in it is executed when it is read.
+A file holds the class, the equation, the config, and the arrays in the form of section 11. Reading
+it executes nothing.
 """
 
 from __future__ import annotations
