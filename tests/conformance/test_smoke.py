@@ -13,7 +13,7 @@ import pytest
 
 from quantcheck import mutants
 from quantcheck.judge.judges import judge
-from quantcheck.smoke.questions import Probe, misfit, probes, spoil
+from quantcheck.smoke.questions import Probe, invalidate, misfit, probes
 from quantcheck.smoke.steps import Smoke
 from quantcheck.targets.process import ProcessTarget
 from quantcheck.targets.reference import operations
@@ -390,7 +390,7 @@ def test_one_legal_question_per_operation(cases: dict[str, Case]) -> None:
     for probe in chosen:
         assert misfit(probe, operations.answer(probe.question)["outputs"]) is None
         if probe.operation != "calibration_processes":  # its processes break, each by itself
-            assert "refused" in operations.answer(spoil(probe.question)), probe.operation
+            assert "refused" in operations.answer(invalidate(probe.question)), probe.operation
 
 
 def test_wrong_values_fit_and_a_wrong_form_does_not_pass_the_suite_either(

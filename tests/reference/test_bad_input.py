@@ -98,7 +98,7 @@ PROBLEMS: list[tuple[Any, Any, type[QuantrefError], str, str]] = [
     (W, H.astype(np.complex128), DTypeError, "hessian of dtype float16", "complex128"),
     (W, ONE_SIDED, NotSymmetricError, "a symmetric hessian", "H[0, 1]=2.5, H[1, 0]=2"),
     (W, -H, NotPositiveDefiniteError, "a diagonal >= 0", "H[0, 0]=-3"),
-    (W[:, :2], BESIDE_ZERO, NotPositiveDefiniteError, "zeros beside a zero", "H[0, 1]=0.5"),
+    (W[:, :2], BESIDE_ZERO, NotPositiveDefiniteError, "zeros in the row and column", "H[0, 1]=0.5"),
     (W, SINGULAR, NotPositiveDefiniteError, "positive definite after damping 0", "pivot 0"),
 ]
 

@@ -86,7 +86,7 @@ def assert_decided_as_with_bounds(certificate: LazyCertificate) -> None:
         ("CERT-020", lowest | highest),
     ):
         (check,) = (c for c in certificate.checks if c.requirement == requirement)
-        assert check.passed == (inward <= v.target_bound)[mask].all()
+        assert check.passed == (inward <= v.beta)[mask].all()
 
 
 def damaged(answer: Any, rng: np.random.Generator, maxq: int) -> Any:
@@ -161,12 +161,12 @@ def test_honest_answers_need_no_inverse(dtype: str) -> None:
 def test_what_is_allowed_at_the_least(kind: str, u: float) -> None:
     problem = normal_problem(1, 12, 40, correlation=2.0, **KINDS[kind])
     v = evidence_of(problem, solve(problem, "float32"), u)
-    assert (2 * np.outer(v.least_over_U_jj, v.U_jj) <= v.target_bound).all()
-    assert (2 * v.least_base <= v.base_bound).all()
+    assert (2 * np.outer(v.least_over_U_jj, v.U_jj) <= v.beta).all()
+    assert (2 * v.least_base <= v.delta).all()
     rows = np.array([1, 4, 11])
-    np.testing.assert_allclose(v.target_bound_of(rows), v.target_bound[rows], rtol=1e-9)
+    np.testing.assert_allclose(v.beta_of(rows), v.beta[rows], rtol=1e-9)
     if problem.config.per_channel:
-        np.testing.assert_allclose(v.base_bound_of(rows), v.base_bound[rows], rtol=1e-9)
+        np.testing.assert_allclose(v.delta_of(rows), v.delta[rows], rtol=1e-9)
 
 
 def base_by_definition(v: Evidence, k: int) -> Array:

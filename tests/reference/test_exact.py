@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from quantcheck.corpus.gptq import _required
+from quantcheck.corpus.gptq.build import _required
 from quantcheck.oracle.bounds import for_exact
 from quantcheck.wire.cases import Case
 from quantref import GPTQResult, gptq_quantize, gptq_textbook

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from quantcheck.corpus.draw import single
-from quantcheck.corpus.lay_build import WEIGHT_ONLY, lay_gptq_case, lay_int8_case
-from quantcheck.corpus.lay_rows import lay_embedding_case, lay_reverse_case
+from quantcheck.corpus.lay.build import WEIGHT_ONLY, lay_gptq_case, lay_int8_case
+from quantcheck.corpus.lay.rows import lay_embedding_case, lay_reverse_case
 from quantcheck.judge.judges import judge
-from quantcheck.targets.reference.layer_files import from_text, load, save, to_text
+from quantcheck.targets.reference.layers.files import Layer, from_text, load, save, to_text
 from quantcheck.targets.reference.operations import answer
 from quantcheck.wire.arrays import decode
 from quantcheck.wire.cases import Case
@@ -33,7 +33,7 @@ from quantref.errors import (
     NonFiniteError,
     ShapeError,
 )
-from quantref.layers import DENSE, GPTQDense, Int8Dense, Int8Embedding, Layer
+from quantref.layers import DENSE, GPTQDense, Int8Dense, Int8Embedding
 from quantref.packing import pack_codes
 
 U = 2.0**-24

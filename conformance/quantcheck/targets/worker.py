@@ -44,7 +44,7 @@ OPERATIONS = (
 
 
 def claim_stdout() -> IO[str]:
-    """Keep the real stdout for answers; what libraries print goes to stderr from now on.
+    """Keep the real stdout for answers, and redirect the output of libraries to stderr.
 
     Returns
     -------
@@ -60,18 +60,18 @@ def claim_stdout() -> IO[str]:
 def serve(answer: Answer, ready: Mapping[str, Any], out: IO[str]) -> None:
     """Answer questions until `stop` or the end of stdin.
 
-    What lives between two questions (modules, compiled code) is taken out of the garbage
-    collector's sight: Keras collects after every layer that it quantizes, and each collection would
-    walk over all of it.
+    Objects that live between two questions (modules, compiled code) are frozen for the garbage
+    collector. Keras collects garbage after every layer that it quantizes, and each collection would
+    otherwise visit all of them.
 
     Parameters
     ----------
     answer : callable
-        One wire question to one wire answer; an exception becomes an `error` answer.
+        Returns the wire answer to a wire question; an exception becomes an `error` answer.
     ready : mapping
         The handshake without `protocol`.
     out : text stream
-        Where answers go, from `claim_stdout`.
+        Output for answers, from `claim_stdout`.
     """
     for line in sys.stdin.buffer:
         message = json.loads(line)
@@ -91,7 +91,7 @@ def _answer(answer: Answer, question: dict[str, Any]) -> str:
     identity = question.get("id")
     try:
         return _line({**answer(question), "id": identity})
-    except Exception as error:  # noqa: BLE001 - told to the suite, with its trace
+    except Exception as error:  # noqa: BLE001 - the answer contains it, with its trace
         message = f"{type(error).__name__}: {error}"
         return _line({"id": identity, "error": message, "trace": traceback.format_exc()})
 
@@ -106,7 +106,7 @@ def _send(out: IO[str], line: str) -> None:
 
 
 def versions_of(*distributions: str) -> dict[str, str]:
-    """Versions of those of the distributions that are installed."""
+    """Return the versions of the distributions that are installed."""
     found = {}
     for name in distributions:
         try:

@@ -11,8 +11,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from quantref.fast.hessian import bands, permuted
 from quantref.fast.threads import each
-from quantref.hessian import PreparedHessian, not_positive_definite
-from quantref.inputs import Array
+from quantref.hessian import PreparedHessian
+from quantref.inputs import Array, not_positive_definite
 
 TALL = 512  # rows of a matrix that are scaled at a time, within the cache
 

@@ -32,13 +32,12 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from quantref.config import GPTQConfig
-from quantref.errors import ConfigError
 from quantref.fast.factor import unit_inverse
 from quantref.fast.memory import spaced, tiles
 from quantref.fast.problem import GPTQProblem, prepare_problem
 from quantref.fast.threads import blas_threads, each
-from quantref.gptq import BLOCK_SIZE, GPTQResult, require_known_base
-from quantref.inputs import Array, require_integer
+from quantref.gptq import BASE_RULES, BLOCK_SIZE, GPTQResult
+from quantref.inputs import Array, require_count, require_rule
 from quantref.rules import (
     DEFAULT_PROFILE,
     Group,
@@ -84,9 +83,7 @@ def gptq_quantize(
     >>> result.codes.shape, result.scale.shape, result.g_idx
     ((2, 8), (2, 2), array([0, 0, 0, 0, 1, 1, 1, 1], dtype=int32))
     """
-    count = require_integer(workers, "workers", "GPTQ-110")
-    if count < 1:
-        raise ConfigError("workers >= 1", f"{count}", "GPTQ-110")
+    count = require_count(workers, "workers", "GPTQ-110")
     problem = prepare_problem(
         weights,
         hessian,
@@ -155,11 +152,9 @@ def _joined(parts: Sequence[list[Array]]) -> list[Array]:
 
 def _require_blockwise(profile: Profile) -> None:
     """Refuse rules that need the column-by-column form.  [GPTQ-130]"""
-    require_known_base(profile)
-    if profile.carry is not carry_working_precision:
-        expected = "rule carry to be carry_working_precision (else use gptq_textbook)"
-        got = getattr(profile.carry, "__name__", repr(profile.carry))
-        raise ConfigError(expected, got, "GPTQ-130")
+    require_rule("base", profile.base, BASE_RULES)
+    advice = " (else use gptq_textbook)"
+    require_rule("carry", profile.carry, (carry_working_precision,), advice)
 
 
 class _Solver:

@@ -17,10 +17,10 @@ from quantref.inputs import (
     not_symmetric,
     require_bool,
     require_damping,
+    require_dead_columns_zero,
     require_diagonal,
     require_n_in,
     require_square,
-    require_zeros_beside_dead,
 )
 from quantref.rules import DEFAULT_PROFILE, Profile
 
@@ -167,7 +167,7 @@ def require_hessian(
     require_diagonal(h, requirement)
     size = np.sqrt(np.diagonal(h).astype(np.float64))
     exactly = _require_symmetric(h, size, requirement, workers)
-    require_zeros_beside_dead(h, requirement)
+    require_dead_columns_zero(h, requirement)
     if not exactly:
         h = h.astype(np.float64)
         return np.asarray((h + h.T) / 2)

@@ -18,7 +18,6 @@ from quantref.inputs import (
     require_codes_of_bytes,
     require_length,
     require_packing,
-    require_word_packing,
 )
 from quantref.packing import CODES_PER_BYTE, code_bounds
 
@@ -141,11 +140,3 @@ def _in_every_byte(mask: int, dtype: np.dtype) -> Any:
 def _in_eights(*arrays: Array) -> bool:
     """Tell whether the bytes of the last axis can be taken eight at a time."""
     return all(a.size and a.strides[-1] == 1 and a.shape[-1] % 8 == 0 for a in arrays)
-
-
-def pack_int32_words(codes: ArrayLike, bits: int) -> NDArray[np.int32]:
-    """Return what `quantref.packing.pack_int32_words` returns: four bytes at a time."""
-    array, bits = require_word_packing(codes, bits)
-    packed = pack_codes(array, bits, axis=-1)
-    widths = [(0, 0)] * (packed.ndim - 1) + [(0, -packed.shape[-1] % 4)]
-    return np.ascontiguousarray(np.pad(packed, widths)).view("<i4").astype(np.int32)

@@ -14,9 +14,9 @@ from quantref.errors import ShapeError
 from quantref.fast.factor import factor_hessian, inverse_factor, unit_factor, unit_upper
 from quantref.fast.hessian import permuted, require_hessian
 from quantref.fast.memory import spaced, transpose
-from quantref.gptq import BLOCK_SIZE, Settings, require_representable, require_settings
+from quantref.gptq import BLOCK_SIZE, Settings, require_settings
 from quantref.hessian import prepared_of, upper_inverse
-from quantref.inputs import Array, require_weights
+from quantref.inputs import Array, require_representable, require_weights
 from quantref.rules import DEFAULT_PROFILE, Profile, rows_of_cholesky
 
 OF_HESSIAN = ("R", "U", "M")  # of a problem, whatever its weights are

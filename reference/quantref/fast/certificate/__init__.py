@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from quantref.certificate import U32, loss_is_of_factor
+from quantref.certificate import U32
 from quantref.checks import Answer, Certificate, Check, check_g_idx, require_hessian_error
 from quantref.config import GPTQConfig
 from quantref.fast.certificate.checks import (
@@ -23,7 +23,7 @@ from quantref.fast.certificate.checks import (
 from quantref.fast.certificate.evidence import Evidence, gather
 from quantref.fast.problem import GPTQProblem, prepare_problem
 from quantref.gptq import BLOCK_SIZE
-from quantref.rules import DEFAULT_PROFILE, Profile
+from quantref.rules import DEFAULT_PROFILE, Profile, rows_of_cholesky
 
 __all__ = ["LazyCertificate", "certify", "certify_problem"]
 
@@ -56,7 +56,7 @@ FIGURES: dict[str, Callable[[LazyCertificate], Any]] = {
     "plain_loss": lambda c: c.evidence.plain_loss,
     "plain_rounding": lambda c: _fails_half_step(c.checks) and c.evidence.is_plain_rounding,
     "clipped": lambda c: float(c.evidence.clipped.mean()),
-    "undecided": lambda c: float((c.evidence.target_bound > c.evidence.column_scale / 2).mean()),
+    "undecided": lambda c: float((c.evidence.beta > c.evidence.column_scale / 2).mean()),
     "residuals": lambda c: c.evidence.steps_in_original_order,
 }
 
@@ -120,6 +120,6 @@ def certify_problem(
     checks = [check_g_idx(problem, answer)]
     checks += check_residuals(evidence)
     checks += check_parameters(evidence)
-    if loss_is_of_factor(problem):
+    if problem.profile.rows is rows_of_cholesky:  # otherwise ‖E‖² is not the loss
         checks += check_loss(evidence)
     return LazyCertificate(tuple(checks), evidence)

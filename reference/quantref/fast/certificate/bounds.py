@@ -77,7 +77,7 @@ class FactorTerms:
         |R| and |U|, element by element.
     size : (n_in,) array
         R_jj.
-    root_h, root_x : (n_in,) arrays
+    root_h, root_chi : (n_in,) arrays
     B, C : (n_in,) arrays
     likely : (n_in,) array
         B′ + C′.
@@ -89,7 +89,7 @@ class FactorTerms:
     U: NDArray[np.float64]
     size: NDArray[np.float64]
     root_h: NDArray[np.float64]
-    root_x: NDArray[np.float64]
+    root_chi: NDArray[np.float64]
     B: NDArray[np.float64]
     C: NDArray[np.float64]
     likely: NDArray[np.float64]
@@ -100,13 +100,13 @@ class FactorTerms:
         """Return the terms of a factor R and its inverse U."""
         size, R, U = np.diagonal(R).copy(), np.abs(R), np.abs(U)
         root_h = np.sqrt((R * R).sum(axis=1))
-        root_x = np.sqrt((U * U).sum(axis=0))
+        root_chi = np.sqrt((U * U).sum(axis=0))
         unit = R / size  # |M|
         B2 = np.sqrt(U**2 @ root_h**2) / size * norm_bound(U * root_h)
-        C2 = np.sqrt(root_x**2 @ unit**2) * norm_bound(R * root_x[:, None])
+        C2 = np.sqrt(root_chi**2 @ unit**2) * norm_bound(R * root_chi[:, None])
         reach = U @ root_h
         spread = float((reach**2).sum())
-        return cls(R, U, size, root_h, root_x, reach / size, root_x @ unit, B2 + C2, spread)
+        return cls(R, U, size, root_h, root_chi, reach / size, root_chi @ unit, B2 + C2, spread)
 
 
 def for_answer(residuals: Array, magnitudes: Array, terms: FactorTerms) -> Bounds:
@@ -133,7 +133,7 @@ def for_answer(residuals: Array, magnitudes: Array, terms: FactorTerms) -> Bound
     gradient = E @ terms.R.T
     always = (reach + magnitudes) @ unit
     shift = np.outer(reach @ terms.root_h, terms.B)
-    always += shift + np.outer(gradient @ terms.root_x, terms.C)
+    always += shift + np.outer(gradient @ terms.root_chi, terms.C)
 
     squares = np.sqrt((E**2 @ terms.U**2 + magnitudes**2) @ unit**2)
     length = np.sqrt((E**2).sum(axis=1))  # (n_out,)

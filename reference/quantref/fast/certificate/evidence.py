@@ -199,15 +199,15 @@ class Evidence:
         """What β_j / U_jj is at the least, in each row, (n_out,).  [CERT-060]"""
         return least_bound(self.summary.norms, self.E.shape[1], self.u)
 
-    def target_bound_of(self, rows: Array) -> NDArray[np.float64]:
+    def beta_of(self, rows: Array) -> NDArray[np.float64]:
         """Return β of some rows, (rows, n_in); of all, to be kept, where that is most of them."""
         most = 2 * len(rows) > len(self.codes)
-        return np.asarray(self.target_bound[rows] if most else self._bounds(rows)[0])
+        return np.asarray(self.beta[rows] if most else self._bounds(rows)[0])
 
-    def base_bound_of(self, rows: Array) -> NDArray[np.float64]:
+    def delta_of(self, rows: Array) -> NDArray[np.float64]:
         """Return δ of some rows, (rows, n_groups); of all where they share a range."""
         most = 2 * len(rows) > len(self.codes)
-        return np.asarray(self.base_bound[rows] if most else self._bounds(rows)[1])
+        return np.asarray(self.delta[rows] if most else self._bounds(rows)[1])
 
     @cached_property
     def least_base(self) -> NDArray[np.float64]:
@@ -280,8 +280,8 @@ class Evidence:
     def unlike_plain(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
         """Return where plain rounding gives another code in a tile, (columns, rows).
 
-        See `quantref.certificate.unlike_plain`. The rounding of w / s counts, because the largest
-        weight of a symmetric group lies next to a tie.
+        See `quantref.checks.unlike_plain_rounding`. The rounding of w / s counts, because the
+        largest weight of a symmetric group lies next to a tie.
         """
         problem, codes = self.problem, self.codes.T[columns, rows]
         groups = problem.column_group[columns]
@@ -306,12 +306,12 @@ class Evidence:
         return self._bounds(slice(None))
 
     @property
-    def target_bound(self) -> NDArray[np.float64]:
+    def beta(self) -> NDArray[np.float64]:
         """β, (n_out, n_in)."""
         return np.asarray(self._all_bounds[0])
 
     @property
-    def base_bound(self) -> NDArray[np.float64]:
+    def delta(self) -> NDArray[np.float64]:
         """δ, (n_out, n_groups)."""
         return np.asarray(self._all_bounds[1])
 

@@ -1,4 +1,4 @@
-"""What the cases of section LAY share: equations, configs, drawn arrays."""
+"""Equations, configs and drawn arrays shared by the cases of section LAY."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PER_TOKEN = {"class": "AbsMaxQuantizer", "arguments": {"axis": -1}}
 
 
 def drawn(seed: int, *shape: int) -> Array:
-    """Return float32 numbers of four decimal places or so, short and exact in binary."""
+    """Return float32 numbers of about four decimal places, short and exact in binary."""
     return dyadic(seed, shape, 4000, 10).astype(np.float32)
 
 

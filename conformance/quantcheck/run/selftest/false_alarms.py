@@ -1,4 +1,4 @@
-"""Honest variants: nothing blames them, and they come near to every bound."""
+"""Variants: the suite must fail none of them, and they must come near to every bound."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from quantcheck.run.selftest.common import BROKEN, U, guarded, vectors
 from quantcheck.targets.variants import VARIANTS, find
 from quantcheck.wire.cases import Case
 
-CHUNK = 0.2  # times the examples of each property, per task
+CHUNK = 0.2  # factor of each property's examples, per task
 SECTIONS = ("rnd", "aff", "abs", "pack", "hes", "gptq")
-LOOSE = 1e-3
-TIES_ALONE = ("ABS-030",)  # bounds that act beside ties alone: see SPEC.md, section 12
+REACHED_FROM = 1e-3
+TIES_ALONE = ("ABS-030",)  # bounds that matter only near ties: see SPEC.md, section 12
 
 
 @dataclass
 class Tally:
-    """What became of honest variants.
+    """Results of the variants.
 
     Attributes
     ----------
     cases : int
-        How many generated questions each variant was asked.
+        Number of generated questions that each variant was asked.
     asked : dict
-        Per variant, how many of them it answered.
+        For each variant, the number of questions that it answered.
     alarms : list of dict
-        Each: variant, case, requirement, message.
+        False alarms: variant, case, requirement, message.
     ratios : dict
         "REQUIREMENT operation": largest observed ÷ bound.
     """
@@ -42,7 +42,7 @@ class Tally:
     ratios: dict[str, float] = field(default_factory=dict)
 
     def add(self, other: Tally) -> None:
-        """Add what another one counted."""
+        """Add the counts of another tally."""
         self.cases += other.cases
         self.alarms += other.alarms
         for name, count in other.asked.items():
@@ -51,8 +51,8 @@ class Tally:
             self.ratios[name] = max(self.ratios.get(name, 0.0), ratio)
 
 
-def honest(base: int, free: bool) -> Tally:
-    """Put every variant to one draw of every property that has arithmetic."""
+def variants_on_draw(base: int, free: bool) -> Tally:
+    """Judge every variant on one draw of every property that has arithmetic."""
     tally = Tally()
     draws = Draws(seed=base, free=free, factor=CHUNK)
     for prop in properties.load(SECTIONS).values():
@@ -69,8 +69,8 @@ def honest(base: int, free: bool) -> Tally:
     return tally
 
 
-def honest_vectors(identity: str) -> Tally:
-    """Put one variant to the vectors: they reach bounds that few draws come near to."""
+def variant_on_vectors(identity: str) -> Tally:
+    """Judge one variant on the vectors, which reach bounds that few draws come near to."""
     tally, variant = Tally(), find(identity)
     for case in vectors():
         if case.section in SECTIONS:
@@ -80,18 +80,19 @@ def honest_vectors(identity: str) -> Tally:
     return tally
 
 
-def loose(ratios: Mapping[str, float]) -> list[str]:
-    """Return the bounds that nobody honest came near to, although they act everywhere.
+def unreached_bounds(ratios: Mapping[str, float]) -> list[str]:
+    """Return the bounds that no variant came near to, apart from those that matter near ties only.
 
     Examples
     --------
-    >>> loose({"HES-070 factor": 0.5, "HES-010 hessian": 1e-4, "ABS-030 abs_max_quantize": 0.0})
+    >>> ratios = {"HES-070 factor": 0.5, "HES-010 hessian": 1e-4, "ABS-030 abs_max_quantize": 0.0}
+    >>> unreached_bounds(ratios)
     ['HES-010 hessian']
     """
     return [
         name
         for name, ratio in ratios.items()
-        if ratio < LOOSE and name.partition(" ")[0] not in TIES_ALONE
+        if ratio < REACHED_FROM and name.partition(" ")[0] not in TIES_ALONE
     ]
 
 

@@ -1,4 +1,4 @@
-"""The cases of section AFF; `affine` computes what they expect."""
+"""The cases of section AFF; `build` computes their expected values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from quantcheck.corpus.affine import FULL, parameters_case, quantize_case
+from quantcheck.corpus.affine.build import FULL, parameters_case, quantize_case
 from quantcheck.corpus.draw import (
     alternating,
     dyadic,

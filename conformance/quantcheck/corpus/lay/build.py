@@ -19,7 +19,7 @@ from quantcheck.wire.configs import build, describe
 from quantref.config import Int8QuantizationConfig
 from quantref.equations import Equation, parse_equation, require_sizes
 from quantref.inputs import Array
-from quantref.layers import DENSE, require_absmax
+from quantref.layers import DENSE, absmax_of
 
 UNIT = U32
 RESCALING = Fraction(rescaling(float(U32)))
@@ -69,7 +69,7 @@ class Weights:
     """Codes and scales of a weight array, and which codes are required."""
 
     def __init__(self, array: Array, axes: tuple[int, ...], config: Int8QuantizationConfig) -> None:
-        quantizer = require_absmax(config.weight_quantizer)
+        quantizer = absmax_of(config.weight_quantizer)
         lo, hi = quantizer.value_range
         epsilon = Fraction(quantizer.epsilon)
         values = of_array(array)
@@ -165,7 +165,7 @@ def case_of(
     outputs: dict[str, Any],
     judging: dict[str, Any],
 ) -> Case:
-    """Return the case; what a reload gives is what was there before."""
+    """Return the case; the outputs expected after a reload are those before it."""
     if parameters["reload"]:
         fields = describe(build(parameters["config"]))["fields"]
         outputs = {**outputs, "reloaded": outputs["values"], "fields": fields}
@@ -184,7 +184,7 @@ def case_of(
 
 
 def _of_the_end(bias: Array | None, activation: str | None) -> tuple[str, ...]:
-    """Return what a case says about bias and activation, if it has one."""
+    """Return the requirements on bias and activation, if the case has them."""
     return () if bias is None and activation is None else ("LAY-050",)
 
 
@@ -209,7 +209,7 @@ def lay_int8_case(
     kernel : float32 array of the shape that the equation says; (n_in, n_out) for Dense
     bias : float32 array that broadcasts to the outputs, or None
     *requirements : str
-        The topic, and what else it covers beside what every int8 layer shows.
+        The topic, and further requirements besides those of every int8 layer.
     config : dict
         Description of an Int8QuantizationConfig.
     """

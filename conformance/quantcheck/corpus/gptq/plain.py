@@ -1,4 +1,4 @@
-"""The plain cases of section GPTQ: bits, groups, orders."""
+"""The cases of section GPTQ that vary bits, groups and orders."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from quantcheck.corpus.draw import alternating
-from quantcheck.corpus.gptq import CORE, gptq_case, problem
-from quantcheck.corpus.gptq_special import special_cases
+from quantcheck.corpus.gptq.build import CORE, gptq_case, problem
+from quantcheck.corpus.gptq.special import special_cases
 from quantcheck.wire.cases import Case
 
 

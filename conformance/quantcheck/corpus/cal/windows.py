@@ -58,7 +58,7 @@ def processes_case(identity: str, title: str, dataset: list[Array], **changes: A
 
 
 def distinct_tokens(seed: int, count: int) -> Array:
-    """Return 0 … count − 1 in an order of its own, int32."""
+    """Return 0 … count − 1 in an order that the seed decides, int32."""
     stream = numbers(seed)
     keys = [next(stream) for _ in range(count)]
     return np.argsort(np.array(keys, np.uint64), kind="stable").astype(np.int32)

@@ -9,9 +9,9 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from quantcheck.corpus.draw import refused
-from quantcheck.corpus.gptq import CORE, FULL, gptq_case
+from quantcheck.corpus.gptq.build import CORE, FULL, gptq_case
 from quantcheck.properties import Sizes, law, single
-from quantcheck.properties.gptq_laws import agrees, moved_rows, other_blocks, scaled_weights
+from quantcheck.properties.gptq.laws import agrees, moved_rows, other_blocks, scaled_weights
 from quantcheck.properties.strategies import (
     BITS,
     ROW_KINDS,
@@ -48,9 +48,9 @@ def problems(
     plain: bool = False,
     **fixed: Any,
 ) -> Case:
-    """Draw a whole problem: weights, a Hessian made from inputs, and what is not fixed.
+    """Draw a problem: weights, a Hessian of drawn tokens, and the settings that are not fixed.
 
-    A plain one has weights of both signs in every group, asymmetric ranges, one per row.
+    A plain problem has weights of both signs in every group, and one asymmetric range per row.
     """
     if plain:
         kinds, fixed = PLAIN, {"symmetric": False, "per_channel": True, **fixed}
@@ -74,7 +74,7 @@ def _feedback(sizes: Sizes) -> st.SearchStrategy[Case]:
 
 @st.composite
 def _blocks(draw: Draw, sizes: Sizes) -> Case:
-    """Draw several blocks under one group: errors cross from block to block."""
+    """Draw one group with several column blocks, so that errors cross from block to block."""
     block = draw(st.sampled_from((8, 16)))
     return draw(problems(sizes, plain=True, shapes=[(4, 24)], block_size=block))
 
@@ -99,14 +99,14 @@ def _conditioned(draw: Draw, _: Sizes) -> Case:
 
 @st.composite
 def _groups(draw: Draw, sizes: Sizes) -> Case:
-    """Draw groups shorter than a block, with several blocks: ranges of compensated weights."""
+    """Draw several blocks with groups shorter than a block, which need base weights."""
     block, size = draw(st.sampled_from(((8, 4), (8, 8), (8, 2), (128, 4), (128, 8))))
     return draw(problems(sizes, plain=True, block_size=block, group_size=size))
 
 
 @st.composite
 def _whole(draw: Draw, sizes: Sizes) -> Case:
-    """Draw groups that reach over blocks: computed once, at their first column."""
+    """Draw groups longer than a block, whose parameters are computed at their first column."""
     size = draw(st.sampled_from((-1, 12, 24)))
     return draw(problems(sizes, plain=True, shapes=[(4, 24)], block_size=8, group_size=size))
 
@@ -127,7 +127,9 @@ def _dead(draw: Draw, sizes: Sizes) -> Case:
     )  # fmt: skip
     weights, hessian = case.inputs["weights"], case.inputs["hessian"]
     idle = np.diagonal(hessian) == 0
-    weights[:, idle] = draw(st.sampled_from((40.0, -40.0, 9.0)))  # would widen every range
+    weights[:, idle] = draw(
+        st.sampled_from((40.0, -40.0, 9.0))
+    )  # large weights of dead columns would widen every range
     return _case(weights, hessian, **case.parameters)
 
 
@@ -148,7 +150,7 @@ def _halves(draw: Draw, sizes: Sizes) -> Case:
 
 @st.composite
 def _uncoupled(draw: Draw, _: Sizes) -> Case:
-    """Draw diagonal Hessians: nothing propagates, ties stay exact, each rule stands alone."""
+    """Draw diagonal Hessians: no error propagates, ties stay exact, each rule is seen alone."""
     bits = draw(st.sampled_from(BITS))
     kinds = ("ties", "near ties", "constant", "zero", "positive")
     weights = draw(matrices(shapes=[(4, 16)], bits=bits, kinds=kinds))
@@ -191,7 +193,7 @@ def _refused(draw: Draw, _: Sizes) -> Case:
 
 @st.composite
 def _singular(draw: Draw, _: Sizes) -> Case:
-    """Draw Hessians that no damping mends: an indefinite pair of columns."""
+    """Draw Hessians that stay indefinite when damped, because of two columns."""
     W = draw(matrices(shapes=[(2, 8)], kinds=("plain",)))
     H = draw(hessians(width=8, definite=True))
     place = draw(st.integers(0, 6))
@@ -203,7 +205,7 @@ def _singular(draw: Draw, _: Sizes) -> Case:
     return refused("gptq", "drawn", title, "gptq_quantize", "GPTQ-120", error, given, inputs)
 
 
-# Plain cases first, then one topic after the other: the first failure names the cause.
+# General properties come first, then one topic after another: the first failure names the cause.
 PROPERTIES = (
     single("prop-gptq-feedback", "Errors travel along the factor of the inverse.",
            CORE, _feedback, 15),

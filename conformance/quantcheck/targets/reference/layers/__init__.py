@@ -1,4 +1,4 @@
-"""The reference's answers about layers, in the words of section 12.  [VER-060]"""
+"""The reference's answers about layers (SPEC.md, section 12).  [VER-060]"""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from quantcheck.targets.reference import layer_process
-from quantcheck.targets.reference.layer_files import to_text
+from quantcheck.targets.reference.layers import process
+from quantcheck.targets.reference.layers.files import Layer, to_text
 from quantcheck.wire.arrays import decode_array, encode_array
 from quantcheck.wire.configs import Outputs, build
 from quantref.inputs import Array
-from quantref.layers import DENSE, GPTQDense, Int8Dense, Int8Embedding, Layer
+from quantref.layers import DENSE, GPTQDense, Int8Dense, Int8Embedding
 
 
 def _reloaded(layer: Layer, inputs: Array, *, reload: bool, method: str = "call") -> Outputs:
-    """Return what the layer gives once saved, and loaded in a fresh process; {} if not asked."""
+    """Return outputs and fields after saving, and loading in a fresh process; {} if not asked."""
     if not reload:
         return {}
     given = json.dumps(encode_array(inputs))
-    answer = json.loads(layer_process.in_fresh_process(to_text(layer), given, method))
+    answer = json.loads(process.in_fresh_process(to_text(layer), given, method))
     return {"reloaded": decode_array(answer["values"]), "fields": answer["fields"]}
 
 
@@ -65,7 +65,7 @@ def dense_gptq(
 
 
 def embedding_int8(tokens: Array, embeddings: Array, **parameters: Any) -> Outputs:
-    """Quantize rows, and look tokens up."""
+    """Quantize an embedding, and look tokens up."""
     layer = Int8Embedding.quantize(embeddings, config=build(parameters["config"]))
     return {
         "values": layer(tokens),
@@ -82,7 +82,7 @@ def reversible_embedding_int8(
     reverse_embeddings: Array | None = None,
     **parameters: Any,
 ) -> Outputs:
-    """Quantize rows, tied or with a reverse of their own, and call the layer either way."""
+    """Quantize a tied or untied embedding, and call the layer forward or in reverse."""
     layer = Int8Embedding.quantize(
         embeddings, reverse_embeddings, config=build(parameters["config"])
     )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from quantcheck.judge.verdict import Judgement, found
+from quantcheck.judge.verdict import Judgement, judgement_of
 from quantcheck.properties import Answers
 from quantcheck.properties.relations import equal
 from quantcheck.wire.cases import Case
@@ -52,11 +52,11 @@ def scaled_weights(case: Case) -> st.SearchStrategy[tuple[Case, Case]]:
 
 
 def agrees(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judgement]:
-    """Hold two answers to one problem equal, up to near-ties that either may decide.
+    """Judge that two answers to one problem agree, apart from near-ties.
 
-    Per row, the first code in processing order that differs must be a near-tie within the bound of
-    the certificate, in both answers. Rows whose scales or zero-points differ are left to the
-    certificate of each answer alone.
+    In each row the first code in processing order that differs must be a near-tie of both answers,
+    within the bound of the certificate. Rows with different scales or zero-points are not compared;
+    the certificate judges them in each answer.
     """
     case, other = cases
     one = {name: np.asarray(answers[0][name]) for name in NAMES}
@@ -70,7 +70,7 @@ def agrees(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judgemen
 
 
 def _undone(answer: dict[str, Array], case: Case) -> dict[str, Array]:
-    """Bring an answer back to the first problem's rows and units."""
+    """Convert an answer to the rows and units of the first problem."""
     order = case.judging.get("rows")
     if order is not None:
         place = np.argsort(order)
@@ -89,7 +89,7 @@ def _same_shapes(case: Case, one: Mapping[str, Array], two: Mapping[str, Array])
     if wrong:
         name = wrong[0]
         message = f"{name}: expected shape {one[name].shape}, got {two[name].shape}"
-    return found(_first(case), not wrong, message, case.id)
+    return judgement_of(_first(case), not wrong, message, case.id)
 
 
 def _same_codes(
@@ -104,14 +104,14 @@ def _same_codes(
     differ = (one["codes"] != two["codes"])[:, order] & alike.all(axis=1)[:, None]
     name = "GPTQ-060" if "GPTQ-060" in other.requirements else _first(other)
     if not differ.any():
-        return found(name, True, "codes: all equal", other.id)
+        return judgement_of(name, True, "codes: all equal", other.id)
     worst: tuple[float, Any] = (-1.0, None)
     for answer in (one, two):
         evidence = gather(problem, SimpleNamespace(**answer), u)
         beside = np.abs(np.abs(evidence.residuals) - evidence.column_scale / 2)
         for i in np.flatnonzero(differ.any(axis=1)):
             k = int(np.argmax(differ[i]))
-            ratio = float(beside[i, k] / evidence.target_bound[i, k])
+            ratio = float(beside[i, k] / evidence.beta[i, k])
             worst = max(worst, (ratio, (int(i), int(order[k]))))
     ratio, index = worst
     message = (
@@ -123,4 +123,4 @@ def _same_codes(
         "got": str(two["codes"][index]),
         "expected": str(one["codes"][index]),
     }
-    return found(name, ratio <= 1, message, other.id, observed=ratio, bound=1.0, **details)
+    return judgement_of(name, ratio <= 1, message, other.id, observed=ratio, bound=1.0, **details)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quantcheck.corpus.lay_build import INT8, Weights, case_of, finished, int8_values, to_array
+from quantcheck.corpus.lay.build import INT8, Weights, case_of, finished, int8_values, to_array
 from quantcheck.oracle.bounds import ULP32
 from quantcheck.oracle.layers import Numbers, round_up
 from quantcheck.wire.cases import Case

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from quantcheck.corpus.draw import floats, refused, single
-from quantcheck.corpus.gptq import CORE, FULL, gptq_case, problem
+from quantcheck.corpus.gptq.build import CORE, FULL, gptq_case, problem
 from quantcheck.corpus.hessian import exact_hessian, tokens
 from quantcheck.wire.cases import Case
 
@@ -21,7 +21,7 @@ def special_cases() -> Iterator[Case]:
 
 
 def _isolated_cases() -> Iterator[Case]:
-    """Yield cases with a diagonal Hessian, where nothing propagates: one rule at a time."""
+    """Yield cases with a diagonal Hessian: no error propagates, so that each rule is seen alone."""
     identity = np.eye(16)
     zero = single([k - 7.5 for k in range(16)])  # lo + hi = 0
     rows = np.stack([zero, -zero, zero + np.float32(0.5), zero - np.float32(0.5)])

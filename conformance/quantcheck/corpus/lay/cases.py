@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from quantcheck.corpus.draw import single
-from quantcheck.corpus.lay_build import WEIGHT_ONLY, lay_int8_case
-from quantcheck.corpus.lay_draw import HEADS_FIRST, OUT, PER_TOKEN, QKV, drawn, int8
-from quantcheck.corpus.lay_packed import gptq_cases, refused_cases, reload_cases
-from quantcheck.corpus.lay_rows import lay_embedding_case, lay_reverse_case
+from quantcheck.corpus.lay.build import WEIGHT_ONLY, lay_int8_case
+from quantcheck.corpus.lay.draw import HEADS_FIRST, OUT, PER_TOKEN, QKV, drawn, int8
+from quantcheck.corpus.lay.packed import gptq_cases, refused_cases, reload_cases
+from quantcheck.corpus.lay.rows import lay_embedding_case, lay_reverse_case
 from quantcheck.wire.cases import Case
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from quantcheck.corpus.absmax import absmax_case
-from quantcheck.corpus.cal import distinct_tokens
-from quantcheck.corpus.cal_exact import quantize_model_exact
+from quantcheck.corpus.cal.exact import quantize_model_exact
+from quantcheck.corpus.cal.windows import distinct_tokens
 from quantcheck.corpus.draw import dyadic, floats, refused
 from quantcheck.corpus.hessian import tokens
 from quantcheck.wire.cases import Case
@@ -36,8 +36,8 @@ def random_model(
 ) -> dict[str, Any]:
     """Return the arrays of a model whose blocks have layers of these sizes.
 
-    The embedding's columns are correlated, the first two most; all values are short binary
-    fractions, and every row of the weights has both signs.
+    The embedding's columns are correlated, the first two most strongly. All values are short binary
+    fractions. Every row of the weights has both signs.
     """
     weights, biases, n_in = [], [], width
     for k, n_out in enumerate([size for block in sizes for size in block] + [5]):
@@ -62,8 +62,8 @@ def model_gptq_case(
 ) -> Case:
     """Return the case of `quantize_model_gptq`; expected values are exact.
 
-    Values of the arrays should have few binary digits, for exact arithmetic to be quick; there must
-    be at least num_samples · sequence_length tokens, all rows of the embedding.
+    The arrays' values should have few binary digits, so that exact arithmetic is fast. The dataset
+    must have at least num_samples · sequence_length tokens, each a row of the embedding.
     """
     parameters = {"blocks": blocks, **FULL, **changes}
     joined = np.concatenate([piece.ravel() for piece in dataset])

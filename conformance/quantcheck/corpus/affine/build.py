@@ -19,10 +19,11 @@ FULL: dict[str, Any] = {"bits": 4, "symmetric": False, "per_channel": True, "gro
 def admissible_zero_points(
     position: Fraction, scale: Fraction, zero_point: int, margin: Fraction, maxq: int
 ) -> tuple[int, int]:
-    """Return the lowest and highest admissible zero-point: one, or the neighbours of a near-tie.
+    """Return the lowest and highest admissible zero-point, which differ for a near-tie.
 
-    An exact tie of a scale 2^k is not a near-tie: no arithmetic rounds there, and half to even
-    decides. Of another scale it is one, to whoever multiplies by the reciprocal.
+    If the scale is a power of two, no arithmetic rounds, and an exact tie goes to the even number.
+    For any other scale an exact tie counts as a near-tie, since a product with the rounded
+    reciprocal may lie on either side of it.
     """
     exact_tie = margin == 0 and position.denominator == 2 and is_power_of_two(float(scale))
     if exact_tie or margin > position * (3 * U32 + 2 * ULP32):

@@ -87,7 +87,7 @@ def gptq_case(
 
 
 def _topics(parameters: dict[str, Any], n_in: int) -> Iterator[str]:
-    """Yield what a case is about by its settings."""
+    """Yield the requirements that the settings of a case concern."""
     size = parameters["group_size"]
     size = n_in if size == -1 else min(size, n_in)
     if parameters["activation_order"]:
@@ -114,10 +114,10 @@ def _required(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Return which codes arithmetic of unit roundoff u must reproduce, and bounds on scales.
 
-    A code is required while every decision before it in its row is: its margin exceeds the bound on
-    its own target, the effect of admissible scales included, and so did those of all earlier codes
-    and zero-points. Where rows share ranges, a group that starts after the first block needs the
-    decisions of all rows in earlier blocks. Exact ties count as decided where nothing rounds.
+    A code is required if its margin exceeds the bound on its compensated weight, with the effect of
+    admissible scales included, and all earlier codes and zero-points of its row are decided in the
+    same way. If rows share ranges, a group that starts after the first block needs the decisions of
+    all rows in earlier blocks. An exact tie is decided if no arithmetic rounds there.
     """
     n_out, n_in = len(answer.codes), len(answer.order)
     target = bounds.target(u)

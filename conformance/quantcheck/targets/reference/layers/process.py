@@ -1,4 +1,4 @@
-"""A layer loaded from its file and called in a fresh process (SPEC.md, section 9)."""
+"""Loads a layer from its file and calls it, in a fresh process (SPEC.md, section 9)."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from quantcheck.targets.reference.layer_files import load
+from quantcheck.targets.reference.layers.files import load
 from quantcheck.wire.arrays import decode_array, encode_array
 from quantcheck.wire.configs import describe
 from quantref.errors import AnswerError
 from quantref.layers import Int8Embedding
 
 CHILD = (
-    "import sys; from quantcheck.targets.reference import layer_process; "
-    "layer_process.main(sys.argv[1:])"
+    "import sys; from quantcheck.targets.reference.layers import process; "
+    "process.main(sys.argv[1:])"
 )
 
 
@@ -29,7 +29,7 @@ def in_fresh_process(text: str, inputs: str, method: str) -> str:
     Parameters
     ----------
     text : str
-        From `layer_files.to_text`.
+        From `files.to_text`.
     inputs : str
         An encoded array, as JSON.
     method : {"call", "reverse"}
@@ -61,7 +61,7 @@ def in_fresh_process(text: str, inputs: str, method: str) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Load the file, call the layer with the array on stdin, print what comes."""
+    """Load the file, call the layer with the array on stdin, and print outputs and fields."""
     path, method = arguments
     layer: Any = load(path)
     inputs = decode_array(json.loads(sys.stdin.read()))

@@ -1,7 +1,7 @@
 """Quantized layers as JSON text and files (SPEC.md, section 9).
 
-A file holds the class, the equation, the config and the arrays in the form of section 11; nothing
-in it is executed when it is read.
+A file holds the class, the equation, the config, and the arrays in the form of section 11. Reading
+it executes nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any
 from quantcheck.wire.arrays import decode, encode
 from quantref.config import GPTQConfig, Int8QuantizationConfig
 from quantref.errors import DamagedVectorError
-from quantref.layers import GPTQDense, Int8Dense, Int8Embedding, Layer
+from quantref.layers import GPTQDense, Int8Dense, Int8Embedding
 
+Layer = Int8Dense | GPTQDense | Int8Embedding
 LAYERS: dict[str, type[Layer]] = {
     "Int8Dense": Int8Dense,
     "GPTQDense": GPTQDense,

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from quantcheck.corpus.draw import refused, single
-from quantcheck.corpus.lay_build import INT8, WEIGHT_ONLY, gptq_config, lay_gptq_case, lay_int8_case
-from quantcheck.corpus.lay_draw import HEADS_FIRST, OUT, PER_TOKEN, QKV, drawn, int8, packed_kernel
-from quantcheck.corpus.lay_rows import lay_embedding_case, lay_reverse_case
+from quantcheck.corpus.lay.build import INT8, WEIGHT_ONLY, gptq_config, lay_gptq_case, lay_int8_case
+from quantcheck.corpus.lay.draw import HEADS_FIRST, OUT, PER_TOKEN, QKV, drawn, int8, packed_kernel
+from quantcheck.corpus.lay.rows import lay_embedding_case, lay_reverse_case
 from quantcheck.wire.cases import Case
 
 
