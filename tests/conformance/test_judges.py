@@ -1,6 +1,6 @@
 """The table of judges: what a judge reports is what its row declares, and all of it can be found.
 
-Right answers, planted bugs and damaged answers are put to every judge.
+Every judge judges right answers, answers of mutants, and damaged answers.
 """
 
 from __future__ import annotations
