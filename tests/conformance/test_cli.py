@@ -1,4 +1,4 @@
-"""The command, from outside: what it prints, what it writes, how it ends."""
+"""The command as a process: output, files and exit codes."""
 
 from __future__ import annotations
 
@@ -259,9 +259,7 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     assert "Traceback" not in text
 
 
-def test_somebody_elses_pytest_settings_do_not_reach_the_suite(
-    quantcheck: Any, tmp_path: Path
-) -> None:
+def test_pytest_settings_of_a_user_do_not_affect_the_suite(quantcheck: Any, tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --nonsense\n", encoding="utf-8")
     (tmp_path / "conftest.py").write_text("raise RuntimeError", encoding="utf-8")
     assert quantcheck("reference", "--section", "pack").returncode == 0
