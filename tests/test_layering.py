@@ -32,7 +32,7 @@ SECTIONS = (
     "config", "rounding", "affine", "absmax", "packing", "hessian", "gptq", "checks", "certificate",
     "layers", "calibration",
 )  # fmt: skip
-MOST_LINES = 3400
+MOST_LINES = 2500
 # Rooms of the reference, each with those that it may import; sections are open to all of them.
 REFERENCE_ROOMS: dict[str, set[str]] = {
     "fast": set(),
@@ -230,8 +230,9 @@ def test_rules_are_below_the_sections(reference: dict[str, Path]) -> None:
 
 
 def test_the_sections_are_short(reference: dict[str, Path]) -> None:
-    """A newcomer reads them in one sitting: with the rules, at most 2,500 lines."""
-    names = [*SECTIONS, "rules"]
+    """Eleven modules, the ten of SPEC.md's sections and the rules, have at most 2,500 lines."""
+    names = [*(name for name in SECTIONS if name != "checks"), "rules"]
+    assert len(names) == 11
     lines = {n: len(reference[f"quantref.{n}"].read_text("utf-8").splitlines()) for n in names}
     assert sum(lines.values()) <= MOST_LINES, lines
 

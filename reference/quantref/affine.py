@@ -5,22 +5,26 @@ Letters: w weight, s scale, z zero-point, q code; maxq = 2^bits − 1 is the lar
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quantref.errors import CodeRangeError, DTypeError, OverflowRangeError, ShapeError
 from quantref.inputs import (
     Array,
     require_affine_bits,
+    require_affine_codes,
     require_bool,
+    require_finite_float32,
+    require_finite_scale,
     require_group_size,
     require_parameters,
     require_weights,
+    require_zero_points,
 )
 from quantref.rules import DEFAULT_PROFILE, Group, Profile, round_then_add
 
 SMALLEST_SCALE = float(np.finfo(np.float32).smallest_normal)  # 2^-126
-LARGEST_SCALE = float(np.finfo(np.float32).max)
 
 
 def group_layout(
@@ -39,16 +43,7 @@ def group_layout(
 
 
 def group_index(n_in: int, group_size: int) -> NDArray[np.int32]:
-    """Return the group of every column: floor(j / group_size).  [AFF-100]
-
-    Parameters
-    ----------
-    n_in : int
-    group_size : int >= 1, or -1 for one group
-
-    Returns
-    -------
-    g_idx : (n_in,) int32 array
+    """Return the group of every column, (n_in,) int32: ⌊j / g⌋, or 0 for one group.  [AFF-100]
 
     Examples
     --------
@@ -61,32 +56,12 @@ def group_index(n_in: int, group_size: int) -> NDArray[np.int32]:
 
 
 def range_parameters(
-    lo: Array,
-    hi: Array,
-    *,
-    bits: int,
-    symmetric: bool,
-    profile: Profile = DEFAULT_PROFILE,
+    lo: Array, hi: Array, *, bits: int, symmetric: bool, profile: Profile = DEFAULT_PROFILE
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return scale and zero-point of ranges from smallest to largest weight.
+    """Return scale (...) and zero-point (...) of ranges, given their ends.
 
-    Parameters
-    ----------
-    lo, hi : (...) float arrays
-        Smallest and largest weight of each range, lo <= hi.
-    bits : int in 2 … 8
-    symmetric : bool
-    profile : Profile
-
-    Returns
-    -------
-    scale : (...) float32 array, at least 2^-126
-    zero_point : (...) uint8 array in 0 … 2^bits − 1
-
-    Raises
-    ------
-    OverflowRangeError
-        (hi − lo) / maxq exceeds the largest float32.
+    `lo`, `hi`: smallest and largest weight of each range, (...) arrays. Raises OverflowRangeError
+    where (hi − lo) / maxq exceeds the largest float32.
 
     Examples
     --------
@@ -108,9 +83,7 @@ def range_parameters(
     with np.errstate(over="ignore"):
         scale = profile.scale(lo, hi, maxq)  # [AFF-040]
         length = hi - lo
-    if not np.isfinite(scale).all():
-        expected = f"(hi - lo) / {maxq} <= {LARGEST_SCALE:.6g}"
-        raise OverflowRangeError(expected, f"hi - lo = {float(length.max()):.6g}", "AFF-110")
+    require_finite_scale(scale, length, maxq)  # [AFF-110]
     scale = np.maximum(scale, np.float32(SMALLEST_SCALE))  # [AFF-050]
 
     # ZERO-POINT
@@ -130,23 +103,22 @@ def affine_parameters(
     group_size: int = -1,
     profile: Profile = DEFAULT_PROFILE,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return scale and zero-point per row and group.  [AFF-090]
+    """Return scale and zero-point of every row and group.  [AFF-090]
 
     Parameters
     ----------
     weights : (n_out, n_in) float array
     bits : int in 2 … 8
-    symmetric : bool, default False
-    per_channel : bool, default True
-        False: all rows share the range of their group (with group size -1: one range in all).
-    group_size : int >= 1, or -1, default -1
-        Columns per group; the last group may be shorter.
+    symmetric : bool
+    per_channel : bool
+        False: all rows share the range of their group.
+    group_size : int >= 1, or -1
+        Columns of a group; -1: all of them.
     profile : Profile
 
     Returns
     -------
-    scale : (n_out, n_groups) float32 array
-    zero_point : (n_out, n_groups) uint8 array
+    scale, zero_point : (n_out, n_groups) float32 and uint8 arrays
 
     Raises
     ------
@@ -160,23 +132,20 @@ def affine_parameters(
            [0.5]], dtype=float32), array([[0],
            [2]], dtype=uint8))
     """
+    # BAD INPUT  [AFF-110]
     bits = require_affine_bits(bits)
     symmetric = require_bool(symmetric, "symmetric", "AFF-110")
     per_channel = require_bool(per_channel, "per_channel", "AFF-110")
     w = require_weights(weights, "AFF-110").astype(np.float64)
+
+    # RANGE to ZERO-POINT of every group
     groups = group_layout(w.shape[1], group_size, profile)
-    pieces = [
-        group_parameters(
-            w[:, g.start : g.end],
-            bits=bits,
-            symmetric=symmetric,
-            per_channel=per_channel,
-            ragged=g.end - g.start < groups[0].end,
-            profile=profile,
-        )
-        for g in groups
-    ]
-    scale, zero_point = zip(*pieces, strict=True)
+    of_group = partial(
+        group_parameters, bits=bits, symmetric=symmetric, per_channel=per_channel, profile=profile
+    )
+    whole = groups[0].end  # columns of a group that is not ragged
+    pairs = [of_group(w[:, g.start : g.end], ragged=g.end - g.start < whole) for g in groups]
+    scale, zero_point = zip(*pairs, strict=True)
     return np.stack(scale, axis=1), np.stack(zero_point, axis=1)
 
 
@@ -189,7 +158,7 @@ def group_parameters(
     ragged: bool = False,
     profile: Profile = DEFAULT_PROFILE,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return scale (n_out,) and zero-point (n_out,) of one group's columns w (n_out, columns).
+    """Return scale (n_out,) and zero-point (n_out,) of a group with weights w (n_out, columns).
 
     `ragged`: the group is the last one, and shorter than the others.
     """
@@ -211,8 +180,7 @@ def affine_quantize(
     weights : (n_out, n_in) float array
     scale : (n_out, n_groups) float array, positive
     zero_point : (n_out, n_groups) integer array in 0 … 2^bits − 1
-    g_idx : (n_in,) integer array
-        Group of each column.
+    g_idx : (n_in,) integer array, the group of each column
     bits : int in 2 … 8
 
     Returns
@@ -225,13 +193,14 @@ def affine_quantize(
     ...                 np.int32([0, 0]), bits=2)
     array([[1, 3]], dtype=uint8)
     """
+    # BAD INPUT  [AFF-110]
     bits = require_affine_bits(bits)
     w = require_weights(weights, "AFF-110")
     s, z, g = require_parameters((w.shape[0], w.shape[1]), scale, zero_point, g_idx)
     maxq = 2**bits - 1
-    if z.size and not 0 <= int(z.min()) <= int(z.max()) <= maxq:
-        got = f"zero_point in [{int(z.min())}, {int(z.max())}]"
-        raise CodeRangeError(f"zero_point in [0, {maxq}]", got, "AFF-110")
+    require_zero_points(z, maxq)
+
+    # CODE
     s, z = s.astype(np.float64)[:, g], z.astype(np.float64)[:, g]  # (n_out, n_in)
     return round_then_add(w.astype(np.float64), s, z, maxq).astype(np.uint8)  # [AFF-070]
 
@@ -244,9 +213,8 @@ def affine_dequantize(
     Parameters
     ----------
     codes : (n_out, n_in) integer array
-    scale : (n_out, n_groups) float array, positive
-    zero_point : (n_out, n_groups) integer array
-    g_idx : (n_in,) integer array
+    scale, zero_point, g_idx
+        As in `affine_quantize`; codes and zero-points may be any integers.
 
     Returns
     -------
@@ -258,15 +226,11 @@ def affine_dequantize(
     ...                   np.int32([0, 0]))
     array([[-0.5,  1. ]], dtype=float32)
     """
-    q = np.asarray(codes)
-    if q.dtype.kind not in "iu":
-        raise DTypeError("integer codes", f"codes with dtype={q.dtype.name}", "AFF-110")
-    if q.ndim != 2:
-        raise ShapeError("codes of shape (n_out, n_in)", f"shape={q.shape}", "AFF-110")
+    # BAD INPUT  [AFF-110]
+    q = require_affine_codes(codes)
     s, z, g = require_parameters((q.shape[0], q.shape[1]), scale, zero_point, g_idx)
-    difference = q.astype(np.float64) - z.astype(np.float64)[:, g]  # (n_out, n_in)
-    values = s.astype(np.float64)[:, g] * difference
-    largest = float(np.abs(values).max(initial=0.0))
-    if largest > LARGEST_SCALE:
-        raise OverflowRangeError(f"|s·(q - z)| <= {LARGEST_SCALE:.6g}", f"{largest:.6g}", "AFF-110")
-    return values.astype(np.float32)  # [AFF-080]
+
+    # BACK
+    wide = np.int64 if max(q.itemsize, z.itemsize) < 8 else object  # q − z is exact
+    steps = (q.astype(wide) - z.astype(wide)[:, g]).astype(np.float64)  # (n_out, n_in)
+    return require_finite_float32(s.astype(np.float64)[:, g] * steps)  # [AFF-080]

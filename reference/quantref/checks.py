@@ -1,6 +1,6 @@
-"""What a certificate judges and says: answers, checks, figures, messages (SPEC.md, section 8).
+"""The words of a certificate: answers, checks, figures, messages (SPEC.md, section 8).
 
-Both forms of the certificate use this module, so that they say the same.
+Both forms of the certificate use this module, so their messages are equal.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from quantref.inputs import Array, require_number
 
 
 class Answer(Protocol):
-    """What is judged: a `GPTQResult`, or any object with these arrays."""
+    """An answer that can be judged: a `GPTQResult`, or any object with these arrays."""
 
     @property
     def codes(self) -> Array:
@@ -51,12 +51,13 @@ class Check:
     passed : bool
         observed <= bound.
     bound, observed : float
-        Observed is a share of what is allowed, so that the bound is 1; of g_idx, a count.
+        `observed` is the error divided by its bound, and `bound` is 1. For the group index,
+        `observed` is the number of wrong columns, and `bound` is 0.
     worst : tuple of int
-        The place that the message is about: (row, column) or (column,) in the original order,
+        The place that the message names: (row, column) or (column,) in the original order,
         (row, group) or (row,).
     message : str
-        What was expected and what came, at the worst place.
+        The expected and the given value at the worst place.
     places : tuple of (row, group)
         All wrong scales or zero-points.
     """
@@ -87,8 +88,8 @@ class Certificate:
     plain_rounding : bool
         The half-step check failed, and the codes are those of plain rounding.
     clipped, undecided : float
-        Shares of codes at 0 or maxq, and of codes whose β exceeds half a step.
-    residuals : (n_out, n_in) float64 array
+        Fraction of codes at 0 or maxq, and of codes whose β exceeds half a step.
+    residual_steps : (n_out, n_in) float64 array
         r_j / s_j, columns in the original order.
     """
 
@@ -99,7 +100,7 @@ class Certificate:
     plain_rounding: bool
     clipped: float
     undecided: float
-    residuals: NDArray[np.float64] = field(repr=False, compare=False)
+    residual_steps: NDArray[np.float64] = field(repr=False, compare=False)
 
     @property
     def passed(self) -> bool:
@@ -180,9 +181,10 @@ def check_g_idx(problem: Settings, answer: Answer) -> Check:
 
 
 def identity_check(rows: Sequence[slice], loss: Array, squares: Array, allowed: Array) -> Check:
-    """Return the check of all sums of rows: the message is about the worst where one fails.
+    """Return the check of all sums of rows.  [CERT-080]
 
-    Where none fails, the ratio is rounding alone, and the message is about the largest.  [CERT-080]
+    If a sum fails, the message names the worst. Otherwise the ratio is rounding error alone, and
+    the message names the largest sum.
     """
     ratio = np.abs(loss - squares) / allowed
     k, passed = int(np.argmax(ratio)), bool((ratio <= 1).all())
@@ -194,32 +196,56 @@ def identity_check(rows: Sequence[slice], loss: Array, squares: Array, allowed: 
     return Check("loss identity", "CERT-080", passed, 1.0, worst, (first,), message)
 
 
-def codes_message(off: int, total: int) -> str:
-    """Say how many codes are off."""
-    return f"{off} of {total} codes off"
+def code_message(
+    off: int, total: int, place: tuple[int, int], code: int, steps: float, allowed: float
+) -> str:
+    """Say how many codes are off, and where w′ lies from the code at a place.
+
+    `steps` is the distance in steps, `allowed` the part beyond half a step that β allows.
+    """
+    message = f"{off} of {total} codes off"
+    if total:
+        message += f"; code [{place[0]}, {place[1]}]={code}: w' lies {steps:+.4f} steps "
+        message += f"from it, allowed ±0.5 within {allowed:.2g}"
+    return message
 
 
-def code_message(place: tuple[int, int], code: int, steps: float, allowed: float) -> str:
-    """Say where w′ lies from the code at a place, in steps, and how far it may be beyond half."""
-    return (
-        f"; code [{place[0]}, {place[1]}]={code}: w' lies {steps:+.4f} steps "
-        f"from it, allowed ±0.5 within {allowed:.2g}"
-    )
+def parameter_figures(
+    ratio: Array, expected: Array, got: Array
+) -> tuple[float, tuple[int, int], str, tuple[tuple[int, int], ...]]:
+    """Return what a `Check` of all scales or zero-points has after its bound.
 
-
-def parameter_message(ratio: Array, place: tuple[int, int], expected: float, got: float) -> str:
-    """Say how many scales or zero-points are off, and what the one at a place should be."""
+    `ratio`: error divided by its bound, (n_out, n_groups).
+    """
+    place = place_of(ratio)
     worst = float(ratio[place])
     share = f", off by {worst:.3g} of the bound" if 0 < worst < 1e9 else ""
-    return (
+    message = (
         f"{int((ratio > 1).sum())} of {ratio.size} off; row {place[0]}, group {place[1]}: "
-        f"expected {expected:.9g}, got {got:.9g}{share}"
+        f"expected {float(expected[place]):.9g}, got {float(got[place]):.9g}{share}"
     )
+    return worst, place, message, places_beyond(ratio)
 
 
-def loss_message(row: int, loss: float, bound: float) -> str:
-    """Say what a row loses, and what it may."""
-    return f"row {row}: loss {loss:.6g}, bound {bound:.6g}"
+def loss_figures(ratio: Array, loss: Array, bound: Array) -> tuple[float, tuple[int], str]:
+    """Return observed / bound, place and message of the row nearest to its bound."""
+    i = int(np.argmax(ratio))
+    message = f"row {i}: loss {float(loss[i]):.6g}, bound {float(bound[i]):.6g}"
+    return float(ratio[i]), (i,), message
+
+
+def unlike_plain_rounding(
+    problem: Settings, W: Array, q: Array, s: Array, z: Array, u: float
+) -> NDArray[np.bool_]:
+    """Return where plain rounding gives another code; all arrays are (n_out, n_in).
+
+    That is |w/s + z − q| > 1/2 by more than the rounding of w/s, towards a code that exists.
+    Dead columns do not count, because plain rounding knows no calibration.
+    """
+    w = W / s
+    steps, half = w + z - q, 0.5 + 4 * u * np.abs(w)
+    unlike = (steps > half) & (q < problem.maxq) | (steps < -half) & (q > 0)
+    return np.asarray(unlike & ~problem.prepared.dead[problem.prepared.order])
 
 
 def place_of(ratio: Array) -> tuple[int, int]:

@@ -1,30 +1,60 @@
 """Quantizers and quantization configs: the documented interface (SPEC.md, section 1).
 
-Signatures and defaults follow the documentation of Keras 3 (API / Quantizers / Quantizer
-classes). Every object is validated when made, compares by its configuration, and survives
-``from_config(json.loads(json.dumps(get_config())))``.
+Names and defaults are those of the documentation of Keras 3 (API / Quantizers / Quantizer
+classes). `AbsMaxQuantizer` is in `quantref.absmax`.
 """
 
 from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from quantref.errors import ConfigError
 from quantref.inputs import (
-    WEIGHT_BITS,
+    require_arguments,
     require_bool,
+    require_class_name,
+    require_count,
     require_damping,
+    require_default,
     require_group_size,
-    require_integer,
+    require_instance,
+    require_int8,
+    require_layer_structure,
     require_output_dtype,
+    require_weight_bits,
 )
 
 EPSILON = 1e-7
 DEFAULT_ACTIVATION = {"class_name": "AbsMaxQuantizer", "config": {"axis": -1}}
 
 
-class Quantizer:
-    """Base of quantizers; itself the identity.  [CFG-010]
+class Configured:
+    """Base of quantizers and configs: objects of one class with equal arguments are equal.
+
+    ROUND TRIP: ``from_config(json.loads(json.dumps(get_config())))`` makes an equal object.
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON values.  [CFG-090]"""
+        raise NotImplementedError
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Make the object that `get_config` described.  [CFG-090]"""
+        return cls(**require_arguments(cls, config))
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.get_config() == other.get_config()
+
+    def __hash__(self) -> int:
+        return hash((type(self), repr(self)))
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
+
+
+class Quantizer(Configured):
+    """Base of quantizers.
 
     Parameters
     ----------
@@ -42,89 +72,52 @@ class Quantizer:
     def __init_subclass__(cls) -> None:
         Quantizer.registry[cls.__name__] = cls
 
-    def __init__(self, output_dtype: str = "int8") -> None:  # [CFG-010]
-        self.output_dtype = require_output_dtype(output_dtype, "CFG-010")
+    def __init__(self, output_dtype: str = "int8") -> None:
+        self.output_dtype = require_output_dtype(output_dtype, "CFG-010")  # [CFG-010]
 
     def __call__(self, x: Any) -> Any:
         """Return `x`; subclasses return codes and scale."""
-        return x
+        return x  # [CFG-010]
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments as JSON values.  [CFG-090]"""
+        """Return the constructor's arguments as JSON values."""
         return {"output_dtype": self.output_dtype}
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make the object that `get_config` described.  [CFG-090]"""
-        return cls(**config)
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.get_config() == other.get_config()
-
-    def __hash__(self) -> int:
-        return hash((type(self), repr(self)))
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
+    def serialized(self) -> dict[str, Any]:
+        """Return the name of the class and the config."""
+        return {"class_name": type(self).__name__, "config": self.get_config()}
 
 
 Quantizer.registry["Quantizer"] = Quantizer
 
 
-def serialize_quantizer(quantizer: Quantizer | None) -> dict[str, Any] | None:
-    """Return {"class_name", "config"} for a quantizer, None for None.  [CFG-090]
-
-    Examples
-    --------
-    >>> serialize_quantizer(Quantizer())
-    {'class_name': 'Quantizer', 'config': {'output_dtype': 'int8'}}
-    """
-    if quantizer is None:
-        return None
-    return {"class_name": type(quantizer).__name__, "config": quantizer.get_config()}
-
-
 def deserialize_quantizer(data: dict[str, Any] | None) -> Quantizer | None:
-    """Make the quantizer that `serialize_quantizer` described.  [CFG-090]
+    """Make the quantizer that `Quantizer.serialized` described; None for None.  [CFG-090]
 
     Examples
     --------
-    >>> deserialize_quantizer({"class_name": "Quantizer", "config": {}})
-    Quantizer(output_dtype='int8')
+    >>> deserialize_quantizer(Quantizer("int16").serialized())
+    Quantizer(output_dtype='int16')
     """
     if data is None:
         return None
-    name = data.get("class_name") if isinstance(data, dict) else None
-    if not isinstance(name, str) or name not in Quantizer.registry:
-        expected = f"class_name in {sorted(Quantizer.registry)}"
-        raise ConfigError(expected, f"{data!r}", "CFG-090")
+    name = require_class_name(data, Quantizer.registry, "CFG-090")
     return Quantizer.registry[name].from_config(data.get("config", {}))
 
 
-class QuantizationConfig:
-    """Base of quantization configs.  [CFG-050]
-
-    Subclasses have a `mode`. `get_config` and `from_config` carry nested quantizers.
-
-    Parameters
-    ----------
-    weight_quantizer, activation_quantizer : Quantizer, optional
-    """
+class QuantizationConfig(Configured):
+    """Base of quantization configs; each subclass has a `mode`."""
 
     def __init__(
         self,
         weight_quantizer: Quantizer | None = None,
         activation_quantizer: Quantizer | None = None,
     ) -> None:
-        for name, quantizer in (
-            ("weight_quantizer", weight_quantizer),
-            ("activation_quantizer", activation_quantizer),
-        ):
-            if quantizer is not None and not isinstance(quantizer, Quantizer):
-                raise ConfigError(f"{name} to be a Quantizer or None", f"{quantizer!r}", "CFG-050")
         self.weight_quantizer = weight_quantizer
         self.activation_quantizer = activation_quantizer
+        for name, quantizer in vars(self).items():
+            if quantizer is not None:
+                require_instance(quantizer, Quantizer, name, "CFG-050", " or None")  # [CFG-050]
 
     @property
     def mode(self) -> str:
@@ -132,38 +125,29 @@ class QuantizationConfig:
         raise NotImplementedError("QuantizationConfig has no mode: use a subclass")
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments as JSON values.  [CFG-090]"""
+        """Return the constructor's arguments as JSON values."""
+        weights, activations = self.weight_quantizer, self.activation_quantizer
         return {
-            "weight_quantizer": serialize_quantizer(self.weight_quantizer),
-            "activation_quantizer": serialize_quantizer(self.activation_quantizer),
+            "weight_quantizer": weights and weights.serialized(),
+            "activation_quantizer": activations and activations.serialized(),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make the object that `get_config` described.  [CFG-090]"""
+        """Make the object that `get_config` described."""
+        require_arguments(cls, config)
         return cls(
             deserialize_quantizer(config.get("weight_quantizer")),
             deserialize_quantizer(config.get("activation_quantizer")),
         )
 
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.get_config() == other.get_config()
-
-    def __hash__(self) -> int:
-        return hash((type(self), repr(self)))
-
-    def __repr__(self) -> str:
-        arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_config().items())
-        return f"{type(self).__name__}({arguments})"
-
 
 class Int8QuantizationConfig(QuantizationConfig):
-    """Weights and activations as int8.  [CFG-060]
+    """Weights and activations as int8.
 
     Parameters
     ----------
-    weight_quantizer : Quantizer, optional
-        Must have output dtype int8.
+    weight_quantizer : Quantizer of output dtype int8, or None
     activation_quantizer : Quantizer, None or "default"
         "default" is `AbsMaxQuantizer(axis=-1)`; None leaves activations in floating point.
 
@@ -180,14 +164,11 @@ class Int8QuantizationConfig(QuantizationConfig):
         activation_quantizer: Quantizer | str | None = "default",
     ) -> None:
         if isinstance(activation_quantizer, str):
-            if activation_quantizer != "default":
-                expected = 'activation_quantizer to be a Quantizer, None or "default"'
-                raise ConfigError(expected, f"{activation_quantizer!r}", "CFG-060")
+            require_default(activation_quantizer, "activation_quantizer", "CFG-060")
             activation_quantizer = deserialize_quantizer(DEFAULT_ACTIVATION)  # [CFG-060]
         super().__init__(weight_quantizer, activation_quantizer)
-        if weight_quantizer is not None and weight_quantizer.output_dtype != "int8":
-            expected = "weight_quantizer with output_dtype int8"
-            raise ConfigError(expected, weight_quantizer.output_dtype, "CFG-060")
+        if weight_quantizer is not None:
+            require_int8(weight_quantizer.output_dtype, "weight_quantizer", "CFG-060")
 
     @property
     def mode(self) -> str:
@@ -200,23 +181,19 @@ class GPTQConfig(QuantizationConfig):
 
     Parameters
     ----------
-    dataset : iterable of strings or token arrays, or None
-        Calibration data. None where a Hessian is given directly.
-    tokenizer : callable or None
-        Turns strings into tokens.
-    weight_bits : {2, 3, 4, 8}, default 4
-    num_samples : int >= 1, default 128
-        Calibration windows.
-    per_channel : bool, default True
+    dataset, tokenizer
+        Calibration data of section 10, or None where a Hessian is given directly.
+    weight_bits : {2, 3, 4, 8}
+    num_samples, sequence_length : int >= 1
+        Number of calibration windows, and tokens per window.
+    per_channel : bool
         True: every row (output channel) has its own range. False: all rows share one per group.
-    sequence_length : int >= 1, default 512
-        Tokens per calibration window.
-    hessian_damping : float in [0, 1], default 0.01
+    hessian_damping : float in [0, 1]
         Fraction of the mean diagonal that is added to the diagonal.
-    group_size : int >= 1, or -1, default 128
+    group_size : int >= 1, or -1
         Input columns that share a scale and a zero-point; -1: all of them.
-    symmetric : bool, default False
-    activation_order : bool, default False
+    symmetric : bool
+    activation_order : bool
         Columns are quantized in descending order of the Hessian's diagonal.
     quantization_layer_structure : dict, optional
         Keys "pre_block_layers" and "sequential_blocks", each a list of layers.
@@ -224,15 +201,12 @@ class GPTQConfig(QuantizationConfig):
     Raises
     ------
     ConfigError
-        An argument is outside its domain.
 
     Examples
     --------
     >>> config = GPTQConfig(None, None, weight_bits=3, group_size=-1)
-    >>> config.mode, config.weight_bits, config.hessian_damping
-    ('gptq', 3, 0.01)
-    >>> GPTQConfig.from_config(config.get_config()) == config
-    True
+    >>> config.mode, config.hessian_damping, config.dtype_policy_string()
+    ('gptq', 0.01, 'gptq/3/-1')
     """
 
     def __init__(
@@ -250,30 +224,18 @@ class GPTQConfig(QuantizationConfig):
         quantization_layer_structure: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        where = "CFG-080"
+        where, structure = "CFG-080", quantization_layer_structure  # [CFG-080]
         self.dataset = dataset
         self.tokenizer = tokenizer
-        self.weight_bits = require_integer(weight_bits, "weight_bits", where)
-        if self.weight_bits not in WEIGHT_BITS:  # [CFG-080]
-            raise ConfigError(f"weight_bits in {WEIGHT_BITS}", f"{weight_bits}", where)
-        self.num_samples = require_integer(num_samples, "num_samples", where)
-        self.sequence_length = require_integer(sequence_length, "sequence_length", where)
-        for name in ("num_samples", "sequence_length"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} >= 1", f"{getattr(self, name)}", where)
+        self.weight_bits = require_weight_bits(weight_bits, where)
+        self.num_samples = require_count(num_samples, "num_samples", where)
         self.per_channel = require_bool(per_channel, "per_channel", where)
+        self.sequence_length = require_count(sequence_length, "sequence_length", where)
         self.hessian_damping = require_damping(hessian_damping, where, "hessian_damping")
         self.group_size = require_group_size(group_size, where)
         self.symmetric = require_bool(symmetric, "symmetric", where)
         self.activation_order = require_bool(activation_order, "activation_order", where)
-        structure = quantization_layer_structure
-        if structure is not None and not (
-            isinstance(structure, dict)
-            and set(structure) <= {"pre_block_layers", "sequential_blocks"}
-        ):
-            expected = 'a dict with keys "pre_block_layers" and "sequential_blocks", or None'
-            raise ConfigError(expected, f"{structure!r}", where)
-        self.quantization_layer_structure = structure
+        self.quantization_layer_structure = require_layer_structure(structure, where)
 
     @property
     def mode(self) -> str:
@@ -281,32 +243,16 @@ class GPTQConfig(QuantizationConfig):
         return "gptq"
 
     def dtype_policy_string(self) -> str:
-        """Return "gptq/BITS/GROUP", as the dtype policies of Keras name it.  [CFG-070]
-
-        Examples
-        --------
-        >>> GPTQConfig(None, None).dtype_policy_string()
-        'gptq/4/128'
-        """
+        """Return "gptq/BITS/GROUP", as the dtype policies of Keras name it.  [CFG-070]"""
         return f"gptq/{self.weight_bits}/{self.group_size}"
 
     def get_config(self) -> dict[str, Any]:
         """Return all settings; dataset and tokenizer serve calibration once and become None."""
-        return {
-            "dataset": None,
-            "tokenizer": None,
-            "weight_bits": self.weight_bits,
-            "num_samples": self.num_samples,
-            "per_channel": self.per_channel,
-            "sequence_length": self.sequence_length,
-            "hessian_damping": self.hessian_damping,
-            "group_size": self.group_size,
-            "symmetric": self.symmetric,
-            "activation_order": self.activation_order,
-            "quantization_layer_structure": self.quantization_layer_structure,
-        }
+        nested = super().get_config()
+        settings = {name: value for name, value in vars(self).items() if name not in nested}
+        return {**settings, "dataset": None, "tokenizer": None}  # [CFG-090]
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Make the object that `get_config` described.  [CFG-090]"""
-        return cls(**config)
+        """Make the object that `get_config` described."""
+        return cls(**require_arguments(cls, config))

@@ -1,8 +1,9 @@
 """GPTQ: one column at a time, each error carried to all later columns (SPEC.md, section 7).
 
-Read beside the paper (arXiv 2210.17323, algorithm 1). Letters: W weights, H Hessian, U upper
-triangular with H⁻¹ = Uᵀ U, R = U⁻¹, Q codes, s scale, z zero-point, e error of a column.
-Columns are in processing order until the result.
+Read it together with the paper (arXiv 2210.17323, algorithm 1). Letters: W weights, H Hessian, R
+upper triangular with H = R Rᵀ, U = R⁻¹, q codes, s scale, z zero-point, e error of a column. W′ is
+`compensated`: the weights with the errors of all earlier columns. Columns are in processing order
+until RESULT.
 """
 
 from __future__ import annotations
@@ -15,9 +16,17 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from quantref.affine import group_layout, group_parameters
 from quantref.config import GPTQConfig
-from quantref.errors import ConfigError, DTypeError, OverflowRangeError
 from quantref.hessian import PreparedHessian, prepared_of, reversed_cholesky, upper_inverse
-from quantref.inputs import Array, require_hessian, require_integer, require_weights
+from quantref.inputs import (
+    Array,
+    require_count,
+    require_hessian,
+    require_instance,
+    require_representable,
+    require_rule,
+    require_weights,
+    require_working_precision,
+)
 from quantref.rules import (
     DEFAULT_PROFILE,
     Group,
@@ -28,6 +37,7 @@ from quantref.rules import (
 )
 
 BLOCK_SIZE = 128
+BASE_RULES = (errors_of_earlier_blocks, original_weights)  # for which `errors_applied` is right
 
 
 def gptq_quantize(
@@ -39,24 +49,20 @@ def gptq_quantize(
     dtype: DTypeLike = np.float64,
     block_size: int = BLOCK_SIZE,
 ) -> GPTQResult:
-    """Quantize a weight matrix by GPTQ.
+    """Quantize a weight matrix by GPTQ (arXiv 2210.17323, algorithm 1; SPEC.md, section 7).
 
     Parameters
     ----------
     weights : (n_out, n_in) float array
-        Finite; float16, bfloat16, float32 or float64.
     hessian : (n_in, n_in) float array
         Symmetric, positive semidefinite; see `quantref.accumulate_hessian`.
     config : GPTQConfig
-        Its weight_bits, group_size, per_channel, symmetric, activation_order and
-        hessian_damping act here.
+        All settings but those of calibration.
     profile : Profile
-        Rules; the default is SPEC.md.
     dtype : float64 (default) or float32
-        Working precision of the feedback. The factor is computed in float64 either way.
+        Working precision of compensated weights. The factor is computed in float64.
     block_size : int >= 1, default 128
-        Columns of a block. The range of a group is that of weights with the errors of all earlier
-        blocks applied.
+        Columns of a column block.
 
     Returns
     -------
@@ -64,151 +70,88 @@ def gptq_quantize(
 
     Raises
     ------
-    ShapeError, EmptyArrayError, DTypeError, NonFiniteError, ConfigError
-        Before any work.
-    NotSymmetricError, NotPositiveDefiniteError
-        The latter names damping and pivot.
-    OverflowRangeError
-        A scale does not fit float32.
-
-    References
-    ----------
-    arXiv 2210.17323, algorithm 1; SPEC.md, section 7.
+    ShapeError, EmptyArrayError, DTypeError, NonFiniteError, ConfigError, NotSymmetricError,
+    NotPositiveDefiniteError, OverflowRangeError
 
     Examples
     --------
     >>> config = GPTQConfig(None, None, weight_bits=2, group_size=-1, hessian_damping=0.0)
-    >>> gptq_quantize(np.float32([[0.0, 1.4, 3.0]]), np.eye(3), config).codes
-    array([[0, 1, 3]], dtype=uint8)
+    >>> result = gptq_quantize(np.float32([[0.0, 1.4, 3.0]]), np.eye(3), config)
+    >>> result.codes, result.dequantized()
+    (array([[0, 1, 3]], dtype=uint8), array([[0., 1., 3.]]))
     """
+    # PREPARE
     problem = prepare_problem(
         weights, hessian, config, profile=profile, dtype=dtype, block_size=block_size
     )
-    W, U = problem.weights.copy(), problem.U
-    Q = np.empty(W.shape, np.uint8)
+    W, U = problem.weights, problem.U
+    compensated = W.copy()  # W′
+    codes = np.empty(W.shape, np.uint8)
     starts = {group.first: group for group in problem.groups}
-    scales, zeros = [], []
+    scales, zero_points = [], []
 
     for j in range(W.shape[1]):
         # BLOCK
         if j % problem.block_size == 0:
-            compensated = W.copy()  # errors of all earlier blocks applied  [GPTQ-030]
+            base = profile.base(W, compensated.copy())  # [GPTQ-030]
 
-        # GROUP PARAMETERS
+        # GROUP
         if j in starts:
             group = starts[j]
-            base = profile.base(problem.weights, compensated)  # [GPTQ-030]
             columns = base[:, group.start : group.end]
             scale, zero_point = problem.parameters(columns, group)  # [GPTQ-040] [GPTQ-050]
             scales.append(scale)
-            zeros.append(zero_point)
+            zero_points.append(zero_point)
             s, z = scale.astype(W.dtype), zero_point.astype(W.dtype)  # (n_out,)
 
         # CODE
-        w = W[:, j]
+        w = compensated[:, j]
         q = profile.code(w, s, z, problem.maxq)  # [GPTQ-070]
-        Q[:, j] = q
+        codes[:, j] = q
 
         # ERROR
         e = (w - s * (q - z)) / U[j, j]  # [GPTQ-060]
 
         # FEEDBACK
-        later = W[:, j + 1 :] - np.outer(e, U[j, j + 1 :])  # [GPTQ-060]
-        W[:, j + 1 :] = profile.carry(later, problem.storage)  # [GPTQ-100]
+        later = compensated[:, j + 1 :] - np.outer(e, U[j, j + 1 :])  # [GPTQ-060]
+        compensated[:, j + 1 :] = profile.carry(later, problem.storage)  # [GPTQ-100]
 
+    # RESULT
     place = np.argsort(problem.prepared.order)
-    return problem.result(Q[:, place], scales, zeros)  # [GPTQ-080]: the order is undone
+    return problem.result(codes[:, place], scales, zero_points)  # [GPTQ-080]
 
 
 @dataclass(frozen=True)
 class GPTQResult:
-    """The answer of GPTQ for one weight matrix, columns in their original order.
+    """The answer of GPTQ for one weight matrix, columns in their original order."""
 
-    Attributes
-    ----------
-    codes : (n_out, n_in) uint8 array in 0 … 2^bits − 1
-    scale : (n_out, n_groups) float32 array
-    zero_point : (n_out, n_groups) uint8 array
-    g_idx : (n_in,) int32 array
-        Group of each column: scale and zero-point of column j are those at [:, g_idx[j]].
-    order : (n_in,) int32 array
-        Original index of the column that was quantized k-th.
-    config : GPTQConfig
-    profile : Profile
-    dtype : str
-        Working precision, "float64" or "float32".
-    """
-
-    codes: NDArray[np.uint8]
-    scale: NDArray[np.float32]
-    zero_point: NDArray[np.uint8]
-    g_idx: NDArray[np.int32]
-    order: NDArray[np.int32]
+    codes: NDArray[np.uint8]  # (n_out, n_in), in 0 … 2^bits − 1
+    scale: NDArray[np.float32]  # (n_out, n_groups)
+    zero_point: NDArray[np.uint8]  # (n_out, n_groups)
+    g_idx: NDArray[np.int32]  # (n_in,): column j has the scale and zero-point at [:, g_idx[j]]
+    order: NDArray[np.int32]  # π, (n_in,): original index of the column that is quantized k-th
     config: GPTQConfig
     profile: Profile = DEFAULT_PROFILE
-    dtype: str = "float64"
+    dtype: str = "float64"  # working precision
 
     def dequantized(self) -> NDArray[np.float64]:
-        """Return s · (q − z), (n_out, n_in) float64.
-
-        Examples
-        --------
-        >>> config = GPTQConfig(None, None, weight_bits=2, group_size=-1)
-        >>> gptq_quantize(np.float32([[0.0, 3.0]]), np.eye(2), config).dequantized()
-        array([[0., 3.]])
-        """
+        """Return Ŵ = s · (q − z), (n_out, n_in) float64."""
         groups = self.g_idx.astype(np.intp)
         scale = self.scale.astype(np.float64)[:, groups]  # (n_out, n_in)
         return scale * (self.codes.astype(np.float64) - self.zero_point[:, groups])
 
-    def stored(self) -> tuple[Array, Array]:
-        """Return codes and zero-points as the profile stores them.
-
-        Returns
-        -------
-        codes : bytes along axis 0, uint8; or int32 words along n_in
-        zero_point : (n_out, n_groups) uint8 array; or int32, z − 1
-
-        Raises
-        ------
-        BitsError
-            3 bits in int32 words.
-
-        Examples
-        --------
-        >>> config = GPTQConfig(None, None, weight_bits=4, group_size=-1)
-        >>> result = gptq_quantize(np.float32([[0.0, 3.0], [1.5, 0.0]]), np.eye(2), config)
-        >>> result.stored()[0]
-        array([[240,  15]], dtype=uint8)
-        """
-        return self.profile.storage(self.codes, self.zero_point, self.config.weight_bits)
-
 
 @dataclass(frozen=True)
 class Settings:
-    """A checked problem without its matrices.
+    """A checked problem without its matrices."""
 
-    Attributes
-    ----------
-    shape : (n_out, n_in)
-    groups : list of Group
-    prepared : PreparedHessian
-    config : GPTQConfig
-    profile : Profile
-    dtype : float32 or float64
-        Working precision.
-    storage : dtype
-        The dtype in which the weights came.
-    block_size : int
-    """
-
-    shape: tuple[int, int]
+    shape: tuple[int, int]  # (n_out, n_in)
     groups: list[Group]
     prepared: PreparedHessian
     config: GPTQConfig
     profile: Profile
-    dtype: np.dtype
-    storage: np.dtype
+    dtype: np.dtype  # working precision
+    storage: np.dtype  # of the weights as they were given
     block_size: int
 
     @property
@@ -223,16 +166,15 @@ class Settings:
         return np.repeat(np.arange(len(self.groups), dtype=np.int32), lengths)
 
     def errors_applied(self, group: Group) -> int:
-        """Return how many columns' errors the base weights of a group carry.  [GPTQ-030]"""
-        if self.profile.base is original_weights:
-            return 0
-        require_known_base(self.profile)
-        return group.first - group.first % self.block_size  # [GPTQ-030]
+        """Return the number of columns whose errors the base weights of a group carry."""
+        require_rule("base", self.profile.base, BASE_RULES)  # [GPTQ-130]
+        carried = self.profile.base is errors_of_earlier_blocks
+        return group.first - group.first % self.block_size if carried else 0  # [GPTQ-030]
 
     def parameters(self, base: Array, group: Group) -> tuple[Array, Array]:
-        """Return scale (n_out,) float32 and zero-point (n_out,) uint8 of a group.  [GPTQ-030]
+        """Return scale and zero-point, (n_out,) each, of a group's base weights (n_out, columns).
 
-        `base`: base weights (n_out, columns) of the group, or the smallest and the largest alone.
+        The smallest and the largest base weight of each row are enough.
         """
         return group_parameters(
             base,
@@ -244,41 +186,27 @@ class Settings:
         )
 
     def group_index(self) -> Array:
-        """Return the group index of every column in processing order, (n_in,).  [GPTQ-090]"""
+        """Return g_idx in processing order, (n_in,)."""
         n_in, size = self.shape[1], self.config.group_size
         return self.profile.g_idx(self.column_group, n_in if size == -1 else size)
 
-    def result(self, codes: Array, scales: list[Array], zeros: list[Array]) -> GPTQResult:
+    def result(self, codes: Array, scales: list[Array], zero_points: list[Array]) -> GPTQResult:
         """Return the result with codes (n_out, n_in) in original order."""
         order = self.prepared.order
         place = np.argsort(order)
-        return GPTQResult(
-            codes=codes,
-            scale=np.stack(scales, axis=1),
-            zero_point=np.stack(zeros, axis=1),
-            g_idx=self.group_index()[place],  # [GPTQ-090]
-            order=order,
-            config=self.config,
-            profile=self.profile,
-            dtype=self.dtype.name,
-        )
+        g_idx = self.group_index()[place]  # [GPTQ-090]
+        scale, zero_point = np.stack(scales, axis=1), np.stack(zero_points, axis=1)
+        settings = (self.config, self.profile, self.dtype.name)
+        return GPTQResult(codes, scale, zero_point, g_idx, order, *settings)
 
 
 @dataclass(frozen=True)
 class Problem(Settings):
-    """A checked problem with its matrices, columns in processing order.
+    """A checked problem with its matrices, columns in processing order."""
 
-    Attributes
-    ----------
-    weights : (n_out, n_in) array in the working precision, weights of dead columns 0
-    R : (n_in, n_in) float64 array, upper triangular, U⁻¹
-    U : (n_in, n_in) array in the working precision, upper triangular
-        Row j carries the error of column j.
-    """
-
-    weights: Array
-    R: NDArray[np.float64]
-    U: Array
+    weights: Array  # W, (n_out, n_in), in the working precision
+    R: NDArray[np.float64]  # (n_in, n_in), upper triangular
+    U: Array  # R⁻¹, (n_in, n_in), in the working precision; row j carries the error of column j
 
 
 def prepare_problem(
@@ -290,30 +218,20 @@ def prepare_problem(
     dtype: DTypeLike = np.float64,
     block_size: int = BLOCK_SIZE,
 ) -> Problem:
-    """Check everything, order the columns, and factor the Hessian.
-
-    Arguments and errors are those of `gptq_quantize`.
-
-    Examples
-    --------
-    >>> config = GPTQConfig(None, None, hessian_damping=0.0)
-    >>> prepare_problem(np.ones((1, 2)), np.array([[5.0, 2.0], [2.0, 4.0]]), config).R
-    array([[2., 1.],
-           [0., 2.]])
-    """
+    """Check all arguments of `gptq_quantize`, order the columns, factor the Hessian: PREPARE."""
     # BAD INPUT
-    working = require_settings(config, profile, dtype, block_size)  # [GPTQ-110] [GPTQ-130]
+    working = require_settings(config, profile, dtype, block_size)
     w = require_weights(weights, "GPTQ-110")
-    H = require_hessian(hessian, "GPTQ-110", w.shape[1])
+    H = require_hessian(hessian, "GPTQ-110", w.shape[1])  # SYMMETRY
     require_representable(w, working)
 
-    # DEAD COLUMNS, DAMPING, ORDER
+    # DEAD, ORDER, DAMPING
     groups = group_layout(w.shape[1], config.group_size, profile, block_size)
     prepared = prepared_of(H, config.hessian_damping, config.activation_order, profile)
     order, dead = prepared.order, prepared.dead
     W = profile.dead(w[:, order].astype(working), dead[order])  # [GPTQ-010] [GPTQ-020]
 
-    # FACTOR
+    # PERMUTE, FACTOR
     R = reversed_cholesky(prepared.permuted(), damping=config.hessian_damping)  # [GPTQ-120]
     U = profile.rows(upper_inverse(R))  # [GPTQ-060]
     if profile.rows is not rows_of_cholesky:
@@ -323,38 +241,9 @@ def prepare_problem(
     return Problem(*settings, W, R, U.astype(working))
 
 
-# BAD INPUT
-
-
 def require_settings(config: Any, profile: Any, dtype: DTypeLike, block_size: Any) -> np.dtype:
-    """Return the working precision if all settings are of their kind, or raise."""
-    if not isinstance(config, GPTQConfig):
-        raise ConfigError("config to be a GPTQConfig", f"{config!r}", "GPTQ-110")
-    if not isinstance(profile, Profile):
-        raise ConfigError("profile to be a Profile", f"{profile!r}", "GPTQ-130")
-    if require_integer(block_size, "block_size", "GPTQ-130") < 1:
-        raise ConfigError("block_size >= 1", f"{block_size}", "GPTQ-130")
-    try:
-        working = np.dtype(dtype)
-    except TypeError:
-        raise DTypeError("dtype float32 or float64", f"{dtype!r}", "GPTQ-100") from None
-    if working not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise DTypeError("dtype float32 or float64", working.name, "GPTQ-100")
-    return working
-
-
-def require_known_base(profile: Profile) -> None:
-    """Raise unless the rule for base weights is one of the two of `quantref.rules`.  [GPTQ-130]"""
-    if profile.base not in (errors_of_earlier_blocks, original_weights):
-        expected = "rule base to be errors_of_earlier_blocks or original_weights"
-        raise ConfigError(expected, f"{profile.base!r}", "GPTQ-130")
-
-
-def require_representable(w: Array, working: np.dtype) -> None:
-    """Raise unless all weights fit the working precision.  [GPTQ-110]"""
-    if w.dtype.itemsize <= working.itemsize:
-        return
-    largest = max(-float(w.min()), float(w.max()))
-    if largest > float(np.finfo(working).max):
-        expected = f"weights <= {float(np.finfo(working).max):.6g} ({working.name})"
-        raise OverflowRangeError(expected, f"{largest:.6g}", "GPTQ-110")
+    """Return the working precision, or raise unless every setting is of its kind."""
+    require_instance(config, GPTQConfig, "config", "GPTQ-110")  # [GPTQ-110]
+    require_instance(profile, Profile, "profile", "GPTQ-130")  # [GPTQ-130]
+    require_count(block_size, "block_size", "GPTQ-130")
+    return require_working_precision(dtype, "GPTQ-100")

@@ -1,7 +1,7 @@
 """Hessian of the reconstruction error: sum, preparation, factor (SPEC.md, section 6).
 
-Letters: x token, N number of tokens, H Hessian, λ damping; R upper triangular with H = R Rᵀ,
-U = R⁻¹ with H⁻¹ = Uᵀ U, M = R / diag(R).
+Letters: x token, N number of tokens, H Hessian, λ damping, R upper triangular with H = R Rᵀ,
+U = R⁻¹ with H⁻¹ = Uᵀ U.
 """
 
 from __future__ import annotations
@@ -12,38 +12,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from quantref.errors import (
-    ConfigError,
-    DTypeError,
-    EmptyArrayError,
-    NotPositiveDefiniteError,
-    ShapeError,
-)
+from quantref.errors import EmptyArrayError, ShapeError
 from quantref.inputs import (
     Array,
+    not_positive_definite,
     require_batch,
     require_bool,
+    require_count,
     require_damping,
     require_hessian,
-    require_integer,
     require_n_in,
+    require_working_precision,
 )
 from quantref.rules import DEFAULT_PROFILE, Profile
 
-# SUM
-
 
 class HessianAccumulator:
-    """Streaming sum of H = (2 / N) · Σ x xᵀ over N tokens.
+    """Streaming sum of H = (2 / N) · Σ x xᵀ over N tokens of n_in features.
 
     Parameters
     ----------
     n_in : int >= 1
-        Features of a token.
     profile : Profile
         Its rule `tokens` says what N counts.
     dtype : float64 (default) or float32
-        The products of the tokens of one batch are computed in it; batches are added in float64.
+        Precision of the products of one batch. Batches are added in float64.
 
     Examples
     --------
@@ -58,25 +51,15 @@ class HessianAccumulator:
     def __init__(
         self, n_in: int, profile: Profile = DEFAULT_PROFILE, dtype: DTypeLike = np.float64
     ) -> None:
-        self.n_in = n_in = require_integer(n_in, "n_in", "HES-090")
-        if n_in < 1:
-            raise ConfigError("n_in >= 1", f"{n_in}", "HES-090")
-        self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise DTypeError("dtype float32 or float64", self.dtype.name, "HES-090")
+        self.n_in = require_count(n_in, "n_in", "HES-090")
+        self.dtype = require_working_precision(dtype, "HES-090")
         self.profile = profile
         self.tokens = 0
         self.count = 0  # N, as the profile counts it
-        self.sum = np.zeros((n_in, n_in))  # Σ x xᵀ
+        self.sum = np.zeros((self.n_in, self.n_in))  # Σ x xᵀ
 
     def update(self, batch: ArrayLike) -> None:
-        """Add the tokens of a batch.
-
-        Parameters
-        ----------
-        batch : (..., n_in) float array
-            Each row along the last axis is a token. A refused batch changes nothing.
-        """
+        """Add the tokens of a batch (..., n_in); a refused batch changes nothing."""
         x = require_batch(batch, self.n_in)
         X = x.reshape(-1, self.n_in)  # (tokens, n_in)
         self.add(X)
@@ -84,12 +67,12 @@ class HessianAccumulator:
         self.count += self.profile.tokens(x.shape)  # [HES-020]
 
     def add(self, X: Array) -> None:
-        """Add XᵀX to the sum.  [HES-010]"""
+        """Add XᵀX, the sum of x xᵀ over the rows of X (tokens, n_in)."""
         X = X.astype(self.dtype)
         self.sum += X.T @ X  # [HES-010]
 
     def merge(self, other: HessianAccumulator) -> None:
-        """Add the tokens that another accumulator has seen.  [HES-030]"""
+        """Add the tokens of another accumulator."""
         if other.n_in != self.n_in:
             raise ShapeError(f"n_in={self.n_in}", f"n_in={other.n_in}", "HES-090")
         self.sum += other.sum  # [HES-030]
@@ -97,7 +80,7 @@ class HessianAccumulator:
         self.count += other.count
 
     def hessian(self) -> NDArray[np.float64]:
-        """Return (2 / N) · Σ x xᵀ, (n_in, n_in), exactly symmetric.  [HES-010]"""
+        """Return H, (n_in, n_in), exactly symmetric."""
         if self.tokens == 0:
             raise EmptyArrayError("at least one token", "none", "HES-090")
         H = 2.0 / self.count * self.sum  # [HES-010]
@@ -105,18 +88,15 @@ class HessianAccumulator:
 
 
 def accumulate_hessian(
-    batches: Iterable[ArrayLike],
-    profile: Profile = DEFAULT_PROFILE,
-    dtype: DTypeLike = np.float64,
+    batches: Iterable[ArrayLike], profile: Profile = DEFAULT_PROFILE, dtype: DTypeLike = np.float64
 ) -> NDArray[np.float64]:
-    """Return the Hessian of all tokens of all batches.  [HES-010]
+    """Return H = (2 / N) · Σ x xᵀ over the N tokens of all batches.  [HES-010]
 
     Parameters
     ----------
     batches : iterable of (..., n_in) float arrays
         Consumed once, one at a time; ranks and lengths may differ.
-    profile : Profile
-    dtype : float64 (default) or float32
+    profile, dtype
         See `HessianAccumulator`.
 
     Returns
@@ -133,6 +113,7 @@ def accumulate_hessian(
     array([[2., 2.],
            [2., 4.]])
     """
+    # SUM
     total: HessianAccumulator | None = None
     for batch in batches:
         if total is None:
@@ -143,41 +124,26 @@ def accumulate_hessian(
     return total.hessian()
 
 
-# PREPARATION
-
-
 @dataclass(frozen=True)
 class PreparedHessian:
-    """A Hessian with its dead columns replaced, damped, and the order of its columns.
+    """A Hessian with what DEAD, ORDER and DAMPING give, columns in their original order."""
 
-    Attributes
-    ----------
-    hessian : (n_in, n_in) float64 array, original order
-        As it was given, exactly symmetric.
-    diagonal : (n_in,) float64 array, original order
-        Of the prepared Hessian: 1 at dead columns, then damped.
-    dead : (n_in,) bool array
-    order : (n_in,) int32 array
-        Original index of the column that is quantized k-th.
-    damping : float
-        The number that was added to the diagonal.
-    """
-
-    hessian: NDArray[np.float64]
-    diagonal: NDArray[np.float64]
-    dead: NDArray[np.bool_]
-    order: NDArray[np.int32]
-    damping: float
+    hessian: NDArray[np.float64]  # after SYMMETRY, (n_in, n_in)
+    diagonal: NDArray[np.float64]  # after DEAD and DAMPING, (n_in,)
+    dead: NDArray[np.bool_]  # (n_in,)
+    order: NDArray[np.int32]  # π, (n_in,): original index of the column that is quantized k-th
+    damping: float  # λ · mean(diag H), the number that was added to the diagonal
 
     @property
     def damped(self) -> NDArray[np.float64]:
-        """The Hessian with the prepared diagonal, original order."""
+        """The damped Hessian in the original order."""
         H = self.hessian.copy()
         np.fill_diagonal(H, self.diagonal)
         return H
 
     def permuted(self) -> NDArray[np.float64]:
-        """Return the damped Hessian with rows and columns in processing order.  [GPTQ-020]"""
+        """Return the damped Hessian in processing order."""
+        # PERMUTE
         return self.damped[np.ix_(self.order, self.order)]  # [GPTQ-020]
 
 
@@ -188,12 +154,11 @@ def prepare_hessian(
     activation_order: bool = False,
     profile: Profile = DEFAULT_PROFILE,
 ) -> PreparedHessian:
-    """Replace dead columns, damp the diagonal, order the columns.
+    """Replace zeros of the diagonal, order the columns, damp (SPEC.md, section 6).
 
     Parameters
     ----------
-    hessian : (n_in, n_in) float array
-        Symmetric, diagonal >= 0.
+    hessian : (n_in, n_in) float array, symmetric, diagonal >= 0
     damping : float in [0, 1], default 0.01
         Fraction of the mean diagonal.
     activation_order : bool, default False
@@ -214,59 +179,46 @@ def prepare_hessian(
     >>> prepared.damping, prepared.order, prepared.dead
     (1.0, array([2, 0, 1], dtype=int32), array([False,  True, False]))
     """
+    # BAD INPUT  [HES-090]
     fraction = require_damping(damping, "HES-090")
     ordered = require_bool(activation_order, "activation_order", "HES-090")
-    H = require_hessian(hessian, "HES-090")
+    H = require_hessian(hessian, "HES-090")  # SYMMETRY
     return prepared_of(H, fraction, ordered, profile)
 
 
 def prepared_of(
     H: NDArray[np.float64], damping: float, activation_order: bool, profile: Profile
 ) -> PreparedHessian:
-    """Prepare a Hessian that is checked."""
-    # DEAD COLUMNS
+    """Prepare a Hessian that is checked, and exactly symmetric."""
+    # DEAD
     diagonal = np.diagonal(H).copy()
     dead = diagonal == 0
     diagonal[dead] = 1.0  # [HES-040]
 
-    # DAMPING
-    added = damping * float(np.mean(diagonal))  # [HES-050]
-
     # ORDER
+    added = damping * float(np.mean(diagonal))  # [HES-050]
     order = np.arange(len(H))
     if activation_order:
         order = profile.order(diagonal, diagonal + added)  # [HES-060]
+
+    # DAMPING
     return PreparedHessian(H, diagonal + added, dead, order.astype(np.int32), added)
 
 
-# FACTOR
-
-
 def reversed_cholesky(hessian: Array, *, damping: float = 0.0) -> NDArray[np.float64]:
-    """Return R, upper triangular with positive diagonal, H = R Rᵀ.  [HES-070]
+    """Return R, upper triangular with positive diagonal, H = R Rᵀ.
 
-    Rows and columns are reversed, factored by Cholesky, and reversed back.
-
-    Parameters
-    ----------
-    hessian : (n, n) float64 array, symmetric positive definite
-    damping : float
-        The fraction that was applied, for the message.
-
-    Raises
-    ------
-    NotPositiveDefiniteError
-        Names the damping and the pivot that is not positive.
+    Raises NotPositiveDefiniteError, which names the damping fraction and the pivot.
 
     Examples
     --------
-    >>> R = reversed_cholesky(np.array([[5.0, 2.0], [2.0, 4.0]]))
-    >>> R
+    >>> reversed_cholesky(np.array([[5.0, 2.0], [2.0, 4.0]]))
     array([[2., 1.],
            [0., 2.]])
     """
     from scipy.linalg.lapack import dpotrf
 
+    # FACTOR: reverse rows and columns, factor, reverse back
     backwards = np.asarray(hessian, dtype=np.float64)[::-1, ::-1]
     L, failed_at = dpotrf(backwards, lower=1, clean=1)
     if failed_at > 0:
@@ -276,7 +228,7 @@ def reversed_cholesky(hessian: Array, *, damping: float = 0.0) -> NDArray[np.flo
 
 
 def upper_inverse(R: Array) -> NDArray[np.float64]:
-    """Return U = R⁻¹, upper triangular, so that H⁻¹ = Uᵀ U.  [GPTQ-060]
+    """Return U = R⁻¹, upper triangular, so that H⁻¹ = Uᵀ U.
 
     Examples
     --------
@@ -288,25 +240,3 @@ def upper_inverse(R: Array) -> NDArray[np.float64]:
 
     U, _ = dtrtri(np.asfortranarray(R, dtype=np.float64), lower=0)
     return np.asarray(U)
-
-
-def not_positive_definite(L: Array, column: Array, n: int, damping: float) -> Exception:
-    """Return the error that names damping and pivot.  [HES-080]
-
-    Parameters
-    ----------
-    L : array whose first k rows and columns are the factor of what came before
-    column : (k + 1,) array
-        h_0k … h_kk of the reversed Hessian, where k is the first pivot that is not positive.
-    n : int
-        Columns of the Hessian.
-    damping : float
-    """
-    from scipy.linalg import solve_triangular
-
-    k = len(column) - 1
-    row = solve_triangular(L[:k, :k], column[:k], lower=True) if k else np.zeros(0)
-    pivot = float(column[k] - row @ row)  # h_kk − ‖L⁻¹ h‖²
-    expected = f"hessian positive definite after damping {damping:g}"
-    got = f"pivot {pivot:.6g} at column {n - 1 - k}; a larger damping helps"
-    return NotPositiveDefiniteError(expected, got, "HES-080")

@@ -8,13 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quantref.inputs import (
-    require_codes,
-    require_codes_of_bytes,
-    require_length,
-    require_packing,
-    require_word_packing,
-)
+from quantref.inputs import require_codes, require_codes_of_bytes, require_length, require_packing
 
 CODES_PER_BYTE = {2: 4, 3: 1, 4: 2, 8: 1}  # [PACK-010] [PACK-050] [PACK-060]
 
@@ -31,20 +25,19 @@ def code_bounds(bits: int, signed: bool) -> tuple[int, int]:
 
 
 def pack_codes(codes: ArrayLike, bits: int, axis: int = 0) -> NDArray[np.integer]:
-    """Pack codes into bytes along `axis`, the first code in the lowest bits.
+    """Pack codes into bytes along `axis`, the first code in the lowest bits.  [PACK-010]
 
     Parameters
     ----------
     codes : (...) int8 (signed) or uint8 (unsigned) array
         Within the range of `bits`.
     bits : {2, 3, 4, 8}
-        Four 2-bit or two 4-bit codes a byte; 3- and 8-bit codes one a byte.
     axis : int, default 0
 
     Returns
     -------
     packed : (...) array of the dtype of `codes`
-        Length along `axis`: ceil(length / codes per byte); the last byte is filled with zeros.
+        Length along `axis`: ⌈length / codes per byte⌉; the last byte is filled with zeros.
 
     Raises
     ------
@@ -72,7 +65,7 @@ def pack_codes(codes: ArrayLike, bits: int, axis: int = 0) -> NDArray[np.integer
 
 
 def unpack_codes(packed: ArrayLike, bits: int, length: int, axis: int = 0) -> NDArray[np.integer]:
-    """Undo `pack_codes`: the first `length` codes along `axis`.
+    """Unpack the first `length` codes along `axis`: the inverse of `pack_codes`.  [PACK-040]
 
     Parameters
     ----------
@@ -116,35 +109,3 @@ def unpack_codes(packed: ArrayLike, bits: int, length: int, axis: int = 0) -> ND
     if signed:
         codes[codes >= 2 ** (width - 1)] -= 2**width  # [PACK-030]
     return np.moveaxis(codes[:length], 0, axis).astype(array.dtype)  # [PACK-040]
-
-
-def pack_int32_words(codes: ArrayLike, bits: int) -> NDArray[np.int32]:
-    """Pack unsigned codes into int32 words along the last axis (a widespread other layout).
-
-    The alternative of `PackingRule.INT32_WORDS`: p = 32 / bits codes a word, the first in the
-    lowest bits, zeros at the end. Not part of the normative profile.
-
-    Parameters
-    ----------
-    codes : (n_out, n_in) uint8 array
-    bits : {2, 4, 8}
-
-    Returns
-    -------
-    words : (n_out, ceil(n_in * bits / 32)) int32 array
-
-    Examples
-    --------
-    >>> pack_int32_words(np.uint8([[1, 2, 3]]), bits=4)
-    array([[801]], dtype=int32)
-    """
-    # BAD INPUT  [PACK-080]
-    q, bits = require_word_packing(codes, bits)
-    require_codes(q, *code_bounds(bits, signed=False), bits)
-    p = 32 // bits
-
-    # WORDS
-    fields = np.zeros((*q.shape[:-1], -(-q.shape[-1] // p) * p), np.uint32)
-    fields[..., : q.shape[-1]] = q
-    words = sum(fields[..., k::p] << bits * k for k in range(p))
-    return np.asarray(words, dtype=np.uint32).view(np.int32)

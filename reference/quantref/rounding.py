@@ -22,7 +22,6 @@ def round_half_even(x: ArrayLike) -> Array:
     Raises
     ------
     DTypeError, NonFiniteError
-        `x` is not an array of finite floats.
 
     Examples
     --------
@@ -30,16 +29,17 @@ def round_half_even(x: ArrayLike) -> Array:
     array([-2., -0.,  0.,  2.,  2.])
     """
     array = require_float(x, "x", "RND-030")  # [RND-030]
+
+    # ROUND
     return np.rint(array)  # [RND-010]
 
 
 def saturating_cast(x: ArrayLike, dtype: DTypeLike) -> Array:
-    """Cast to an integer dtype; what does not fit becomes the nearest bound.  [RND-020]
+    """Round and cast to an integer dtype; values beyond a bound become that bound.  [RND-020]
 
     Parameters
     ----------
     x : (...) float array
-        Rounded half to even before the cast.
     dtype : an integer dtype
 
     Returns
@@ -49,7 +49,6 @@ def saturating_cast(x: ArrayLike, dtype: DTypeLike) -> Array:
     Raises
     ------
     DTypeError, NonFiniteError
-        `x` is not an array of finite floats, or `dtype` is not an integer dtype.
 
     Examples
     --------
@@ -58,12 +57,12 @@ def saturating_cast(x: ArrayLike, dtype: DTypeLike) -> Array:
     """
     array = require_float(x, "x", "RND-030")
     target = require_integer_dtype(dtype, "RND-030")
-    bounds = np.iinfo(target)
-    rounded = np.rint(array.astype(np.float64))
-    # The upper bound of a 64-bit dtype is no float64: compare first, then cast what fits.
+
+    # SATURATE
+    bounds, rounded = np.iinfo(target), np.rint(array.astype(np.float64))
+    # The upper bound of a 64-bit dtype is no float64: compare first, then cast the values between.
     above = rounded >= float(bounds.max)
     below = rounded <= float(bounds.min)
     inside = np.where(above | below, 0.0, rounded).astype(target)
-    return np.where(above, bounds.max, np.where(below, bounds.min, inside)).astype(
-        target
-    )  # [RND-020]
+    codes = np.where(above, bounds.max, np.where(below, bounds.min, inside))  # [RND-020]
+    return codes.astype(target)

@@ -1,8 +1,8 @@
-"""The few points on which quantizers of this family differ, one function each.
+"""The points on which quantizers of this family differ, one function for each choice.
 
-The first function of each pair is the rule of SPEC.md. A `Profile` chooses one function for each
-point; its defaults are SPEC.md, and a named profile overrides what differs. Appendix A of SPEC.md
-sets the profiles side by side in the same words.
+The first function of each point is the rule of SPEC.md. A `Profile` chooses one function for each
+point: its defaults are SPEC.md, and a named profile overrides the points that differ. Appendix A
+of SPEC.md sets the profiles side by side, in the same words and in the same order.
 
 Arrays broadcast, and no function changes its arguments. Letters: w weight, s scale, z zero-point,
 lo and hi the ends of a range, U the factor with H⁻¹ = Uᵀ U.
@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from quantref.errors import ConfigError
 from quantref.inputs import Array
-from quantref.packing import pack_codes, pack_int32_words
 
 Ends = tuple[Array, Array]
 
@@ -36,23 +35,19 @@ class Group:
 
 
 # RANGE: which interval do the parameters of a group cover?
-
-
 def range_with_zero(lo: Array, hi: Array) -> Ends:
-    """Widen the interval so that it includes 0.  [AFF-010]"""
+    """Widen the interval so that it includes 0."""
     return np.minimum(lo, 0.0), np.maximum(hi, 0.0)  # [AFF-010]
 
 
 def raw_range(lo: Array, hi: Array) -> Ends:
-    """Keep the smallest and the largest weight, whatever their signs."""
+    """Keep the smallest and the largest weight, without zero."""
     return lo, hi
 
 
 # MIRROR: which interval does symmetric quantization cover?
-
-
 def mirror_always(lo: Array, hi: Array) -> Ends:
-    """Cover −m … m with m = max(|lo|, hi).  [AFF-030]"""
+    """Cover −m … m with m = max(|lo|, hi)."""
     m = np.maximum(np.abs(lo), hi)
     return -m, m  # [AFF-030]
 
@@ -64,10 +59,8 @@ def mirror_where_negative(lo: Array, hi: Array) -> Ends:
 
 
 # DEGENERATE: which interval gets a positive length?
-
-
 def widen_zeros(lo: Array, hi: Array) -> Ends:
-    """Replace lo = hi = 0 by −1 … 1.  [AFF-020]"""
+    """Replace lo = hi = 0 by −1 … 1."""
     empty = (lo == 0) & (hi == 0)
     return np.where(empty, -1.0, lo), np.where(empty, 1.0, hi)  # [AFF-020]
 
@@ -79,37 +72,31 @@ def widen_any_equal(lo: Array, hi: Array) -> Ends:
 
 
 # SCALE: how often is the scale rounded to float32?
-
-
 def scale_rounded_once(lo: Array, hi: Array, maxq: int) -> NDArray[np.float32]:
-    """Round (hi − lo) / maxq to float32.  [AFF-040]"""
+    """Return f32((hi − lo) / maxq)."""
     return np.asarray(((hi - lo) / maxq).astype(np.float32))  # [AFF-040]
 
 
 def scale_rounded_twice(lo: Array, hi: Array, maxq: int) -> NDArray[np.float32]:
-    """Round hi − lo to float32, then its quotient."""
+    """Return f32(f32(hi − lo) / maxq)."""
     length = (hi - lo).astype(np.float32).astype(np.float64)
     return np.asarray((length / maxq).astype(np.float32))
 
 
 # ZERO-POINT: what happens to a zero-point outside 0 … maxq?
-
-
 def zero_point_clipped(lo: Array, s: Array, maxq: int) -> Array:
-    """Clip rint(−lo / s) to 0 … maxq.  [AFF-060]"""
+    """Return clip(rint(−lo / s), 0, maxq)."""
     return np.asarray(np.clip(np.rint(-lo / s), 0, maxq))  # [AFF-060]
 
 
-def zero_point_wrapped(lo: Array, s: Array, maxq: int) -> Array:  # noqa: ARG001 - wraps at 256
-    """Cast rint(−lo / s) to uint8, modulo 256."""
+def zero_point_wrapped(lo: Array, s: Array, maxq: int) -> Array:
+    """Return rint(−lo / s) modulo 256, as a cast to uint8 gives it."""
     return np.asarray(np.mod(np.rint(-lo / s), 256))
 
 
 # CODE: is the zero-point added before or after rounding?
-
-
 def round_then_add(w: Array, s: Array, z: Array, maxq: int) -> Array:
-    """Return clip(rint(w / s) + z, 0, maxq).  [AFF-070]"""
+    """Return clip(rint(w / s) + z, 0, maxq)."""
     return np.asarray(np.clip(np.rint(w / s) + z, 0, maxq))  # [AFF-070]
 
 
@@ -119,82 +106,69 @@ def add_then_round(w: Array, s: Array, z: Array, maxq: int) -> Array:
 
 
 # GROUPS: how often does a group get parameters?
-
-
-def groups_once(n_in: int, size: int, block_size: int) -> list[Group]:  # noqa: ARG001 - no blocks
-    """Give each run of `size` columns its parameters once; the last may be shorter.  [AFF-090]"""
+def groups_once(n_in: int, size: int, block_size: int) -> list[Group]:
+    """Give a group its parameters at its first column; the last group may be shorter."""
     edges = [*range(0, n_in, size), n_in]
     return [Group(a, b, a, b) for a, b in pairwise(edges)]  # [AFF-090]
 
 
 def groups_per_block(n_in: int, size: int, block_size: int) -> list[Group]:
-    """Give each run of `size` columns new parameters at its start and at every block's start."""
+    """Give a group new parameters also at every column block that starts in it."""
     groups = []
     for run in groups_once(n_in, size, block_size):
         blocks = [b for b in range(0, run.end, block_size) if b > run.start]
-        firsts = [run.start, *blocks]
-        for first, stop in zip(firsts, [*blocks, run.end], strict=True):
-            groups.append(Group(first, stop, run.start, run.end))
+        edges = [run.start, *blocks, run.end]
+        groups += [Group(a, b, run.start, run.end) for a, b in pairwise(edges)]
     return groups
 
 
 # RAGGED: how is the range of a shorter last group taken?
-
-
 def ragged_kept(lo: Array, hi: Array) -> Ends:
-    """Take the range of the columns that there are.  [AFF-090]"""
-    return lo, hi
+    """Take the range of the group's own columns."""
+    return lo, hi  # [AFF-090]
 
 
 def ragged_padded(lo: Array, hi: Array) -> Ends:
-    """Pad the group with zeros before the range is taken."""
+    """Pad the group with zeros before its range is taken."""
     return np.minimum(lo, 0.0), np.maximum(hi, 0.0)
 
 
 # BASE: from which weights is the range of a group taken?
-
-
-def errors_of_earlier_blocks(original: Array, compensated: Array) -> Array:  # noqa: ARG001
-    """Take the weights with the errors of all earlier blocks applied.  [GPTQ-030]"""
+def errors_of_earlier_blocks(original: Array, compensated: Array) -> Array:
+    """Take the weights with the errors of all earlier column blocks."""
     return compensated  # [GPTQ-030]
 
 
-def original_weights(original: Array, compensated: Array) -> Array:  # noqa: ARG001
-    """Take the weights before any error was applied (the original code: static groups)."""
+def original_weights(original: Array, compensated: Array) -> Array:
+    """Take the weights before any error was carried (static groups of the original code)."""
     return original
 
 
 # ORDER: by which diagonal are columns sorted?
-
-
-def order_stable(diagonal: Array, damped: Array) -> NDArray[np.intp]:  # noqa: ARG001
-    """Sort the diagonal in descending order, ties by ascending index.  [HES-060]"""
+def order_stable(diagonal: Array, damped: Array) -> NDArray[np.intp]:
+    """Sort the diagonal in descending order, ties by ascending index."""
     return np.asarray(np.argsort(-diagonal, kind="stable"))  # [HES-060]
 
 
-def order_damped_float32(diagonal: Array, damped: Array) -> NDArray[np.intp]:  # noqa: ARG001
+def order_damped_float32(diagonal: Array, damped: Array) -> NDArray[np.intp]:
     """Sort the damped diagonal, rounded to float32, in the same way."""
     return np.asarray(np.argsort(-damped.astype(np.float32), kind="stable"))
 
 
 # DEAD: what becomes of the weights of columns with H_jj = 0?
-
-
 def dead_zeroed(weights: Array, dead: Array) -> Array:
-    """Set them to 0 before ranges are taken.  [GPTQ-010]"""
+    """Set the weights of dead columns to 0 before ranges are taken."""
     return np.asarray(np.where(dead, weights.dtype.type(0), weights))  # [GPTQ-010]
 
 
-def dead_kept(weights: Array, dead: Array) -> Array:  # noqa: ARG001
-    """Keep them."""
+def dead_kept(weights: Array, dead: Array) -> Array:
+    """Keep the weights of dead columns."""
     return weights
 
 
 # TOKENS: what does N count in H = (2 / N) · Σ x xᵀ?
-
-
 def count_tokens(shape: tuple[int, ...]) -> int:
-    """Count the tokens of a batch: all axes but the last.  [HES-020]"""
+    """Count the tokens of a batch: all axes but the last."""
     return int(np.prod(shape[:-1]))  # [HES-020]
 
 
@@ -203,89 +177,50 @@ def count_sequences(shape: tuple[int, ...]) -> int:
     return shape[0] if len(shape) > 1 else 1
 
 
-# ROWS: which rows carry the error of a column to the later columns?
-
-
+# ROWS: along which rows is the error of a column carried to the later columns?
 def rows_of_cholesky(U: Array) -> Array:
-    """Carry errors along the rows of U.  [GPTQ-060]"""
+    """Carry errors along the rows of U."""
     return U  # [GPTQ-060]
 
 
 def rows_of_inverse(U: Array) -> Array:
-    """Carry errors along the rows of the inverse H⁻¹ = Uᵀ U itself."""
+    """Carry errors along the rows of H⁻¹ = Uᵀ U."""
     return np.asarray(np.triu(U.T @ U))
 
 
-# CARRY: in which precision do weights carry their compensation?
-
-
-def carry_working_precision(w: Array, storage: np.dtype) -> Array:  # noqa: ARG001
-    """Keep the working precision, at least float32.  [GPTQ-100]"""
+# CARRY: in which precision are compensated weights kept?
+def carry_working_precision(w: Array, storage: np.dtype) -> Array:
+    """Keep the working precision, at least float32."""
     return w  # [GPTQ-100]
 
 
 def carry_storage_precision(w: Array, storage: np.dtype) -> Array:
-    """Round to the dtype that the weights came in."""
+    """Round to the dtype of the weights."""
     return np.asarray(w.astype(storage).astype(w.dtype))
 
 
-# G_IDX: what does the group index of a column say?
-
-
-def g_idx_int32(column_group: Array, size: int) -> Array:  # noqa: ARG001
-    """Say the number of the group, int32.  [GPTQ-090]"""
+# G_IDX: what is the group index of a column?
+def g_idx_int32(column_group: Array, size: int) -> Array:
+    """Return the number of the group, int32."""
     return np.asarray(column_group.astype(np.int32))  # [GPTQ-090]
 
 
 def g_idx_fractional(column_group: Array, size: int) -> Array:
-    """Say j / size, float32, without rounding it down."""
+    """Return k / g for the column at position k, float32."""
     return np.asarray((np.arange(len(column_group)) / size).astype(np.float32))
-
-
-# STORAGE: how are codes and zero-points stored?
-
-
-def store_bytes(codes: Array, zero_point: Array, bits: int) -> tuple[Array, Array]:
-    """Store codes as bytes along axis 0, and z as it is.  [PACK-010]"""
-    return pack_codes(codes, bits, axis=0), zero_point
-
-
-def store_int32_words(codes: Array, zero_point: Array, bits: int) -> tuple[Array, Array]:
-    """Store codes as int32 words along n_in, and z − 1 as int32."""
-    return pack_int32_words(codes, bits), zero_point.astype(np.int32) - 1
 
 
 @dataclass(frozen=True)
 class Profile:
     """One rule for every point; the defaults are SPEC.md.
 
-    Attributes
-    ----------
-    name : str
-    range, mirror, degenerate : (lo, hi) -> (lo, hi)
-    scale : (lo, hi, maxq) -> float32 array
-    zero_point : (lo, s, maxq) -> array of integers
-    code : (w, s, z, maxq) -> array of integers in 0 … maxq
-    groups : (n_in, size, block_size) -> list of Group
-    ragged : (lo, hi) -> (lo, hi)
-    base : (original, compensated) -> weights
-    order : (diagonal, damped diagonal) -> indices
-    dead : (weights, dead) -> weights
-    tokens : shape of a batch -> int
-    rows : U -> upper triangular array
-    carry : (weights, storage dtype) -> weights
-    g_idx : (column_group, size) -> array
-    storage : (codes, zero_point, bits) -> stored codes and zero-points
-
-    Raises
-    ------
-    ConfigError
-        A rule is not a function.
+    Each field but the name is a function of this module, or one with the same arguments and result.
 
     Examples
     --------
-    >>> Profile().rows is rows_of_cholesky, Profile(rows=rows_of_inverse).rows.__name__
-    (True, 'rows_of_inverse')
+    >>> same = Profile().rules().items() & KERAS_PROFILE.rules().items()
+    >>> sorted(name for name, rule in same)
+    ['base', 'carry', 'tokens']
     """
 
     name: str = "SPEC.md"
@@ -304,7 +239,6 @@ class Profile:
     rows: Callable[[Array], Array] = rows_of_cholesky
     carry: Callable[[Array, np.dtype], Array] = carry_working_precision
     g_idx: Callable[[Array, int], Array] = g_idx_int32
-    storage: Callable[[Array, Array, int], tuple[Array, Array]] = store_bytes
 
     def __post_init__(self) -> None:
         for name, rule in self.rules().items():
@@ -312,14 +246,7 @@ class Profile:
                 raise ConfigError(f"rule {name} to be a function", f"{rule!r}", "GPTQ-130")
 
     def rules(self) -> dict[str, Any]:
-        """Return the function of every point, in the order of appendix A.
-
-        Examples
-        --------
-        >>> [name for name, rule in KERAS_PROFILE.rules().items()
-        ...  if rule is DEFAULT_PROFILE.rules()[name]]
-        ['base', 'tokens', 'carry', 'storage']
-        """
+        """Return the function of every point, in the order of appendix A."""
         return {field.name: getattr(self, field.name) for field in fields(self)[1:]}
 
 
@@ -330,7 +257,6 @@ ORIGINAL_PROFILE = Profile(
     mirror=mirror_where_negative,
     scale=scale_rounded_twice,
     tokens=count_sequences,
-    storage=store_int32_words,
 )
 """The code published with the paper (arXiv 2210.17323); its sort is not stable."""
 

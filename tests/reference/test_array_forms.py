@@ -28,7 +28,6 @@ FORMS: dict[str, tuple[Form, Form]] = {
     "abs_max_quantize": (absmax.abs_max_quantize, fast_absmax.abs_max_quantize),
     "pack_codes": (packing.pack_codes, fast_packing.pack_codes),
     "unpack_codes": (packing.unpack_codes, fast_packing.unpack_codes),
-    "pack_int32_words": (packing.pack_int32_words, fast_packing.pack_int32_words),
 }
 FLOATS = (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)
 RANGES: tuple[tuple[int, int, str], ...] = (
@@ -275,8 +274,6 @@ def test_packing_of_every_shape_and_layout(shape: tuple[int, ...], bits: int, dt
         for view in layouts(packed):
             (again,) = assert_same("unpack_codes", view, bits, shape[axis], axis)
             np.testing.assert_array_equal(again, codes)
-    if dtype == np.uint8:
-        assert_same("pack_int32_words", codes, bits)
 
 
 @st.composite
@@ -300,7 +297,6 @@ def code_arrays(draw: st.DrawFn) -> tuple[Array, int]:
 def test_packing_of_generated_codes(drawn: tuple[Array, int], axis: int) -> None:
     codes, bits = drawn
     assert_same("pack_codes", codes, bits, axis)
-    assert_same("pack_int32_words", codes, bits)
 
 
 @given(drawn=code_arrays(), axis=st.integers(-3, 2), change=st.integers(-8, 1))
@@ -332,9 +328,6 @@ def test_unpacking_of_generated_bytes(drawn: tuple[Array, int], axis: int, chang
         ("unpack_codes", (np.array([], np.int8), 4, 1)),
         ("unpack_codes", (np.array([4], np.int8), 3, 1)),
         ("unpack_codes", (np.array([1], np.int8), 4, True)),
-        ("pack_int32_words", (np.array([[1]], np.int8), 4)),
-        ("pack_int32_words", (np.array([[1]], np.uint8), 3)),
-        ("pack_int32_words", (np.array([[16]], np.uint8), 4)),
     ],
 )
 def test_what_packing_refuses(name: str, arguments: tuple[Any, ...]) -> None:

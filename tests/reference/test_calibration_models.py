@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantcheck.corpus.cal_models import random_model
-from quantcheck.judge.forward_error import Known, hessian_known, run_block_known
+from quantcheck.corpus.cal.models import random_model
+from quantcheck.judge.forward_error import Bounded, hessian_bounded, run_block_bounded
 from quantcheck.judge.judges import judge
 from quantcheck.targets.reference.operations import answer
 from quantcheck.wire.arrays import decode
 from quantcheck.wire.cases import Case, load_all
 from quantcheck.wire.configs import gptq_config
 from quantref import GPTQConfig, Profile, accumulate_hessian, certify, gptq_quantize
-from quantref.calibration import Block, Model, model_of, require_tokens
+from quantref.calibration import Block, Model, model_of, quantize_model_gptq
 from quantref.certificate import U32
 from quantref.errors import ConfigError, QuantrefError, ShapeError, TokenRangeError
 from quantref.inputs import Array
@@ -110,13 +110,13 @@ def test_the_bound_on_inputs_and_hessians_holds(seed: int) -> None:
     blocks = [{"activations": ["relu", "linear"], "residual": True}] * 2
     model = model_of(blocks=blocks, **arrays)
     single = model.embedding / np.float32(3)
-    known = Known(single.astype(np.float64), np.zeros(single.shape))
+    known = Bounded(single.astype(np.float64), np.zeros(single.shape))
     for block in model.blocks:
         floats, single = run_single(block, list(block.weights), single)
-        bounded, known = run_block_known(block, block.weights, known, u=U32, exact=True)
+        bounded, known = run_block_bounded(block, block.weights, known, u=U32, exact=True)
         for x, entered in zip(floats, bounded, strict=True):
             assert (np.abs(x - entered.value) <= entered.error).all()
-            H, error = hessian_known(entered, batches=1, damping=0.01, u=U32)
+            H, error = hessian_bounded(entered, batches=1, damping=0.01, u=U32)
             theirs = accumulate_hessian([x])
             h = np.diagonal(H) + 0.01 * np.mean(np.diagonal(H))
             assert np.isfinite(error)
@@ -128,10 +128,10 @@ def test_the_bound_on_inputs_and_hessians_holds(seed: int) -> None:
 def test_a_column_that_may_be_dead_is_not_decided() -> None:
     """CAL-170"""
     value = np.array([[1.0, 0.0], [2.0, 0.0]])
-    exact = Known(value, np.zeros_like(value))
-    assert hessian_known(exact, batches=1, damping=0.0, u=0.0)[1] == 0.0
-    unsure = Known(value, np.full_like(value, 1e-7))
-    assert hessian_known(unsure, batches=1, damping=0.0, u=0.0)[1] == np.inf
+    exact = Bounded(value, np.zeros_like(value))
+    assert hessian_bounded(exact, batches=1, damping=0.0, u=0.0)[1] == 0.0
+    unsure = Bounded(value, np.full_like(value, 1e-7))
+    assert hessian_bounded(unsure, batches=1, damping=0.0, u=0.0)[1] == np.inf
 
 
 @pytest.mark.requirement("CERT-070")
@@ -195,4 +195,4 @@ def test_models_that_do_not_fit_are_refused() -> None:
             model_of(**{"blocks": [block], **arrays, **changes})
     model: Model = model_of(blocks=[block], **arrays)
     with pytest.raises(TokenRangeError, match="CAL-160"):
-        require_tokens(model, np.array([[0, 32]]))
+        quantize_model_gptq(model, np.array([[0, 32]]), GPTQConfig(None, None))

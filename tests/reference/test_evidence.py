@@ -17,7 +17,7 @@ from quantref import gptq_quantize, gptq_textbook
 from quantref.certificate import MOST_SUMS
 from quantref.fast.certificate import LazyCertificate, certify
 from quantref.fast.certificate.checks import check_loss
-from quantref.fast.certificate.evidence import Evidence, gather, tiles
+from quantref.fast.certificate.evidence import Evidence, column_tiles, gather
 from quantref.fast.problem import prepare_problem
 from quantref.hessian import upper_inverse
 from quantref.inputs import Array
@@ -86,7 +86,7 @@ def assert_decided_as_with_bounds(certificate: LazyCertificate) -> None:
         ("CERT-020", lowest | highest),
     ):
         (check,) = (c for c in certificate.checks if c.requirement == requirement)
-        assert check.passed == (inward <= v.target_bound)[mask].all()
+        assert check.passed == (inward <= v.beta)[mask].all()
 
 
 def damaged(answer: Any, rng: np.random.Generator, maxq: int) -> Any:
@@ -161,12 +161,12 @@ def test_honest_answers_need_no_inverse(dtype: str) -> None:
 def test_what_is_allowed_at_the_least(kind: str, u: float) -> None:
     problem = normal_problem(1, 12, 40, correlation=2.0, **KINDS[kind])
     v = evidence_of(problem, solve(problem, "float32"), u)
-    assert (2 * np.outer(v.least_over_U_jj, v.U_jj) <= v.target_bound).all()
-    assert (2 * v.least_base <= v.base_bound).all()
+    assert (2 * np.outer(v.least_over_U_jj, v.U_jj) <= v.beta).all()
+    assert (2 * v.least_base <= v.delta).all()
     rows = np.array([1, 4, 11])
-    np.testing.assert_allclose(v.target_bound_of(rows), v.target_bound[rows], rtol=1e-9)
+    np.testing.assert_allclose(v.beta_of(rows), v.beta[rows], rtol=1e-9)
     if problem.config.per_channel:
-        np.testing.assert_allclose(v.base_bound_of(rows), v.base_bound[rows], rtol=1e-9)
+        np.testing.assert_allclose(v.delta_of(rows), v.delta[rows], rtol=1e-9)
 
 
 def base_by_definition(v: Evidence, k: int) -> Array:
@@ -231,7 +231,7 @@ def test_the_sums_are_of_the_hessian_itself() -> None:
 @pytest.mark.parametrize("shape", [(3, 5), (1000, 513), (70000, 2)])
 def test_tiles_cover_everything_once(shape: tuple[int, int]) -> None:
     seen = np.zeros(shape, int)
-    for rows, columns in tiles(*shape):
+    for rows, columns in column_tiles(*shape):
         seen[rows, columns] += 1
     assert (seen == 1).all()
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from quantcheck.corpus.affine import parameters_case
+from quantcheck.corpus.affine.build import parameters_case
 from quantcheck.oracle import exact
 from quantcheck.oracle.bounds import growth
 from quantref import abs_max_quantize, accumulate_hessian, pack_codes, prepare_hessian, unpack_codes

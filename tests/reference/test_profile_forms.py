@@ -56,7 +56,6 @@ ALTERNATIVES = [
         ("rows", "rows_of_inverse"),
         ("carry", "carry_storage_precision"),
         ("g_idx", "g_idx_fractional"),
-        ("storage", "store_int32_words"),
     )
 ]
 

@@ -14,11 +14,9 @@ from quantref import (
     accumulate_hessian,
     affine_parameters,
     gptq_textbook,
-    pack_codes,
 )
 from quantref.errors import NotPositiveDefiniteError
 from quantref.inputs import Array
-from quantref.packing import pack_int32_words
 from quantref.rules import (
     add_then_round,
     carry_storage_precision,
@@ -34,8 +32,6 @@ from quantref.rules import (
     raw_range,
     rows_of_inverse,
     scale_rounded_twice,
-    store_bytes,
-    store_int32_words,
     widen_any_equal,
     zero_point_wrapped,
 )
@@ -225,14 +221,3 @@ def test_g_idx() -> None:
     assert (whole.g_idx.tolist(), whole.g_idx.dtype.name) == ([0, 0, 1, 1], "int32")
     assert (fractional.g_idx.tolist(), fractional.g_idx.dtype.name) == ([0, 0.5, 1, 1.5], "float32")
     assert (whole.dequantized() == fractional.dequantized()).all()
-
-
-def test_storage() -> None:
-    codes = np.array([[1, 2, 3], [4, 5, 6]], np.uint8)
-    zero = np.array([[1], [2]], np.uint8)
-    stored, z = store_int32_words(codes, zero, 4)
-    assert (stored.tolist(), z.tolist()) == ([[0x321], [0x654]], [[0], [1]])
-    assert store_bytes(codes, zero, 4)[0].tolist() == [[0x41, 0x52, 0x63]]
-    assert pack_codes(codes, bits=4).tolist() == [[0x41, 0x52, 0x63]]
-    assert pack_int32_words(codes, bits=4).tolist() == [[0x321], [0x654]]
-    assert pack_int32_words(np.full((1, 4), 255, np.uint8), bits=8).tolist() == [[-1]]

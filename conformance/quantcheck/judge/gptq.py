@@ -42,10 +42,10 @@ def gptq_quantize(judge: Judging) -> None:
 
 
 def _required_codes(judge: Judging) -> Array:
-    """Return which codes must be the expected ones, given the parameters of the answer.
+    """Return which codes must equal the expected ones, given the parameters of the answer.
 
-    The vector's scales, zero-points and codes belong together: a row in which an earlier group has
-    another scale beyond its bound, or another zero-point, is judged by the certificate alone.
+    Expected codes follow from expected scales and zero-points. If an earlier group of a row has a
+    scale beyond its bound or another zero-point, only the certificate judges the row's later codes.
     """
     judging, expected = judge.case.judging, judge.expected
     name = "required_float32" if judge.u > ULP32 / 4 else "required_float64"

@@ -12,29 +12,29 @@ M = (
 )
 ERROR = "(w - s * (q - z)) / U[j, j]"
 FEEDBACK = """
-    later = W[:, j + 1 :] - np.outer(e, U[j, j + 1 :])
-    W[:, j + 1 :] = profile.carry(later, problem.storage)
+    later = compensated[:, j + 1 :] - np.outer(e, U[j, j + 1 :])
+    compensated[:, j + 1 :] = profile.carry(later, problem.storage)
 """
 
 MUTANTS: tuple[Mutant, ...] = (
     mutant("gptq-plain-rounding", "quantref.fast.gptq", "_Solver.leaf",
            "np.subtract(w, value, out=v)",
            "v[:] = 0.0",
-           "No error is fed back: plain rounding under the name of GPTQ.", "gptq", blames="GPTQ-060",
+           "No error is fed back, so that codes are those of plain rounding.", "gptq", blames="GPTQ-060",
            mirror=plain(ERROR, "np.zeros_like(w)")),
     mutant("gptq-wrong-sign", "quantref.fast.gptq", "_Solver.leaf",
            "np.subtract(w, value, out=v)",
            "np.subtract(value, w, out=v)",
            "Errors are added where they should be subtracted.", "gptq", blames="GPTQ-060",
-           mirror=plain("W[:, j + 1 :] - np.outer(e, U[j, j + 1 :])",
-                           "W[:, j + 1 :] + np.outer(e, U[j, j + 1 :])")),
+           mirror=plain("compensated[:, j + 1 :] - np.outer(e, U[j, j + 1 :])",
+                           "compensated[:, j + 1 :] + np.outer(e, U[j, j + 1 :])")),
     mutant("gptq-inverse-rows", *M,
            "unit_upper(upper_inverse(np.triu(self.U.T @ self.U)), self.dtype)",
-           "Errors travel along rows of the inverse instead of its Cholesky factor.", "gptq", blames="GPTQ-060",
+           "Errors are fed back along rows of the inverse instead of its Cholesky factor.", "gptq", blames="GPTQ-060",
            mirror=plain("problem.U", "np.triu(problem.U.T @ problem.U)")),
     mutant("gptq-hessian-rows", *M,
            "unit_upper(self.U, self.dtype)",
-           "The factor of the Hessian is used where that of its inverse belongs.", "gptq", blames="GPTQ-060",
+           "The factor of the Hessian is used instead of that of its inverse.", "gptq", blames="GPTQ-060",
            mirror=plain("problem.U", "problem.R.astype(problem.dtype)")),
     mutant("gptq-no-diagonal", *M,
            "unit_upper(upper_inverse(np.triu(self.U, 1) + np.eye(self.shape[1])), self.dtype)",
@@ -46,7 +46,8 @@ MUTANTS: tuple[Mutant, ...] = (
            "Errors stay inside their block.", "gptq", blames="GPTQ-060",
            mirror=plain(FEEDBACK, """
                stop = (j // problem.block_size + 1) * problem.block_size
-               W[:, j + 1 : stop] = W[:, j + 1 : stop] - np.outer(e, U[j, j + 1 : stop])
+               left = compensated[:, j + 1 : stop]
+               compensated[:, j + 1 : stop] = left - np.outer(e, U[j, j + 1 : stop])
                """)),
     mutant("gptq-half-forgotten", "quantref.fast.gptq", "_Solver.halves",
            "self.feed(lo, middle, hi)",
@@ -62,7 +63,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "self.codes[rows].take(place, axis=1)",
            "self.codes[rows]",
            "Codes are returned in processing order.", "gptq", blames="GPTQ-080",
-           mirror=plain("Q[:, place]", "Q")),
+           mirror=plain("codes[:, place]", "codes")),
     mutant("gptq-g-idx-not-undone", "quantref.gptq", "Settings.result",
            "self.group_index()[place]",
            "self.group_index()",
@@ -71,23 +72,23 @@ MUTANTS: tuple[Mutant, ...] = (
            "profile.base is original_weights",
            "True",
            "Groups take their range from the original weights.", "gptq", blames="GPTQ-030",
-           mirror=plain("profile.base(problem.weights, compensated)", "problem.weights")),
+           mirror=plain("profile.base(W, compensated.copy())", "W")),
     mutant("gptq-base-sums", "quantref.fast.gptq", "_Solver.base",
            "unit_inverse(self.M[a:end, a:end])",
            "np.eye(end - a, dtype=self.A.dtype, order=\"F\")",
-           "A group's range is of weights with what earlier blocks add to each column's target, not to its base weights.",
+           "Base weights are computed as w plus earlier blocks' (w − ŵ) M, without the factor M⁻¹.",
            "gptq", blames="GPTQ-030"),
     mutant("gptq-dead-kept", "quantref.fast.problem", "GPTQProblem.columns",
            "dead.any()",
            "False",
-           "Weights of dead columns stay and widen the range of their group.", "gptq", blames="GPTQ-010",
+           "Weights of dead columns are kept, and widen the range of their group.", "gptq", blames="GPTQ-010",
            mirror=Edit("quantref.gptq", "prepare_problem",
                        "profile.dead(w[:, order].astype(working), dead[order])",
                        "w[:, order].astype(working)")),
     mutant("gptq-dead-unmended", "quantref.hessian", "prepared_of",
            "diagonal[dead] = 1.0",
            "diagonal[dead] = 1e-6",
-           "Dead columns get a tiny diagonal, so that the mean diagonal is another.", "hes", blames="HES-040"),
+           "Dead columns get a diagonal of 1e-6 instead of 1, so that the mean diagonal is smaller.", "hes", "gptq", blames="HES-040"),
     mutant("gptq-live-groups", "quantcheck.targets.reference.operations", "_gptq",
            'parameters["block_size"]',
            "1",
@@ -101,7 +102,7 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("gptq-ragged-range", "quantref.rules", "groups_once",
            "Group(a, b, a, b)",
            "Group(a, b, max(b - size, 0), b)",
-           "The short last group borrows columns from the one before, to be as long as the others.", "gptq", blames="GPTQ-050"),
+           "The short last group takes columns from the group before it, to be as long as the others.", "gptq", blames="GPTQ-050"),
     mutant("gptq-error-unclipped", "quantref.fast.gptq", "_Solver.leaf",
            "np.multiply(q, s, out=value)",
            "np.multiply(np.rint(v / s), s, out=value)",
@@ -110,13 +111,13 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("gptq-pivot-squared", *M,
            "unit_upper(upper_inverse(np.triu(self.U / np.diagonal(self.U)[:, None] ** 2, 1)"
            " + np.eye(self.shape[1])), self.dtype)",
-           "The error is divided by the diagonal of the inverse where its root belongs.", "gptq", blames="GPTQ-060",
+           "The error is divided by the diagonal of the inverse instead of its square root.", "gptq", blames="GPTQ-060",
            mirror=plain(ERROR,
                            "(w - s * (q - z)) / U[j, j] ** 2")),
     mutant("gptq-half-feedback", "quantref.fast.gptq", "_Solver.leaf",
            "self.code(v, s, k, q)",
            "v[:] = v.astype(self.problem.storage); self.code(v, s, k, q)",
-           "Compensated weights are carried in the dtype of the weights.", "gptq", blames="GPTQ-100",
+           "Compensated weights are rounded to the dtype of the weights.", "gptq", blames="GPTQ-100",
            mirror=plain("profile.carry(later, problem.storage)",
                         "later.astype(problem.storage).astype(W.dtype)")),
     mutant("gptq-g-idx-next", "quantref.gptq", "Settings.result",
@@ -132,7 +133,7 @@ MUTANTS: tuple[Mutant, ...] = (
            again = PreparedHessian(prepared.hessian, diagonal, prepared.dead, prepared.order, added)
            return lower_factor(again, more, workers)
            """,
-           "A Hessian without a factor is damped until it has one, instead of being refused.", "gptq", blames="GPTQ-120",
+           "A Hessian without a factor is damped further instead of being refused.", "gptq", blames="GPTQ-120",
            mirror=Edit("quantref.hessian", "reversed_cholesky",
                        "raise not_positive_definite(L, backwards[: k + 1, k], len(L), damping)",
                        """

@@ -35,7 +35,7 @@ def _tokens(draw: Draw, sizes: Sizes) -> Array:
 
 @st.composite
 def _split(draw: Draw, x: Array) -> list[Array]:
-    """Draw a way to batch tokens: any cuts, batches of rank 1 to 4."""
+    """Draw a division of tokens into batches of rank 1 to 4."""
     cuts = sorted(draw(st.sets(st.sampled_from((1, 4, 8, 16, 24)), max_size=3)))
     parts = np.split(x, [c for c in cuts if c < len(x)])
     return [_shaped(part, draw(st.integers(1, 4))) for part in parts]
@@ -86,6 +86,31 @@ def _prepared(draw: Draw, sizes: Sizes, *, dead: bool = False, ordered: bool = F
         H = np.diag(ties)
     damping = draw(st.sampled_from(DAMPING))
     return prepare_case("drawn", "a generated Hessian", H, damping, ordered)
+
+
+@st.composite
+def _ordered_dead(draw: Draw, sizes: Sizes) -> Case:
+    """Draw dead columns among live ones whose diagonal lies below 1 and above it."""
+    width = draw(st.sampled_from(FREE if sizes.free else WIDTHS))
+    H = draw(hessians(width=width, dead=True)) * 2.0 ** -draw(st.integers(1, 8))
+    return prepare_case("drawn", "dead columns in order", H, draw(st.sampled_from(DAMPING)), True)
+
+
+@st.composite
+def _asymmetric(draw: Draw, sizes: Sizes) -> Case:
+    """Draw a Hessian that differs from its transpose, by less than what is refused."""
+    width = draw(st.sampled_from(FREE if sizes.free else WIDTHS))
+    H = draw(hessians(width=width, dead=draw(st.booleans())))
+    size = np.sqrt(np.diagonal(H))
+    drawn = np.triu(draw(grids(width * width)).reshape(width, width), 1)
+    share = drawn / (max(1, int(np.abs(drawn).max())) * 2.0**17)
+    return prepare_case(
+        "drawn",
+        "two triangles",
+        H + share * size[:, None] * size,
+        draw(st.sampled_from(DAMPING)),
+        False,
+    )
 
 
 @st.composite
@@ -188,21 +213,25 @@ def _reorders(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judge
     return [found, equal(cases[1], "HES-100", "transpose", other.T, other)]
 
 
-# Plain cases first, then one topic after the other: the first failure names the cause.
+# General properties come first, then one topic after another: the first failure names the cause.
 PROPERTIES = (
     single("prop-hes-sum", "The sum over generated tokens.", ("HES-010", "HES-100"), _whole, 15),
-    single("prop-hes-ranks", "The same in a batch of any rank.", ("HES-020",), _ranked, 8),
-    single("prop-hes-batches", "The same in batches of any rank and size.",
+    single("prop-hes-ranks", "The sum over one batch of any rank.", ("HES-020",), _ranked, 8),
+    single("prop-hes-batches", "The sum over batches of any rank and size.",
            ("HES-030",), _batched, 12),
     law("prop-hes-split", "How tokens are batched does not change the sum.",
         ("HES-030",), _two_ways, _agrees, 10),
     single("prop-hes-half", "float16 activations.", ("HES-010", "HES-100"), _halves, 5),
     single("prop-hes-damping", "Damping by the mean diagonal.",
            ("HES-050", "HES-040", "HES-060"), _prepared, 12),
-    single("prop-hes-dead", "Dead columns are mended before the mean is taken.",
+    single("prop-hes-dead", "Dead columns get a diagonal of 1 before the mean is taken.",
            ("HES-040", "HES-050", "HES-060"), lambda s: _prepared(s, dead=True), 12),
     single("prop-hes-order", "A stable descending order of the undamped diagonal.",
            ("HES-060", "HES-050"), lambda s: _prepared(s, ordered=True), 20),
+    single("prop-hes-order-dead", "Dead columns are ordered as 1.",
+           ("HES-060", "HES-040", "HES-050"), _ordered_dead, 12),
+    single("prop-hes-asymmetric", "Both triangles of a Hessian that is not quite symmetric count.",
+           ("HES-090", "HES-050", "HES-040", "HES-060"), _asymmetric, 8),
     single("prop-hes-factor", "The factor of generated definite matrices.",
            ("HES-070",), _factored, 12),
     single("prop-hes-refused-batches", "Bad batches are refused.",

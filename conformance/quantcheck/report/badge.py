@@ -11,14 +11,14 @@ from quantcheck.report.document import worst_verdicts
 from quantcheck.report.looks import LOOKS
 
 LABEL = "quantref"
-# Each with white text on it: a contrast of at least 4.5.
+# White text on each colour has a contrast of at least 4.5.
 GREEN, AMBER, RED, PURPLE, GREY = "#2b7a2b", "#8f6400", "#c0342b", "#8a3ea8", "#5f6368"
 _NARROW, _WIDE = "ijl.,:;|!' tfrI()-", "mwMW—"
 HEIGHT, PADDING = 20, 6
 
 
 def as_badge(document: Mapping[str, Any]) -> str:
-    """Give the document as a badge: requirements, each with its worst verdict on any target."""
+    """Return the badge: it counts requirements by their worst verdict on any target."""
     text, colour = summary(document)
     told = f"{LABEL}: {text}"
     left, right = _width(LABEL) + 2 * PADDING, _width(text) + 2 * PADDING
@@ -41,7 +41,7 @@ aria-label={quoteattr(told)}>
 
 
 def summary(document: Mapping[str, Any]) -> tuple[str, str]:
-    """Give the words of a badge and its colour.
+    """Return the text of a badge and its colour.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def summary(document: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _width(text: str) -> int:
-    """Estimate the width of text in an 11 px sans serif; `textLength` makes it so.
+    """Estimate the width of text in an 11 px sans serif; `textLength` sets it exactly.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Says beforehand whether a file can be written; `quantref.formats.files` writes it."""
+"""Checks before a run whether a file can be written; `quantref.formats.files` writes it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from quantref.formats.files import beside, is_stream
 
 
 def check(path: str) -> None:
-    """Refuse a path that could not be written after hours of work.
+    """Refuse a path that cannot be written.
 
     Raises
     ------
     UsageError
-        It is a directory, or nothing can be made in its directory.
+        The path is a directory, or no file can be made in its directory.
     """
     target = Path(path).resolve()
     if target.is_dir():

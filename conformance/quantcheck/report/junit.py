@@ -1,4 +1,4 @@
-"""JUnit XML: a test suite per target, a test case per requirement, for other people's CI."""
+"""JUnit XML for CI systems: a test suite per target, a test case per requirement."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def as_junit(document: Mapping[str, Any]) -> str:
-    """Give the document as JUnit XML.
+    """Return the document as JUnit XML.
 
-    A run that broke, was stopped, or proved nothing has a test case `run` more, with its error.
+    A run that broke, was stopped or gave no verdict has an additional test case `run` with the
+    error.
     """
     root = ET.Element("testsuites", name="quantcheck")
     for made in document["reports"]:
@@ -82,12 +83,12 @@ def _case(
 
 
 def _count(element: ET.Element) -> None:
-    """Set the numbers of test cases, failures, errors and skipped below an element."""
+    """Set the counts of tests, failures, errors and skipped tests of an element."""
     element.set("tests", str(len(list(element.iter("testcase")))))
     for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         element.set(name, str(len(list(element.iter(tag)))))
 
 
 def _clean(text: str) -> str:
-    """Take out what XML cannot hold, such as the escapes that colour a terminal."""
+    """Remove characters that XML does not allow, such as the escapes that colour a terminal."""
     return NOT_XML.sub("", text)

@@ -1,4 +1,4 @@
-"""Arrays, and the arguments that have to fit them."""
+"""Checks of arrays, and of arguments that have to fit them."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ from quantref.inputs.numbers import (
     require_value_range,
 )
 
-Array: TypeAlias = NDArray[Any]  # its docstring says which dtypes
+Array: TypeAlias = NDArray[Any]  # docstrings say which dtypes
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def require_float_dtype(x: ArrayLike, name: str, requirement: str) -> Array:
-    """Return `x` as an array of one of the four dtypes, whatever its elements are."""
+    """Return `x` as an array of one of the four float dtypes; elements are not checked."""
     array = np.asarray(x)
     if not is_float(array.dtype):
         got = f"{name} with dtype={array.dtype.name}, shape={array.shape}"
@@ -93,6 +94,50 @@ def require_parameters(
     return s, z, g
 
 
+def require_zero_points(zero_point: Array, maxq: int) -> None:
+    """Raise if a zero-point is no code.  [AFF-110]"""
+    if outside(zero_point, 0, maxq):
+        got = f"zero_point in [{int(zero_point.min())}, {int(zero_point.max())}]"
+        raise CodeRangeError(f"zero_point in [0, {maxq}]", got, "AFF-110")
+
+
+def require_affine_codes(codes: ArrayLike) -> Array:
+    """Return integer codes of shape (n_out, n_in), or raise.  [AFF-110]"""
+    q = np.asarray(codes)
+    if q.dtype.kind not in "iu":
+        raise DTypeError("integer codes", f"codes with dtype={q.dtype.name}", "AFF-110")
+    if q.ndim != 2:
+        raise ShapeError("codes of shape (n_out, n_in)", f"shape={q.shape}", "AFF-110")
+    return q
+
+
+def require_finite_scale(scale: Array, length: Array, maxq: int) -> None:
+    """Raise if a scale of ranges of these lengths is beyond float32.  [AFF-110]"""
+    if not np.isfinite(scale).all():
+        expected = f"(hi - lo) / {maxq} <= {LARGEST_FLOAT32:.6g}"
+        raise OverflowRangeError(expected, f"hi - lo = {float(length.max()):.6g}", "AFF-110")
+
+
+def require_finite_float32(values: Array) -> NDArray[np.float32]:
+    """Return dequantized weights in float32, or raise if one is beyond it.  [AFF-110]"""
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float32)
+    if not np.isfinite(rounded).all():
+        largest = float(np.abs(values).max())
+        raise OverflowRangeError("|s·(q - z)| a finite float32", f"{largest:.9g}", "AFF-110")
+    return rounded
+
+
+def require_representable(w: Array, working: np.dtype) -> None:
+    """Raise unless all weights fit the working precision.  [GPTQ-110]"""
+    if w.dtype.itemsize <= working.itemsize:
+        return
+    largest = max(-float(w.min()), float(w.max()))
+    if largest > float(np.finfo(working).max):
+        expected = f"weights <= {float(np.finfo(working).max):.6g} ({working.name})"
+        raise OverflowRangeError(expected, f"{largest:.6g}", "GPTQ-110")
+
+
 # ABSMAX
 
 
@@ -139,8 +184,9 @@ def require_absmax_codes(codes: ArrayLike, scale: ArrayLike) -> tuple[Array, Arr
     q, s = np.asarray(codes), np.asarray(scale)
     if q.dtype.kind not in "iu":
         raise DTypeError("integer codes", f"codes with dtype={q.dtype.name}", "ABS-110")
-    if not is_float(s.dtype):
-        raise DTypeError("a float scale", f"scale with dtype={s.dtype.name}", "ABS-110")
+    if s.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        got = f"scale with dtype={s.dtype.name}"
+        raise DTypeError("a scale of dtype float32 or float64", got, "ABS-110")
     lengths = zip(s.shape[::-1], q.shape[::-1], strict=False)
     if s.ndim > q.ndim or any(a not in (1, b) for a, b in lengths):
         expected = "scale that broadcasts to the codes"
@@ -170,15 +216,6 @@ def require_packing(x: ArrayLike, bits: Any, axis: Any, name: str) -> tuple[Arra
     return array, bits, axis % array.ndim
 
 
-def require_word_packing(codes: ArrayLike, bits: Any) -> tuple[Array, int]:
-    """Return unsigned codes of a width that divides 32, or raise.  [PACK-080]"""
-    array, bits, _ = require_packing(codes, bits, -1, "codes")
-    if array.dtype != np.uint8 or bits == 3:
-        got = f"dtype={array.dtype.name}, bits={bits}"
-        raise BitsError("uint8 codes of 2, 4 or 8 bits", got, "PACK-080")
-    return array, bits
-
-
 def outside(codes: Array, lo: int, hi: int) -> bool:
     """Tell whether a code is below lo or above hi."""
     return bool(codes.size) and not lo <= int(codes.min()) <= int(codes.max()) <= hi
@@ -193,7 +230,7 @@ def require_codes(codes: Array, lo: int, hi: int, bits: int) -> None:
 
 
 def require_length(length: Any, n_bytes: int, per_byte: int) -> int:
-    """Return the number of codes, if they are what so many bytes hold, or raise.  [PACK-080]"""
+    """Return the number of codes if `n_bytes` bytes hold that many, or raise.  [PACK-080]"""
     number = require_integer(length, "length", "PACK-080")
     if number < 0 or -(-number // per_byte) != n_bytes:
         most = n_bytes * per_byte

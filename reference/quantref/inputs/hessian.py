@@ -44,7 +44,7 @@ def require_hessian(
     size = np.sqrt(np.diagonal(H))
     if (np.abs(H - H.T) > ASYMMETRY * size[:, None] * size).any():
         raise not_symmetric(H, requirement)
-    require_zeros_beside_dead(H, requirement)
+    require_dead_columns_zero(H, requirement)
     return H if (H == H.T).all() else np.asarray((H + H.T) / 2)
 
 
@@ -77,10 +77,34 @@ def not_symmetric(h: Array, requirement: str) -> NotSymmetricError:
     return NotSymmetricError("a symmetric hessian", got, requirement)
 
 
-def require_zeros_beside_dead(h: Array, requirement: str) -> None:
+def require_dead_columns_zero(h: Array, requirement: str) -> None:
     """Raise unless a column with H_jj = 0 is zero.  [HES-090]"""
     dead = np.diagonal(h) == 0
     if dead.any() and h[dead].any():
         i, j = (int(k) for k in np.argwhere(h * dead[:, None])[0])
         got = f"H[{i}, {i}]=0, H[{i}, {j}]={float(h[i, j]):.6g}"
-        raise NotPositiveDefiniteError("zeros beside a zero on the diagonal", got, requirement)
+        raise NotPositiveDefiniteError(
+            "zeros in the row and column of a zero on the diagonal", got, requirement
+        )
+
+
+def not_positive_definite(L: Array, column: Array, n: int, damping: float) -> Exception:
+    """Return the error that names damping and pivot.  [HES-080]
+
+    Parameters
+    ----------
+    L : array whose first k rows and columns are the factor computed before the failure
+    column : (k + 1,) array
+        h_0k … h_kk of the reversed Hessian, where k is the first pivot that is not positive.
+    n : int
+        Columns of the Hessian.
+    damping : float
+    """
+    from scipy.linalg import solve_triangular
+
+    k = len(column) - 1
+    row = solve_triangular(L[:k, :k], column[:k], lower=True) if k else np.zeros(0)
+    pivot = float(column[k] - row @ row)  # h_kk − ‖L⁻¹ h‖²
+    expected = f"hessian positive definite after damping {damping:g}"
+    got = f"pivot {pivot:.6g} at column {n - 1 - k}; a larger damping helps"
+    return NotPositiveDefiniteError(expected, got, "HES-080")

@@ -1,9 +1,11 @@
-"""Numbers, dtypes and other arguments without elements."""
+"""Checks of numbers, dtypes and other arguments that are no arrays."""
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
+from collections.abc import Collection
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,6 +30,14 @@ def require_integer(value: Any, name: str, requirement: str) -> int:
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise ConfigError(f"{name} to be an integer", f"{value!r}", requirement)
     return operator.index(value)
+
+
+def require_count(value: Any, name: str, requirement: str) -> int:
+    """Return a count of at least 1, or raise."""
+    count = require_integer(value, name, requirement)
+    if count < 1:
+        raise ConfigError(f"{name} >= 1", f"{count}", requirement)
+    return count
 
 
 def require_bool(value: Any, name: str, requirement: str) -> bool:
@@ -69,6 +79,80 @@ def require_group_size(group_size: Any, requirement: str) -> int:
     return size
 
 
+def require_weight_bits(weight_bits: Any, requirement: str) -> int:
+    """Return 2, 3, 4 or 8, or raise.  [CFG-080]"""
+    bits = require_integer(weight_bits, "weight_bits", requirement)
+    if bits not in WEIGHT_BITS:
+        raise ConfigError(f"weight_bits in {WEIGHT_BITS}", f"{bits}", requirement)
+    return bits
+
+
+def require_layer_structure(structure: Any, requirement: str) -> dict[str, Any] | None:
+    """Return None, or a dict that has no keys but the two documented ones.  [CFG-080]"""
+    keys = {"pre_block_layers", "sequential_blocks"}
+    if structure is not None and not (isinstance(structure, dict) and set(structure) <= keys):
+        expected = 'a dict with keys "pre_block_layers" and "sequential_blocks", or None'
+        raise ConfigError(expected, f"{structure!r}", requirement)
+    return structure
+
+
+def require_instance(value: Any, kind: type, name: str, requirement: str, other: str = "") -> None:
+    """Raise unless `value` is an object of a class; `other` ends the message's expectation."""
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIO" else "a"
+        expected = f"{name} to be {article} {kind.__name__}{other}"
+        raise ConfigError(expected, f"{value!r}", requirement)
+
+
+def require_rule(name: str, rule: Any, known: tuple[Any, ...], advice: str = "") -> None:
+    """Raise unless a rule of a profile is one that an algorithm knows.  [GPTQ-130]"""
+    if rule not in known:
+        names = " or ".join(function.__name__ for function in known)
+        got = getattr(rule, "__name__", repr(rule))
+        raise ConfigError(f"rule {name} to be {names}{advice}", got, "GPTQ-130")
+
+
+def require_arguments(kind: type, arguments: Any) -> dict[str, Any]:
+    """Return arguments by name if a class has all of these names, or raise.  [CFG-090]
+
+    Examples
+    --------
+    >>> from quantref import Quantizer
+    >>> require_arguments(Quantizer, {"bits": 4})
+    Traceback (most recent call last):
+    quantref.errors.ConfigError: expected arguments of Quantizer: output_dtype, got bits [CFG-090]
+    """
+    known = list(inspect.signature(kind).parameters)
+    expected = f"arguments of {kind.__name__}: {', '.join(known)}"
+    if not isinstance(arguments, dict):
+        raise ConfigError(expected, f"{arguments!r}", "CFG-090")
+    unknown = [str(name) for name in arguments if name not in known]
+    if unknown:
+        raise ConfigError(expected, ", ".join(unknown), "CFG-090")
+    return arguments
+
+
+def require_class_name(data: Any, known: Collection[str], requirement: str) -> str:
+    """Return the name of a known class out of {"class_name", "config"}, or raise.  [CFG-090]"""
+    name = data.get("class_name") if isinstance(data, dict) else None
+    if not isinstance(name, str) or name not in known:
+        raise ConfigError(f"class_name in {sorted(known)}", f"{data!r}", requirement)
+    return name
+
+
+def require_default(value: str, name: str, requirement: str) -> None:
+    """Raise unless a string in the place of a quantizer is "default".  [CFG-060]"""
+    if value != "default":
+        expected = f'{name} to be a Quantizer, None or "default"'
+        raise ConfigError(expected, f"{value!r}", requirement)
+
+
+def require_int8(output_dtype: str, name: str, requirement: str) -> None:
+    """Raise unless a quantizer gives int8 codes.  [CFG-060]"""
+    if output_dtype != "int8":
+        raise ConfigError(f"{name} with output_dtype int8", output_dtype, requirement)
+
+
 def require_affine_bits(bits: Any) -> int:
     """Return bits in 2 … 8, or raise.  [AFF-110]"""
     width = require_integer(bits, "bits", "AFF-110")
@@ -97,6 +181,17 @@ def require_integer_dtype(dtype: Any, requirement: str) -> np.dtype:
     if target.kind not in "iu":
         raise DTypeError("an integer dtype", f"dtype={target.name}", requirement)
     return target
+
+
+def require_working_precision(dtype: Any, requirement: str) -> np.dtype:
+    """Return float32 or float64 as a dtype, or raise.  [GPTQ-100] [HES-090]"""
+    try:
+        working: np.dtype = np.dtype(dtype)
+    except TypeError:
+        raise DTypeError("dtype float32 or float64", f"{dtype!r}", requirement) from None
+    if working not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise DTypeError("dtype float32 or float64", working.name, requirement)
+    return working
 
 
 def require_output_dtype(dtype: Any, requirement: str) -> str:
@@ -138,11 +233,23 @@ def require_value_range(value_range: Any, dtype: str, requirement: str) -> tuple
     return lo, hi
 
 
+def fits_float32(number: float) -> bool:
+    """Tell whether a number is finite once it is rounded to float32.
+
+    Examples
+    --------
+    >>> fits_float32(3.4028235e38), fits_float32(3.4028236e38)
+    (True, False)
+    """
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(np.float32(number)))
+
+
 def require_epsilon(epsilon: Any, hi: int, requirement: str) -> float:
     """Return a positive epsilon for which hi / epsilon is a finite float32.  [CFG-040]"""
     number = require_number(epsilon, "epsilon", requirement)
-    smallest = hi / float(np.finfo(np.float32).max)
-    if number <= 0 or number < smallest:  # [CFG-040]
+    if number <= 0 or not fits_float32(hi / number):  # [CFG-040]
+        smallest = hi / float(np.finfo(np.float32).max)
         expected = f"epsilon > 0 with {hi} / epsilon a finite float32 (epsilon >= {smallest:.3g})"
         raise ConfigError(expected, f"epsilon={number!r}", requirement)
     return number

@@ -1,4 +1,4 @@
-"""The answer for a layer, or for some of its rows: made here, or read off dequantized weights."""
+"""The answer for a layer or some of its rows: computed, or recovered from dequantized weights."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 from quantref.models.figures import Figures, HessianFigures
 
-GRID = 1e-4  # of a step: how far from the grid a dequantized weight may lie
+GRID_TOLERANCE = 1e-4  # of a step: how far from the grid a dequantized weight may lie
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What comes back for one part of the weights.
+    """Codes and parameters of one part of the weights, with figures about them.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Answer:
 
 
 def rows_of(answer: Answer, rows: slice) -> Answer:
-    """Return the answer for some rows; its figures are left out.
+    """Return the answer for some rows, without figures.
 
     Examples
     --------
@@ -76,11 +76,11 @@ def joined(answers: Sequence[Answer]) -> Answer:
 
 
 def recovered(problem: GPTQProblem, values: Array) -> Answer:
-    """Return the answer whose dequantized weights are `values`, as far as there is one.
+    """Return the answer whose dequantized weights are `values`.
 
-    The errors of all columns follow from the values alone, E = (W − Ŵ) R, and with them the
-    weights that every group's range was taken from. So scale and zero-point need not be guessed
-    from the grid on which the values lie: the certificate compares the codes that they give.
+    The errors of all columns follow from the values alone: E = (W − Ŵ) R. The base weights of every
+    group follow from the errors, and scale and zero-point follow from the base weights. So they
+    need not be guessed from the grid on which the values lie.
 
     Parameters
     ----------
@@ -90,8 +90,8 @@ def recovered(problem: GPTQProblem, values: Array) -> Answer:
     Returns
     -------
     answer : Answer
-        Where the values are not on the grid of these parameters, to an accuracy of float32, it has
-        the nearest codes, and a failure that names the first such weight.
+        If a value is not on the grid of these parameters, to the accuracy of float32, its code is
+        the nearest one, and the figures hold a failure that names the first such weight.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def recovered(problem: GPTQProblem, values: Array) -> Answer:
         nearest = np.rint(steps)
         code = nearest + zero_point[:, None]
         codes[:, columns] = np.clip(code, 0, problem.maxq)
-        off[:, columns] = np.abs(steps - nearest) > GRID * (1 + np.abs(steps))
+        off[:, columns] = np.abs(steps - nearest) > GRID_TOLERANCE * (1 + np.abs(steps))
         off[:, columns] |= codes[:, columns] != code
     place = np.argsort(order)
     found = problem.result(codes[:, place].astype(np.uint8), scales, zeros)

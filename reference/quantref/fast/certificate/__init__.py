@@ -1,6 +1,7 @@
-"""The certificate, fast: verdicts at once, figures when they are asked for (SPEC.md, section 8).
+"""The certificate, fast: verdicts at once, figures when they are used (SPEC.md, section 8).
 
-`quantref.certificate` is the same in plain arrays, and the form to read.
+Lower bounds that need no inverse settle most codes, so most certificates never compute U or the
+bounds. `quantref.certificate` is the plain form.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from quantref.certificate import U32, loss_is_of_factor
+from quantref.certificate import U32
 from quantref.checks import Answer, Certificate, Check, check_g_idx, require_hessian_error
 from quantref.config import GPTQConfig
 from quantref.fast.certificate.checks import (
@@ -23,20 +24,13 @@ from quantref.fast.certificate.checks import (
 from quantref.fast.certificate.evidence import Evidence, gather
 from quantref.fast.problem import GPTQProblem, prepare_problem
 from quantref.gptq import BLOCK_SIZE
-from quantref.rules import DEFAULT_PROFILE, Profile
+from quantref.rules import DEFAULT_PROFILE, Profile, rows_of_cholesky
 
 __all__ = ["LazyCertificate", "certify", "certify_problem"]
 
 
 class LazyCertificate(Certificate):
-    """A certificate whose figures are computed when they are asked for.
-
-    Attributes
-    ----------
-    checks : tuple of Check
-    evidence : Evidence
-        What the figures are computed from; the others are those of `Certificate`.
-    """
+    """A certificate whose figures are computed from `evidence` when they are used."""
 
     evidence: Evidence
 
@@ -56,8 +50,8 @@ FIGURES: dict[str, Callable[[LazyCertificate], Any]] = {
     "plain_loss": lambda c: c.evidence.plain_loss,
     "plain_rounding": lambda c: _fails_half_step(c.checks) and c.evidence.is_plain_rounding,
     "clipped": lambda c: float(c.evidence.clipped.mean()),
-    "undecided": lambda c: float((c.evidence.target_bound > c.evidence.column_scale / 2).mean()),
-    "residuals": lambda c: c.evidence.steps_in_original_order,
+    "undecided": lambda c: float((c.evidence.beta > c.evidence.column_scale / 2).mean()),
+    "residual_steps": lambda c: c.evidence.residual_steps,
 }
 
 
@@ -120,6 +114,6 @@ def certify_problem(
     checks = [check_g_idx(problem, answer)]
     checks += check_residuals(evidence)
     checks += check_parameters(evidence)
-    if loss_is_of_factor(problem):
+    if problem.profile.rows is rows_of_cholesky:  # otherwise ‖E‖² is not the loss
         checks += check_loss(evidence)
     return LazyCertificate(tuple(checks), evidence)

@@ -1,8 +1,7 @@
-"""The single checks of a certificate, on evidence gathered from an answer (SPEC.md, section 8).
+"""The checks of a certificate, on evidence gathered from an answer (SPEC.md, section 8).
 
-Whether a check passes is decided at once: by what is allowed at the least, and by the bounds
-themselves for those rows alone where that does not suffice. How near a check is to its bound, and
-what its message says, is computed when it is asked for.
+Lower bounds of β and δ settle most rows at once. The bounds themselves are computed for the other
+rows only. The distance of a check from its bound, and its message, are computed when they are used.
 """
 
 from __future__ import annotations
@@ -23,11 +22,9 @@ from quantref.certificate import (
 from quantref.checks import (
     Check,
     code_message,
-    codes_message,
     identity_check,
-    loss_message,
-    parameter_message,
-    place_of,
+    loss_figures,
+    parameter_figures,
     places_beyond,
 )
 from quantref.fast.certificate.evidence import Evidence
@@ -35,7 +32,7 @@ from quantref.inputs import Array
 
 
 class Figures(NamedTuple):
-    """What a check says of its worst place; see `Check`."""
+    """The figures of a check's worst place; see `Check`."""
 
     observed: float
     worst: tuple[int, ...]
@@ -43,7 +40,7 @@ class Figures(NamedTuple):
 
 
 class LazyCheck(Check):
-    """A check whose observed, worst and message are computed when one of them is asked for.
+    """A check whose observed, worst and message are computed when one of them is used.
 
     Parameters
     ----------
@@ -73,9 +70,9 @@ class LazyCheck(Check):
 
 
 def check_residuals(evidence: Evidence, columns: int | None = None) -> list[Check]:
-    """Check |w' − ŵ| <= s / 2, and that the residual of clipped codes points outwards.
+    """Check |r| <= s / 2, and that the residual of clipped codes points outwards.
 
-    `columns`: how many columns to look at, in processing order; by default all.
+    `columns`: the number of columns to check, in processing order; by default all.
     """
     count = evidence.codes.shape[1] if columns is None else columns
     return [
@@ -95,11 +92,11 @@ def _residual_check(
     rows, place = np.unique(row[unsettled], return_inverse=True)
     passed = True
     if rows.size:
-        bound = evidence.target_bound_of(rows)[place, column[unsettled]]
+        bound = evidence.beta_of(rows)[place, column[unsettled]]
         passed = bool((excess[unsettled] / bound <= 1).all())
 
     def figures() -> Figures:
-        ratio = excess / evidence.target_bound[row, column]
+        ratio = excess / evidence.beta[row, column]
         return _residual_figures(evidence, (row, column, ratio), columns, clipped=clipped)
 
     return LazyCheck(name, requirement, passed=passed, figures=figures)
@@ -113,19 +110,20 @@ def _residual_figures(
     seen = evidence.codes[:, :columns]
     mask = ((seen == 0) | (seen == evidence.problem.maxq)) == clipped
     total = int(mask.sum())
-    message = codes_message(int((ratio > 1).sum()), total)
+    off = int((ratio > 1).sum())
     i, k, worst = 0, 0, 0.0
     if ratio.size:
         n = int(np.argmax(ratio))
         i, k, worst = int(row[n]), int(column[n]), float(ratio[n])
     elif total:
         i, k = (int(x) for x in np.unravel_index(int(np.argmax(mask)), mask.shape))
-    original = int(evidence.problem.prepared.order[k])
-    if total:
-        step = evidence.residuals[i, k] / evidence.column_scale[i, k]
-        allowed = evidence.target_bound[i, k] / evidence.column_scale[i, k]
-        message += code_message((i, original), int(evidence.codes[i, k]), step, allowed)
-    return Figures(worst, (i, original), message)
+    place = (i, int(evidence.problem.prepared.order[k]))
+    if not total:
+        return Figures(worst, place, code_message(off, total, place, 0, 0.0, 0.0))
+    steps = evidence.residuals[i, k] / evidence.column_scale[i, k]
+    allowed = evidence.beta[i, k] / evidence.column_scale[i, k]
+    message = code_message(off, total, place, int(evidence.codes[i, k]), steps, allowed)
+    return Figures(worst, place, message)
 
 
 def check_parameters(evidence: Evidence) -> list[Check]:
@@ -136,7 +134,7 @@ def check_parameters(evidence: Evidence) -> list[Check]:
     rows = np.flatnonzero(_unsettled(evidence, judged, delta))
     if rows.size:
         delta = delta.copy()
-        delta[rows] = evidence.base_bound_of(rows)
+        delta[rows] = evidence.delta_of(rows)
         judged = _judge_parameters(evidence, expected, delta)
     return [
         LazyCheck(
@@ -164,7 +162,7 @@ def _unsettled(
     (scale_ratio, _), (zero_ratio, _) = judged
     lowest, highest = evidence.ranges
     zeros = has_scale_of_zeros(evidence.problem, evidence.scale)
-    zeros &= np.maximum(-lowest, highest) > delta  # they may be base weights of zeros
+    zeros &= np.maximum(-lowest, highest) > delta  # the base weights may all be zero
     unsettled = ~(scale_ratio <= 1) | ~(zero_ratio <= 1) | zeros
     unsettled &= evidence.compensated_groups
     shared = not evidence.problem.config.per_channel and unsettled.any()
@@ -173,11 +171,9 @@ def _unsettled(
 
 def _parameter_figures(evidence: Evidence, expected: tuple[Array, Array], which: int) -> Figures:
     """Return the figures of scales (0) or zero-points (1)."""
-    ratio, wanted = _judge_parameters(evidence, expected, evidence.base_bound)[which]
+    ratio, wanted = _judge_parameters(evidence, expected, evidence.delta)[which]
     got = (evidence.scale, evidence.zero_point)[which]
-    place = place_of(ratio)
-    message = parameter_message(ratio, place, float(wanted[place]), float(got[place]))
-    return Figures(float(ratio[place]), place, message)
+    return Figures(*parameter_figures(ratio, wanted, got)[:3])
 
 
 def check_loss(evidence: Evidence) -> list[Check]:
@@ -214,27 +210,25 @@ def _bound_check(evidence: Evidence) -> Check:
 def _bound_figures(evidence: Evidence) -> Figures:
     """Return the figures of the row nearest to its bound."""
     ratio, squares, allowed = _loss_ratio(evidence, np.arange(len(evidence.codes)))
-    i = int(np.argmax(ratio))
-    message = loss_message(i, float(squares[i]), float(allowed[i]))
-    return Figures(float(ratio[i]), (i,), message)
+    return Figures(*loss_figures(ratio, squares, allowed))
 
 
 def _loss_ratio(evidence: Evidence, rows: Array) -> tuple[Array, Array, Array]:
     """Return loss / bound, loss and bound of some rows."""
     squares = (evidence.E[rows] ** 2).sum(axis=1)
-    allowed = _terms(evidence, rows, evidence.target_bound_of(rows)).sum(axis=1)
+    allowed = _terms(evidence, rows, evidence.beta_of(rows)).sum(axis=1)
     ratio = np.divide(squares, allowed, out=np.zeros_like(squares), where=allowed > 0)
     return ratio, squares, allowed
 
 
 def loss_terms(evidence: Evidence) -> Array:
-    """Return ((s_j / 2 + β_j) / U_jj)² per code, the actual e_j² at 0 and maxq.  [CERT-050]"""
-    return _terms(evidence, np.arange(len(evidence.codes)), evidence.target_bound)
+    """Return c_j, and e_j² where the code is 0 or maxq, (n_out, n_in).  [CERT-050]"""
+    return _terms(evidence, np.arange(len(evidence.codes)), evidence.beta)
 
 
-def _terms(evidence: Evidence, rows: Array, target: Array) -> Array:
-    """Return the same for some rows and their β."""
+def _terms(evidence: Evidence, rows: Array, beta: Array) -> Array:
+    """Return the terms of some rows, given their β."""
     half = evidence.scale[rows][:, evidence.problem.column_group] / 2
-    box = ((half + target) / evidence.U_jj) ** 2
+    box = ((half + beta) / evidence.U_jj) ** 2
     clipped = (evidence.codes[rows] == 0) | (evidence.codes[rows] == evidence.problem.maxq)
     return np.asarray(np.where(clipped, evidence.E[rows] ** 2, box))
