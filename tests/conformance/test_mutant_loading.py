@@ -128,7 +128,7 @@ def copied(loaded: LoadedMutant, module: str) -> ModuleType:
 
 
 def half(loaded: LoadedMutant | None) -> float:
-    """Return what a mutant, or the reference, rounds one half to."""
+    """Return 1/2 rounded by a mutant or by the reference."""
     x = {"dtype": "float32", "shape": [1], "data": [0.5]}
     question: dict[str, Any] = {
         "id": "q",

@@ -109,7 +109,7 @@ def test_is_killed_in_the_plain_form_too(mutant: Mutant) -> None:
 
 @pytest.mark.parametrize("mutant", MIRRORED, ids=lambda mutant: mutant.id)
 def test_the_plain_form_has_the_mistake_from_its_mirror(mutant: Mutant) -> None:
-    """Without the mirror the plain form passes what kills the mutant, so it is the plain form."""
+    """Without the mirror the plain form passes the vectors that kill the mutant."""
     alone = Mutant(mutant.id, mutant.edits, mutant.effect, mutant.sections, mutant.blames)
     listed = [case for case in cases() if mutant.id in case.kills]
     small = min(listed, key=size_of)
@@ -117,7 +117,7 @@ def test_the_plain_form_has_the_mistake_from_its_mirror(mutant: Mutant) -> None:
 
 
 def blamed(case: Case, mutant: Mutant) -> set[str]:
-    """Return what a mutant fails on a case; nothing where its answer is no answer."""
+    """Return the requirements that a mutant fails on a case; none if its answer is malformed."""
     try:
         with np.errstate(all="ignore"):
             given = decode(mutants.load(mutant).answer(case.question()))

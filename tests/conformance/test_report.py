@@ -185,7 +185,7 @@ def test_paragraphs_come_whole(document: Document) -> None:
     assert any(len(row["paragraph"]) > len(row["text"]) for row in rows)
 
 
-def test_one_row_per_requirement_that_somebody_judged(document: Document) -> None:
+def test_one_row_per_requirement_that_a_target_judged(document: Document) -> None:
     reports = document["reports"]
     sections = {id_.partition("-")[0] for id_ in by_id(reports)}
     assert {"GPTQ", "ABS"} <= sections

@@ -56,7 +56,7 @@ def test_bad_options_are_usage(quantcheck: Any, options: tuple[str, ...]) -> Non
     assert quantcheck("--self-test", *options).returncode == 2
 
 
-def test_a_bound_that_nobody_comes_near_to_fails_the_suite() -> None:
+def test_a_bound_that_no_variant_comes_near_to_fails_the_suite() -> None:
     ratios = {"AFF-080 affine_dequantize": 0.0, "HES-010 hessian": 2e-3}
     assert unreached_bounds(ratios) == ["AFF-080 affine_dequantize"]
     assert unreached_bounds({"ABS-030 abs_max_quantize": 0.0}) == []  # acts beside ties alone

@@ -141,7 +141,7 @@ BROKEN: dict[str, tuple[str, set[str], str]] = {
     "says hello": (
         'print("Welcome!", flush=True)\n' + GOOD,
         {"handshake"},
-        "nothing but answers to stdout",
+        "only answers to stdout",
     ),
     "other protocol": (
         'READY = {**READY, "protocol": 2}\n' + GOOD,
@@ -280,7 +280,7 @@ for q in questions():
         "expected unsupported, got refused",
     ),
     # The end
-    "never ends": (GOOD + "time.sleep(60)", {"stop", "end of input"}, "runs on"),
+    "never ends": (GOOD + "time.sleep(60)", {"stop", "end of input"}, "still running"),
     "does not heed stop": (
         """
 for line in sys.stdin:
@@ -304,12 +304,12 @@ def questions():
 """
         + GOOD,
         {"end of input"},
-        "End when stdin has ended",
+        "End at the end of stdin",
     ),
     "leaves a child": (
         'subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])\n' + GOOD,
         {"stop", "end of input"},
-        "expected no process left",
+        "expected no remaining process",
     ),
     "forgets what waits": (
         """

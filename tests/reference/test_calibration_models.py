@@ -1,4 +1,4 @@
-"""Small models: exact and float arithmetic agree, honest targets pass, and bounds hold."""
+"""Small models: exact and float arithmetic agree, correct targets pass, and bounds hold."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_float_and_exact_arithmetic_give_the_same_codes(identity: str) -> None:
 @pytest.mark.requirement("CAL-170")
 @pytest.mark.parametrize("identity", sorted(MODELS))
 def test_single_precision_passes(identity: str) -> None:
-    """CAL-170: what float32 does to inputs and Hessians is within the bound."""
+    """CAL-170: errors of float32 in inputs and Hessians are within the bound."""
     case = MODELS[identity]
     findings = judge(case, quantize_single(case, Profile()), unit_roundoff=U32)
     assert all(f.passed for f in findings)

@@ -1,4 +1,4 @@
-"""What is decided without the bounds is decided as with them; the evidence is what it says."""
+"""Verdicts computed with and without the bounds agree; the evidence is right."""
 
 from __future__ import annotations
 
@@ -143,8 +143,8 @@ def test_decides_mutants_as_with_all_bounds(mutant: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_honest_answers_need_no_inverse(dtype: str) -> None:
-    """Not even where codes and scales are off by roundings: that is what makes it fast."""
+def test_correct_answers_need_no_inverse(dtype: str) -> None:
+    """Codes and scales with rounding errors need none either, so that certificates are fast."""
     problem = normal_problem(0, 256, 256, group_size=64, block_size=64)
     u = {"float32": U32, "float64": U64}[dtype]
     answer = solve(problem, dtype)

@@ -50,7 +50,7 @@ def test_required_codes_of_the_vectors(case: Case, form: str, dtype: str) -> Non
 @pytest.mark.parametrize("case", answered("gptq"), ids=lambda case: case.id)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_scales_lie_within_the_published_bound(case: Case, dtype: str) -> None:
-    """Where every code is required, both forms are honest arithmetic on the same codes."""
+    """If every code is required, both forms give the same codes."""
     rows = (case.judging[f"required_{dtype}"] == 1).all(axis=1)
     for form in FORMS:
         scale = solve(form, problem_of(case), dtype).scale.astype(np.float64)

@@ -298,7 +298,7 @@ def test_names_and_forms_are_checked_before_anything_is_written(tmp_path: Path) 
 
 
 class Odd(keras.layers.Layer):  # type: ignore[misc]
-    """Registered by nobody: a new process does not know it."""
+    """A layer without registration, which a new process does not know."""
 
     def call(self, x: Any) -> Any:
         return 2 * x

@@ -1,4 +1,4 @@
-"""Layers against loops in rational arithmetic; bounds that hold, and bite; files and processes."""
+"""Layers agree with loops in rational arithmetic; bounds hold, and wrong outputs exceed them."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def test_a_stage_runs_no_further_than_it_has_to() -> None:
 
 
 class Diverging(PlainBlock):
-    """Key sees what query sees in the first batch alone."""
+    """The inputs of key and query are equal in the first batch only."""
 
     first: float
 

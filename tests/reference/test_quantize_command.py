@@ -370,7 +370,7 @@ def test_a_checkpoint_of_other_settings_is_refused(
     assert call(folder, "--bits", "4") == 1
     complaint = capsys.readouterr().err
     assert "bits=4" in complaint
-    assert "--restart forgets it" in complaint
+    assert "--restart removes it" in complaint
     damaged = next((folder / "out.partial").glob("*.npz"))
     damaged.write_bytes(damaged.read_bytes()[:-30])
     assert call(folder) == 1

@@ -50,8 +50,8 @@ def _required_codes(judge: Judging) -> Array:
     judging, expected = judge.case.judging, judge.expected
     name = "required_float32" if judge.u > ULP32 / 4 else "required_float64"
     required = judging[name] == 1
-    ours = np.abs(judge.outputs["scale"].astype(np.float64) - expected["scale"])
-    same = (ours <= judging["scale_bound"]).all(axis=1) & (
+    errors = np.abs(judge.outputs["scale"].astype(np.float64) - expected["scale"])
+    same = (errors <= judging["scale_bound"]).all(axis=1) & (
         judge.outputs["zero_point"] == expected["zero_point"]
     ).all(axis=1)
     exact_scale = (judge.outputs["scale"] == expected["scale"]).all(axis=1)

@@ -132,8 +132,8 @@ def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[J
     if "refused" in case.expected:
         kind = case.expected["refused"]
         refused = "refused" in answer
-        came = f"refused ({answer['refused']})" if refused else "an answer"
-        message = f"expected to be refused ({kind}), got {came}"
+        answered = f"refused ({answer['refused']})" if refused else "an answer"
+        message = f"expected to be refused ({kind}), got {answered}"
         return [judgement_of(first, refused, message, case.id)]
     if "refused" in answer:
         message = f"expected an answer, got a refusal: {answer['refused']}"

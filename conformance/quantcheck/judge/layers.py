@@ -210,9 +210,9 @@ def judge_reload(judge: Judging, again: Callable[[Any], tuple[Array, Array]] | N
     if index is not None:
         details |= {"got": str(reloaded[index]), "expected": str(values[index])}
         message += f"; at {list(index)} before {values[index]}, after {reloaded[index]}"
-    told = bool(changed) and again is not None and _as_configured(judge, got, again)
+    config_explains = bool(changed) and again is not None and _as_configured(judge, got, again)
     same = not wrong.any() and values.dtype == reloaded.dtype
-    judge.add("LAY-140" if told else "LAY-130", same, message, **details)
+    judge.add("LAY-140" if config_explains else "LAY-130", same, message, **details)
     message = "fields: all equal after the reload"
     if changed:
         key = changed[0]

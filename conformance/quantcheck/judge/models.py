@@ -74,9 +74,9 @@ def model_gptq(judge: Judging) -> None:
     message = "head: equal" if unchanged else "head: changed, though it is in no block"
     judge.add("CAL-090", unchanged, message)
     for name, dtype in (("codes", np.uint8), ("scale", np.float32), ("zero_point", np.uint8)):
-        came = sorted({a.dtype.name for a in given[name]})
-        right = came == [np.dtype(dtype).name]
-        judge.add("CAL-090", right, f"{name}: dtype {', '.join(came)}")
+        dtypes = sorted({a.dtype.name for a in given[name]})
+        right = dtypes == [np.dtype(dtype).name]
+        judge.add("CAL-090", right, f"{name}: dtype {', '.join(dtypes)}")
 
     u = judge.u + U64  # of the answer, and of the float model
     value = model.embedding.astype(np.float64)[_windows(judge, len(model.embedding))]

@@ -41,7 +41,7 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("abs-clip-128", *FAST,
            "np.clip(rounded, lo, hi, out=rounded)",
            "np.clip(rounded, -hi - 1, hi, out=rounded)",
-           "The lower clip is −hi − 1, whatever the value range says.", "abs", blames="ABS-070",
+           "The lower clip is −hi − 1 instead of lo.", "abs", blames="ABS-070",
            mirror=plain("np.clip(rounded, lo, hi)",
                   "np.clip(rounded, -hi - 1, hi)")),
     mutant("abs-scale-step", *FAST,

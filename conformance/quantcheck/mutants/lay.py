@@ -31,7 +31,7 @@ MUTANTS: tuple[Mutant, ...] = (
            codes, scale = quantizer(w, axis=-1)
            scale = np.resize(scale, quantizer(w, axis=axes)[1].shape)
            """,
-           "The kernel's scales are taken along its last axis, whatever the equation says.", "lay", blames="LAY-020"),
+           "The kernel's scales are taken along its last axis for every equation.", "lay", blames="LAY-020"),
     mutant("lay-one-input-scale", "quantref.layers", "Int8Dense.__call__",
            "codes, scale = absmax_of(quantizer)(x, axis=axes)",
            """

@@ -137,7 +137,7 @@ def _squares(values: Iterable[float]) -> list[float]:
 
 
 def _norm_of(absolute: list[list[float]]) -> float:
-    """Return the bound on the spectral norm that `_norm_bound` of the certificate computes."""
+    """Return the bound on the spectral norm that `norm_bound` of the certificate returns."""
     columns = max(math.fsum(row[j] for row in absolute) for j in range(len(absolute)))
     return math.sqrt(columns * max(math.fsum(row) for row in absolute))
 

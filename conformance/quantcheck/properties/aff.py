@@ -202,7 +202,7 @@ def _returned(draw: Draw, sizes: Sizes) -> tuple[Case, Case]:
     case = draw(_dequantized(sizes))
     maps = [case.inputs[name] for name in ("scale", "zero_point", "g_idx")]
     values = case.expected["outputs"]["values"]
-    return case, quantize_case("drawn", "generated codes, there again", values, *maps, bits=8)
+    return case, quantize_case("drawn", "generated codes, quantized again", values, *maps, bits=8)
 
 
 def _returns(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
@@ -248,7 +248,7 @@ PROPERTIES = (
            (*CODES, "AFF-100"), _codes, 25),
     single("prop-aff-ties", "Exact ties round first and shift then.", CODES,
            lambda sizes: _codes(sizes, ties=True), 15),
-    single("prop-aff-near-ties", "One float beside a tie, either neighbour or the nearer one.",
+    single("prop-aff-near-ties", "One float next to a tie: either neighbour or the nearer one.",
            CODES, _neighbours, 10),
     single("prop-aff-dequantize", "Codes go back by s·(q − z).",
            ("AFF-080", "AFF-100"), _dequantized, 12),

@@ -188,6 +188,6 @@ PROPERTIES = (
     single("prop-cal-models", "Whole models: windows, Hessians of quantized blocks, codes.",
            ("CAL-110", "CAL-090", "CAL-100", "CAL-140", "CAL-120", "CAL-130"), _model_gptq, 4),
     single("prop-cal-int8", "Whole models, int8.", ("CAL-150",), _model_int8, 4),
-    single("prop-cal-refused", "What is no token is refused.", ("CAL-080",), _refused, 9),
+    single("prop-cal-refused", "Values that are no tokens are refused.", ("CAL-080",), _refused, 9),
     single("prop-cal-few", "Too few tokens are refused.", ("CAL-070",), _few, 8),
 )  # fmt: skip

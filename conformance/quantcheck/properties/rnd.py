@@ -80,8 +80,8 @@ def _odd(sizes: Sizes) -> st.SearchStrategy[tuple[Case, Case]]:
 
 
 def _is_odd(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
-    there, back = (np.asarray(a["values"]) for a in answers)
-    return [equal(cases[1], "RND-010", "rint(-x) and -rint(x)", back, -there)]
+    plain, negated = (np.asarray(a["values"]) for a in answers)
+    return [equal(cases[1], "RND-010", "rint(-x) and -rint(x)", negated, -plain)]
 
 
 PROPERTIES = (

@@ -20,13 +20,13 @@ HEIGHT, PADDING = 20, 6
 def as_badge(document: Mapping[str, Any]) -> str:
     """Return the badge: it counts requirements by their worst verdict on any target."""
     text, colour = summary(document)
-    told = f"{LABEL}: {text}"
+    parts = f"{LABEL}: {text}"
     left, right = _width(LABEL) + 2 * PADDING, _width(text) + 2 * PADDING
     total = left + right
     return f"""\
 <svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{HEIGHT}" role="img" \
-aria-label={quoteattr(told)}>
-<title>{escape(told)}</title>
+aria-label={quoteattr(parts)}>
+<title>{escape(parts)}</title>
 <clipPath id="round"><rect width="{total}" height="{HEIGHT}" rx="3"/></clipPath>
 <g clip-path="url(#round)">
 <rect width="{left}" height="{HEIGHT}" fill="#444"/>
@@ -52,20 +52,20 @@ def summary(document: Mapping[str, Any]) -> tuple[str, str]:
     """
     verdicts = list(worst_verdicts(document["reports"]).values())
     count = {name: verdicts.count(name) for name in set(verdicts)}
-    told = [
+    parts = [
         f"{count[verdict]} {LOOKS[verdict].word}"
         for verdict in (Verdict.ERROR, Verdict.FAIL, Verdict.PASS, Verdict.KNOWN)
         if verdict in count
     ]
     if document["exit_code"] == 130:
-        return ", ".join([*told, "stopped"]), GREY
+        return ", ".join([*parts, "stopped"]), GREY
     if document["exit_code"] == 3:
-        return ", ".join(told if "error" in count else [*told, "broken"]), PURPLE
+        return ", ".join(parts if "error" in count else [*parts, "broken"]), PURPLE
     if document["exit_code"] == 1:
-        return ", ".join(told if "fail" in count else [*told, "stale deviations"]), RED
-    if document["exit_code"] in (2, 4) or not told:
-        return ", ".join([*told, "not judged"]), GREY
-    return ", ".join(told), AMBER if "known deviation" in count else GREEN
+        return ", ".join(parts if "fail" in count else [*parts, "stale deviations"]), RED
+    if document["exit_code"] in (2, 4) or not parts:
+        return ", ".join([*parts, "not judged"]), GREY
+    return ", ".join(parts), AMBER if "known deviation" in count else GREEN
 
 
 def _width(text: str) -> int:

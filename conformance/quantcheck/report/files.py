@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from quantcheck.errors import UsageError
-from quantref.formats.files import beside, is_stream
+from quantref.formats.files import is_stream, temporary_file_for
 
 
 def check(path: str) -> None:
@@ -26,7 +26,7 @@ def check(path: str) -> None:
         if is_stream(target):
             os.close(os.open(target, os.O_WRONLY))
         else:
-            with beside(target):
+            with temporary_file_for(target):
                 pass
     except OSError as error:
         raise UsageError("a file that can be written", f"{path}: {error.strerror}") from None

@@ -43,9 +43,9 @@ def _suite(made: Mapping[str, Any]) -> ET.Element:
     for name, value in {**facts, **target["versions"], "exit code": made["exit_code"]}.items():
         ET.SubElement(properties, "property", name=_clean(name), value=_clean(str(value)))
     if made["aborted"] is not None or made["exit_code"] in (4, 130):
-        told = made["aborted"] or {"kind": "", "message": "", "stderr": ""}
-        message = f"{told['kind']}: {told['message']}" if told["kind"] else _meaning(made)
-        _case(suite, target["spec"], "run", "error", message, told["stderr"])
+        error = made["aborted"] or {"kind": "", "message": "", "stderr": ""}
+        message = f"{error['kind']}: {error['message']}" if error["kind"] else _meaning(made)
+        _case(suite, target["spec"], "run", "error", message, error["stderr"])
     for row in made["requirements"]:
         _requirement(suite, target["spec"], row)
     if target["stderr"]:
@@ -67,8 +67,8 @@ def _requirement(suite: ET.Element, spec: str, row: Mapping[str, Any]) -> None:
         lines += [f"{key}: {worst[key]}" for key in ("index", "expected", "got") if worst[key]]
         lines += [requirement["paragraph"], *row.get("reproduction", [])]
     message = worst.get("reason") or worst.get("message") or ""
-    told = f"{verdict}: {message}" if message else verdict
-    _case(suite, spec, requirement["id"], LOOKS[verdict].junit, told, "\n".join(lines))
+    text = f"{verdict}: {message}" if message else verdict
+    _case(suite, spec, requirement["id"], LOOKS[verdict].junit, text, "\n".join(lines))
 
 
 def _case(

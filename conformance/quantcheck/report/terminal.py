@@ -78,13 +78,13 @@ def meaning(made: dict[str, Any]) -> str:
 def figures(made: dict[str, Any]) -> str:
     """Return the numbers of cases, detected canaries, and verdicts of each kind."""
     known = made["deviations"]
-    told = [
+    parts = [
         f"{made['asked']} of {made['selected']} cases",
         f"{len(made['canaries'])} canaries detected",
         f"deviations: {known['name'] if known else 'none known'}",
         ", ".join(f"{n} {name}" for name, n in counts(made["requirements"]).items()),
     ]
-    return "; ".join(filter(None, told))
+    return "; ".join(filter(None, parts))
 
 
 def _table(made: dict[str, Any], width: int) -> Table:
@@ -161,7 +161,7 @@ def _print_details(console: Console, made: dict[str, Any], *, brief: bool) -> No
             "link": worst["link"],
             "message": worst["message"],
             "expected": worst["expected"],
-            "came": worst["got"],
+            "got": worst["got"],
             "margin": worst["margin"],
         }
         reason_alone = brief and row["verdict"] == "known deviation"

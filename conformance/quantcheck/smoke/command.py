@@ -119,5 +119,5 @@ def _conclude(console: Console, smoke: Smoke, code: int) -> None:
         EXIT_INTERRUPTED: "stopped; these are the finished steps",
     }
     failed = [step.name for step in smoke.steps if step.passed is False]
-    told = f" at: {', '.join(failed)}" if failed else ""
-    say(console, f"{smoke.target.spec}: {said[code]}{told} (exit {code})")
+    where = f" at: {', '.join(failed)}" if failed else ""
+    say(console, f"{smoke.target.spec}: {said[code]}{where} (exit {code})")

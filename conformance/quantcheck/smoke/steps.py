@@ -197,7 +197,7 @@ class Smoke:
         if self._noise:
             self._add("stdout", False, f"got {noise} {self._noise[0]}", CLEAN)
         else:
-            self._add("stdout", True, "nothing but answers")
+            self._add("stdout", True, "only answers")
         written = f"{self._stderr_bytes} bytes"
         if self._stderr_bytes > MAX_STDERR:
             mend = "Write less: the suite keeps only the last 64 KiB."
@@ -256,9 +256,9 @@ class Smoke:
 def _described(handshake: Handshake, probes: Sequence[Probe]) -> str:
     known = {probe.operation for probe in probes}
     strange = [name for name in handshake.operations if name not in known]
-    told = f"{handshake.name} {handshake.version}, {handshake.precision}"
-    told += f", {len(handshake.operations) or 'all'} operations"
-    return f"{told}; not asked here: {', '.join(strange)}" if strange else told
+    text = f"{handshake.name} {handshake.version}, {handshake.precision}"
+    text += f", {len(handshake.operations) or 'all'} operations"
+    return f"{text}; not asked here: {', '.join(strange)}" if strange else text
 
 
 def _trace(answer: dict[str, Any]) -> str:

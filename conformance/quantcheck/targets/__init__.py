@@ -51,7 +51,7 @@ def list_targets() -> list[tuple[str, str]]:
         ("variant:ID", "a correct implementation in other arithmetic: must pass"),
         ("python:MODULE:OBJECT", "a callable, or an object with .answer, that answers a question"),
         ("process:COMMAND", "any program that speaks the JSON-lines protocol"),
-        ("answers:FILE", "answers of another machine to the questions of --questions FILE"),
+        ("answers:FILE", "a file of answers to the questions of --questions FILE"),
     ]
 
 

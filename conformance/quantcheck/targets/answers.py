@@ -144,10 +144,10 @@ class AnswersTarget(Target):
     def stderr(self) -> str:
         """Damaged lines, and answers to questions that were not asked."""
         unasked = [identity for identity in self._lines if identity not in self._asked]
-        told = self._damage()
+        text = self._damage()
         if unasked:
-            told += f"{len(unasked)} answers to questions that were not asked: {_some(unasked)}\n"
-        return told
+            text += f"{len(unasked)} answers to questions that were not asked: {_some(unasked)}\n"
+        return text
 
     def _damage(self) -> str:
         named = list(self._damaged.items())[:MAX_NAMED]

@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace, console: Any) -> int:
     # BAD INPUT: everything that can be refused before a model is loaded
     page: Path | None = options.report
     if page is not None and (page.suffix != ".html" or not page.parent.is_dir()):
-        raise OutputError("--report a file .html in a folder that is there", f"{page}", "")
+        raise OutputError("--report a file .html in an existing folder", f"{page}", "")
     config = config_of(options)
     load_backend(options)
     from quantref.keras.loading import load_model

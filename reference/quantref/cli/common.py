@@ -26,21 +26,21 @@ def add_model_arguments(parser: argparse.ArgumentParser, *models: str) -> None:
     for name in models:
         parser.add_argument(name.partition(".")[0].lower(), type=Path, metavar=name)
     parser.add_argument("--backend", choices=BACKENDS, metavar="NAME",
-                        help=f"of Keras: {', '.join(BACKENDS)} (its settings)")  # fmt: skip
+                        help=f"backend of Keras: {', '.join(BACKENDS)}")  # fmt: skip
     parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE",
-                        help="that registers the model's own classes")  # fmt: skip
+                        help="module that registers the model's classes")  # fmt: skip
     parser.add_argument("--layers", action="append", metavar="REGEX",
-                        help="only layers whose path has it")  # fmt: skip
+                        help="only layers whose path matches")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def add_gptq_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of GPTQ and of its calibration."""
     parser.add_argument("--bits", type=int, default=4, help="2, 3, 4 or 8 (4)")
-    parser.add_argument("--group-size", type=int, default=128, help="columns, or -1 (128)")
-    parser.add_argument("--damping", type=float, default=0.01, help="share of the diagonal (0.01)")
+    parser.add_argument("--group-size", type=int, default=128, help="columns; -1: all (128)")
+    parser.add_argument("--damping", type=float, default=0.01, help="of the mean diagonal (0.01)")
     parser.add_argument("--symmetric", action="store_true")
-    parser.add_argument("--per-tensor", action="store_true", help="rows share their ranges")
+    parser.add_argument("--per-tensor", action="store_true", help="all rows share one range")
     parser.add_argument("--activation-order", action="store_true")
     parser.add_argument("--block-at-once", action="store_true",
                         help="calibrate a block's layers with the float block")  # fmt: skip
@@ -48,12 +48,12 @@ def add_gptq_arguments(parser: argparse.ArgumentParser) -> None:
                         help=".npy, .npz, .jsonl, or text")  # fmt: skip
     named = "bytes, a JSON file of characters, or python:MODULE:OBJECT"
     parser.add_argument("--tokenizer", metavar="NAME", help=named)
-    parser.add_argument("--samples", type=int, default=128, help="windows (128)")
-    parser.add_argument("--sequence-length", type=int, default=512, help="tokens (512)")
-    parser.add_argument("--batch", type=int, default=8, help="windows at a time (8)")
+    parser.add_argument("--samples", type=int, default=128, help="number of windows (128)")
+    parser.add_argument("--sequence-length", type=int, default=512, help="tokens a window (512)")
+    parser.add_argument("--batch", type=int, default=8, help="windows per forward pass (8)")
     parser.add_argument("--executor", default="threads", metavar="KIND",
                         help="threads, processes, or dask://HOST:PORT")  # fmt: skip
-    parser.add_argument("--workers", type=int, default=1, help="of the executor (1)")
+    parser.add_argument("--workers", type=int, default=1, help="number of workers (1)")
 
 
 def run_command(

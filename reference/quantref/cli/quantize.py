@@ -26,8 +26,8 @@ from quantref.config import GPTQConfig
 from quantref.errors import CheckpointError, OutputError
 
 EPILOG = """
-OUT is a folder with the model or its codes, report.json and report.html. It is written completely
-or not at all. An interrupted run leaves the folder OUT.partial, and the same command continues from
+DIR is a folder with the model or its codes, report.json and report.html. It is written completely
+or not at all. An interrupted run leaves the folder DIR.partial, and the same command continues from
 it.
 exit codes: 0 every layer is certified; 1 a layer is not certified, or input was refused; 2 usage,
 or a package of the extra `quantize` is missing; 130 interrupted.
@@ -45,8 +45,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--form", choices=("dequantized", "keras", "codes"), default="dequantized",
                         help="float weights, Keras's own layers, or codes")  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="replace DIR if it is there")
-    parser.add_argument("--restart", action="store_true", help="forget DIR.partial")
+    parser.add_argument("--force", action="store_true", help="replace an existing DIR")
+    parser.add_argument("--restart", action="store_true", help="remove DIR.partial")
     parser.add_argument("--no-verify", action="store_true",
                         help="do not load the written file in a new process")  # fmt: skip
 
@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace, console: Any) -> int:
     # BAD INPUT: everything that can be refused before the model is loaded
     out: Path = options.out
     if out.exists() and not options.force:
-        raise OutputError(f"{out} not to be there", "it is: --force replaces it", "")
+        raise OutputError(f"no file or folder {out}", "one; --force replaces it", "")
     if not out.parent.is_dir():
         raise OutputError(f"a folder {out.parent}", "none", "")
     config = config_of(options)
@@ -126,7 +126,7 @@ def _checkpoint(options: argparse.Namespace) -> Any:
     try:
         return Checkpoint(partial, fingerprint(options))
     except CheckpointError as error:
-        got = f"{error.got}; --restart forgets it"
+        got = f"{error.got}; --restart removes it"
         raise CheckpointError(error.expected, got, "") from None
 
 

@@ -41,7 +41,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     if is_stream(target):
         write(target)
         return
-    with beside(target) as part:
+    with temporary_file_for(target) as part:
         write(part)
         with part.open("rb+") as written:
             os.fsync(written.fileno())
@@ -54,7 +54,7 @@ def is_stream(target: Path) -> bool:
 
 
 @contextmanager
-def beside(target: Path) -> Iterator[Path]:
+def temporary_file_for(target: Path) -> Iterator[Path]:
     """Make a temporary file in the same folder, and remove it at the end if it still exists."""
     handle, name = tempfile.mkstemp(
         prefix=f".{target.stem}-", suffix=f".part{target.suffix}", dir=target.parent

@@ -73,25 +73,25 @@ def certify(
     QuantrefError
         As `quantize`.
     """
-    ours = config_of(config)
-    if isinstance(ours, Int8QuantizationConfig):
+    own_config = config_of(config)
+    if isinstance(own_config, Int8QuantizationConfig):
         start = time.perf_counter()
-        records, skipped_too = certify_int8(original, quantized, ours, filters)
-        fields = {"mode": "int8", **ours.get_config()}
+        records, skipped_too = certify_int8(original, quantized, own_config, filters)
+        fields = {"mode": "int8", **own_config.get_config()}
         seconds = {"total": time.perf_counter() - start}
         return Report(tuple(records), fields, seconds, tuple(skipped_too), environment())
-    theirs, same = _answers(original, quantized, ours)
-    if not theirs:
+    answers, same = _answers(original, quantized, own_config)
+    if not answers:
         raise ModelError("a model with quantized layers", "the original's weights in all", "")
 
     def chosen(layer: Any) -> bool:
-        return names[id(layer)] in theirs and selected(filters, layer, names[id(layer)])
+        return names[id(layer)] in answers and selected(filters, layer, names[id(layer)])
 
     names = names_of(original)
     with restored_on_failure(original, always=True):
         _, report = run_blocks(
             original,
-            Settings(ours, true_sequential=true_sequential, to_judge=theirs.__getitem__),
+            Settings(own_config, true_sequential=true_sequential, to_judge=answers.__getitem__),
             filters=chosen,
             batch_size=batch_size,
             mapper=mapper,
@@ -113,7 +113,7 @@ def _answers(
     if isinstance(quantized, dict):
         unknown = sorted(quantized.keys() - floats.keys())
         if unknown:
-            got = f"{', '.join(unknown[:5])} beside {', '.join(floats)}"
+            got = f"{', '.join(unknown[:5])} as well as {', '.join(floats)}"
             raise ModelError("codes of layers of the original", got, "")
         read = {name: _of_codes(name, codes) for name, codes in quantized.items()}
         return {**read}, floats.keys() - quantized.keys()

@@ -42,5 +42,5 @@ def require_filters(filters: Filters, names: Iterable[str], layers: Iterable[Any
             got = f"{pattern!r}: {error}"
             raise ModelError("filters of regular expressions", got, "") from None
         if not found:
-            there = ", ".join(name for name, _ in known)
-            raise ModelError(f"a layer that {pattern!r} finds among {there}", "none", "")
+            names_there = ", ".join(name for name, _ in known)
+            raise ModelError(f"a layer that {pattern!r} finds among {names_there}", "none", "")

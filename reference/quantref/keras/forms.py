@@ -205,7 +205,7 @@ def to_keras_layers(quantized: Quantized) -> None:
     config = quantized.config
     if not isinstance(config, Int8QuantizationConfig):
         raise OutputError("an int8 model for Keras's own layers", config.mode, "")
-    theirs = keras.quantizers.Int8QuantizationConfig(
+    keras_config = keras.quantizers.Int8QuantizationConfig(
         *(
             None if q is None else keras.quantizers.AbsMaxQuantizer(**_documented(q))
             for q in (config.weight_quantizer, config.activation_quantizer)
@@ -216,7 +216,7 @@ def to_keras_layers(quantized: Quantized) -> None:
             continue
         places = places_of(layer, name)
         found = [quantized.answers[place.name] for place in places]
-        layer.quantize("int8", config=theirs)
+        layer.quantize("int8", config=keras_config)
         if is_linear(layer):
             layer._kernel.assign(places[0].geometry.kernel(found[0].codes))  # noqa: SLF001
             layer.kernel_scale.assign(to_stored(layer, found[0].scale))

@@ -190,9 +190,9 @@ def certify_int8(
     ModelError
         The models have different layers, or a layer is in another mode.
     """
-    able, theirs = able_layers(original), able_layers(quantized)
-    if able.keys() != theirs.keys():
-        got = ", ".join(sorted(able.keys() ^ theirs.keys())[:5])
+    able, others = able_layers(original), able_layers(quantized)
+    if able.keys() != others.keys():
+        got = ", ".join(sorted(able.keys() ^ others.keys())[:5])
         raise ModelError("two models with the same layers", f"in one of them alone: {got}", "")
     require_filters(filters, able.keys(), able.values())
     records: list[LayerRecord] = []
@@ -201,13 +201,13 @@ def certify_int8(
         if not selected(filters, layer, name):
             skipped.append((name, "not selected"))
             continue
-        for place, values, scale in _theirs(layer, theirs[name], name):
+        for place, values, scale in _variables_to_judge(layer, others[name], name):
             weights = place.geometry.matrix(to_numpy(place.variable).astype(np.float32))
             if scale is None and np.array_equal(values, weights):
                 skipped.append((place.name, "float weights, as in the original"))
                 continue
             expected = _answer(place, config)
-            answer, failures = _given(expected, values, scale)
+            answer, failures = _answer_to_judge(expected, values, scale)
             figures = _figures(weights, answer, config, 0.0)
             figures = replace(figures, failures=(*failures, *figures.failures))
             n_out, n_in = weights.shape
@@ -217,7 +217,7 @@ def certify_int8(
     return records, skipped
 
 
-def _theirs(
+def _variables_to_judge(
     layer: Any, other: Any, name: str
 ) -> Iterator[tuple[Place, Array, NDArray[np.float32] | None]]:
     """Yield each variable to quantize, the other model's matrix, and its scales if it has codes."""
@@ -263,7 +263,7 @@ def _kept_axes(layer: Any) -> tuple[str, str, dict[str, int]]:
     return kept, stored, dict(zip(equation.kernel, layer.kernel.shape, strict=True))
 
 
-def _given(
+def _answer_to_judge(
     expected: Int8Answer, values: Array, scale: NDArray[np.float32] | None
 ) -> tuple[Int8Answer, tuple[str, ...]]:
     """Return the answer of another quantizer, and messages about wrong scales or a wrong grid."""

@@ -159,12 +159,12 @@ def watched(layers: Iterable[KernelLayer], watch: Watch | None) -> Iterator[None
 
 
 def _telling(layer: KernelLayer, call: Callable[..., Any], watch: Any) -> Callable[..., Any]:
-    def told(*arguments: Any, **named: Any) -> Any:
+    def watched_call(*arguments: Any, **named: Any) -> Any:
         inputs = arguments[0] if arguments else named["inputs"]
         watch(layer.name, layer.tokens(inputs))
         return call(*arguments, **named)
 
-    return told
+    return watched_call
 
 
 @contextmanager

@@ -119,25 +119,25 @@ def quantize(
     NotPositiveDefiniteError
         A damped Hessian is singular.
     """
-    ours = config_of(config)
+    own_config = config_of(config)
     start = time.perf_counter()
     with restored_on_failure(model if restore else None):
-        if isinstance(ours, Int8QuantizationConfig):
-            records, found, skipped = quantize_int8(model, ours, filters)
+        if isinstance(own_config, Int8QuantizationConfig):
+            records, found, skipped = quantize_int8(model, own_config, filters)
             seconds: dict[str, float] = {"total": time.perf_counter() - start}
-            settings = {"mode": "int8", **ours.get_config()}
+            settings = {"mode": "int8", **own_config.get_config()}
             report = Report(tuple(records), settings, seconds, tuple(skipped), environment())
-            return Quantized(model, report, {**found}, ours)
+            return Quantized(model, report, {**found}, own_config)
         outcome, report = run_blocks(
             model,
-            Settings(ours, dtype, true_sequential, certify),
+            Settings(own_config, dtype, true_sequential, certify),
             filters=filters,
             batch_size=batch_size,
             mapper=mapper,
             checkpoint=checkpoint,
             listener=listener,
         )
-    return Quantized(model, report, {**outcome.answers}, ours)
+    return Quantized(model, report, {**outcome.answers}, own_config)
 
 
 @contextmanager
@@ -167,7 +167,7 @@ def run_blocks(
     batches = []
     for first in range(0, count, batch_size):
         size = min(batch_size, count - first)
-        some = _some(arrays, slice(first, first + size))
+        some = _select_windows(arrays, slice(first, first + size))
         batches.append(Batch(first, size, structure.prepare(some, size)))
     outcome = quantize_blocks(structure.blocks, batches, settings, **others)
     fields = config.get_config()
@@ -232,7 +232,7 @@ def _quantizer(quantizer: Any) -> AbsMaxQuantizer | None:
     return None if quantizer is None else AbsMaxQuantizer.from_config(quantizer.get_config())
 
 
-def _some(arrays: Any, windows: slice) -> Any:
+def _select_windows(arrays: Any, windows: slice) -> Any:
     if isinstance(arrays, dict):
         return {name: array[windows] for name, array in arrays.items()}
     return arrays[windows]
@@ -291,10 +291,10 @@ def _samples(config: GPTQConfig, shape: tuple[int | None, ...]) -> Array:
     return np.asarray(samples[_spread(len(samples), config.num_samples)], dtype=np.float32)
 
 
-def _spread(there: int, wanted: int) -> NDArray[np.intp]:
-    """Return at most `wanted` of `there` indices, evenly spaced, with the first and the last."""
-    count = min(wanted, there)
-    return np.array([k * (there - 1) // max(count - 1, 1) for k in range(count)], np.intp)
+def _spread(available: int, wanted: int) -> NDArray[np.intp]:
+    """Return at most `wanted` of `available` indices, evenly spaced from first to last."""
+    count = min(wanted, available)
+    return np.array([k * (available - 1) // max(count - 1, 1) for k in range(count)], np.intp)
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:

@@ -194,8 +194,8 @@ def _from_graph(model: Any, layers: dict[int, KernelLayer]) -> Structure:
     ends, hidden = [], frozenset[int]()
     for k, step in enumerate(steps):
         hidden = (hidden | step.hidden) & after[k]
-        beside = any(j in places for j in (k, k + 1)) and bool(repeated)
-        ends.append(len(hidden) <= 1 or beside)
+        next_to_composite = any(j in places for j in (k, k + 1)) and bool(repeated)
+        ends.append(len(hidden) <= 1 or next_to_composite)
     for layer in {id(x): x for found in inside for x in found}.values():
         uses = [k for k, found in enumerate(inside) if layer in found]
         ends[uses[0] : uses[-1]] = [False] * (uses[-1] - uses[0])

@@ -106,9 +106,9 @@ def recovered(problem: GPTQProblem, values: Array) -> Answer:
     True
     """
     order = problem.prepared.order
-    ours = np.asarray(values, np.float64)[:, order]
+    dequantized = np.asarray(values, np.float64)[:, order]
     W = problem.weights.astype(np.float64)
-    E, U = (W - ours) @ problem.R, upper_inverse(problem.R)
+    E, U = (W - dequantized) @ problem.R, upper_inverse(problem.R)
     scales, zeros, codes = [], [], np.empty(W.shape)
     off = np.zeros(W.shape, np.bool_)
     for group in problem.groups:
@@ -118,7 +118,7 @@ def recovered(problem: GPTQProblem, values: Array) -> Answer:
         scale, zero_point = problem.parameters(base, group)
         scales.append(scale)
         zeros.append(zero_point)
-        steps = ours[:, columns] / scale.astype(np.float64)[:, None]
+        steps = dequantized[:, columns] / scale.astype(np.float64)[:, None]
         nearest = np.rint(steps)
         code = nearest + zero_point[:, None]
         codes[:, columns] = np.clip(code, 0, problem.maxq)
@@ -130,7 +130,7 @@ def recovered(problem: GPTQProblem, values: Array) -> Answer:
     if off.any():
         i, j = (int(k) for k in np.argwhere(off[:, place])[0])
         bits, size = problem.config.weight_bits, problem.config.group_size
-        beside = f"grid: {int(off.sum())} of {off.size} weights are not on that of {bits} bits"
-        failures = (f"{beside} in groups of {size}, first [{i}, {j}] [CERT-030]",)
+        message = f"grid: {int(off.sum())} of {off.size} weights are not on that of {bits} bits"
+        failures = (f"{message} in groups of {size}, first [{i}, {j}] [CERT-030]",)
     figures = Figures(failures=failures)
     return Answer(found.codes, found.scale, found.zero_point, found.g_idx, figures)

@@ -133,5 +133,5 @@ def _require_same(path: Path, fingerprint: dict[str, Any]) -> None:
     if not isinstance(found, dict):
         raise CheckpointError(f"a fingerprint in {path}", f"{found!r:.40}", "")
     keys = [k for k in {**asked, **found} if asked.get(k) != found.get(k)]
-    here, there = (", ".join(f"{k}={d.get(k)!r}" for k in keys) for d in (asked, found))
-    raise CheckpointError(f"a checkpoint of {here} in {path.parent}", there, "")
+    wanted, stored = (", ".join(f"{k}={d.get(k)!r}" for k in keys) for d in (asked, found))
+    raise CheckpointError(f"a checkpoint of {wanted} in {path.parent}", stored, "")

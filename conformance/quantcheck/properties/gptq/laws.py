@@ -108,10 +108,10 @@ def _same_codes(
     worst: tuple[float, Any] = (-1.0, None)
     for answer in (one, two):
         evidence = gather(problem, SimpleNamespace(**answer), u)
-        beside = np.abs(np.abs(evidence.residuals) - evidence.column_scale / 2)
+        distance = np.abs(np.abs(evidence.residuals) - evidence.column_scale / 2)
         for i in np.flatnonzero(differ.any(axis=1)):
             k = int(np.argmax(differ[i]))
-            ratio = float(beside[i, k] / evidence.beta[i, k])
+            ratio = float(distance[i, k] / evidence.beta[i, k])
             worst = max(worst, (ratio, (int(i), int(order[k]))))
     ratio, index = worst
     message = (

@@ -152,10 +152,10 @@ def _cases(made: Mapping[str, Any]) -> dict[str, Any]:
     for case in made["cases"]:
         for judgement in case["judgements"]:
             if judgement["verdict"] != "pass":
-                told = [case["case"], judgement["verdict"], judgement["message"]]
-                by_requirement.setdefault(judgement["requirement"], []).append(told)
-    for told in by_requirement.values():
-        told.sort(key=lambda each: BLAME.index(each[1]))
+                entry = [case["case"], judgement["verdict"], judgement["message"]]
+                by_requirement.setdefault(judgement["requirement"], []).append(entry)
+    for entry in by_requirement.values():
+        entry.sort(key=lambda each: BLAME.index(each[1]))
     return {"by id": {case["case"]: case for case in made["cases"]}, "deviating": by_requirement}
 
 

@@ -28,8 +28,8 @@ def _print_kills(console: Console, kills: Sequence[Kill]) -> None:
             escape(k.mutant),
             escape(k.effect),
             k.blames,
-            _told(k.vectors, k.by_vectors, k.blames),
-            _told(k.properties, k.by_properties, k.blames),
+            _detections(k.vectors, k.by_vectors, k.blames),
+            _detections(k.properties, k.by_properties, k.blames),
         )
     console.print(table)
     caught = [sum(bool(k.by_vectors) for k in kills), sum(bool(k.by_properties) for k in kills)]
@@ -65,7 +65,7 @@ def _print_variants(console: Console, tally: Tally) -> None:
     )
 
 
-def _told(count: int, first: str, blames: str) -> str:
+def _detections(count: int, first: str, blames: str) -> str:
     if not first:
         return "[bold red]none[/]"
     return str(count) if first == blames else f"[bold red]{count}, {first} first[/]"
