@@ -1,7 +1,7 @@
 """`python3 tests [--everything] [PYTEST ARGUMENTS]`: the checks of this repository.
 
-Builds the wheel, installs it with the extra `dev` into its own environment, runs ruff and mypy, then
-pytest on tests/ and on the doctests of the installed packages. The wheel is tested: neither
+Builds the wheel, installs it with the extra `dev` into its own environment, runs ruff and mypy,
+then pytest on tests/ and on the doctests of the installed packages. The wheel is tested: neither
 reference/ nor conformance/ is on the path. With --everything the extra `everything` is installed
 too, and the tests that carry its mark run.
 """
