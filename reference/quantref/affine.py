@@ -15,8 +15,8 @@ from quantref.inputs import (
     require_affine_bits,
     require_affine_codes,
     require_bool,
+    require_finite_float32,
     require_finite_scale,
-    require_float32_range,
     require_group_size,
     require_parameters,
     require_weights,
@@ -231,7 +231,6 @@ def affine_dequantize(
     s, z, g = require_parameters((q.shape[0], q.shape[1]), scale, zero_point, g_idx)
 
     # BACK
-    difference = q.astype(np.float64) - z.astype(np.float64)[:, g]  # (n_out, n_in)
-    values = s.astype(np.float64)[:, g] * difference
-    require_float32_range(values)
-    return values.astype(np.float32)  # [AFF-080]
+    wide = np.int64 if max(q.itemsize, z.itemsize) < 8 else object  # q − z is exact
+    steps = (q.astype(wide) - z.astype(wide)[:, g]).astype(np.float64)  # (n_out, n_in)
+    return require_finite_float32(s.astype(np.float64)[:, g] * steps)  # [AFF-080]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 from quantref.inputs import (
+    require_arguments,
     require_bool,
     require_class_name,
     require_count,
@@ -39,7 +40,7 @@ class Configured:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make the object that `get_config` described.  [CFG-090]"""
-        return cls(**config)
+        return cls(**require_arguments(cls, config))
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.get_config() == other.get_config()
@@ -134,6 +135,7 @@ class QuantizationConfig(Configured):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make the object that `get_config` described."""
+        require_arguments(cls, config)
         return cls(
             deserialize_quantizer(config.get("weight_quantizer")),
             deserialize_quantizer(config.get("activation_quantizer")),
@@ -203,8 +205,8 @@ class GPTQConfig(QuantizationConfig):
     Examples
     --------
     >>> config = GPTQConfig(None, None, weight_bits=3, group_size=-1)
-    >>> config.mode, config.weight_bits, config.hessian_damping
-    ('gptq', 3, 0.01)
+    >>> config.mode, config.hessian_damping, config.dtype_policy_string()
+    ('gptq', 0.01, 'gptq/3/-1')
     """
 
     def __init__(
@@ -241,13 +243,7 @@ class GPTQConfig(QuantizationConfig):
         return "gptq"
 
     def dtype_policy_string(self) -> str:
-        """Return "gptq/BITS/GROUP", as the dtype policies of Keras name it.  [CFG-070]
-
-        Examples
-        --------
-        >>> GPTQConfig(None, None).dtype_policy_string()
-        'gptq/4/128'
-        """
+        """Return "gptq/BITS/GROUP", as the dtype policies of Keras name it.  [CFG-070]"""
         return f"gptq/{self.weight_bits}/{self.group_size}"
 
     def get_config(self) -> dict[str, Any]:
@@ -259,4 +255,4 @@ class GPTQConfig(QuantizationConfig):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make the object that `get_config` described."""
-        return cls(**config)
+        return cls(**require_arguments(cls, config))

@@ -25,7 +25,7 @@ from quantref.inputs import (
     require_contracted_axes,
     require_float,
     require_instance,
-    require_matrix,
+    require_packed,
     require_rank,
     require_shape,
     require_tokens,
@@ -64,6 +64,7 @@ def quantize_weights(
     (array([[  63, -127],
            [-127,   32]], dtype=int8), array([63.499996, 31.75    ], dtype=float32))
     """
+    require_instance(config, Int8QuantizationConfig, "config", "LAY-150")
     w = require_float(weights, "weights", "LAY-150").astype(np.float32)
     quantizer = absmax_of(config.weight_quantizer)
     require_contracted_axes(quantizer.axis, w.ndim, axes)
@@ -182,10 +183,11 @@ class GPTQDense:
 
     def codes(self) -> NDArray[np.integer]:
         """Return the codes (n_out, n_in)."""
+        require_instance(self.config, GPTQConfig, "config", "LAY-150")
         equation = parse_equation(self.equation)
         n_in = math.prod(self.kernel_shape[k] for k in equation.axes(equation.kernel))
         n_out = math.prod(self.kernel_shape) // max(n_in, 1)
-        require_matrix(self.packed, n_in, "a packed kernel")
+        require_packed(self.packed, n_in)
         require_shape(self.scale, (n_out, len(group_layout(n_in, self.config.group_size))), "scale")
         return unpack_codes(self.packed, self.config.weight_bits, n_out, axis=0)  # [LAY-100]
 

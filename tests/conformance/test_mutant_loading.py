@@ -150,9 +150,9 @@ def test_a_mutant_leaves_the_reference_and_other_mutants_alone() -> None:
 
 def test_a_copy_has_classes_of_its_own_and_each_once() -> None:
     loaded = mutants.load(UNCHANGED)
-    config = copied(loaded, "config")
-    assert config.ConfigError is copied(loaded, "errors").ConfigError
-    assert config.ConfigError is not errors.ConfigError
+    config, inputs = copied(loaded, "config"), copied(loaded, "inputs.numbers")
+    assert inputs.ConfigError is copied(loaded, "errors").ConfigError
+    assert inputs.ConfigError is not errors.ConfigError
     # Imported in a function, and by the package's __getattr__.
     quantizer = config.Int8QuantizationConfig().activation_quantizer
     assert type(quantizer) is copied(loaded, "absmax").AbsMaxQuantizer

@@ -168,3 +168,22 @@ def test_the_reference_passes(case: Case, precision: str) -> None:
 def test_what_is_no_mutant() -> None:
     with pytest.raises(LookupError, match=r"no mutant 'rnd-half-down'; there are .*rnd-half-up"):
         mutants.find("rnd-half-down")
+
+
+# Mutants of the sum of section HES: `gptq_quantize` is given a Hessian, so it cannot show them.
+OF_THE_SUM = {"hes-mean-not-doubled", "hes-sequences", "hes-half-activations", "hes-rescaled-sum"}
+
+
+def test_every_mutant_of_preparation_and_factor_shows_in_gptq_alone() -> None:
+    """A target that offers `gptq_quantize` alone is told from the reference by codes."""
+    of_the_hessian = {mutant.id for mutant in MUTANTS if "hes" in mutant.sections}
+    assert of_the_hessian > OF_THE_SUM
+    killed_by_gptq = {
+        kill for case in cases() if case.operation == "gptq_quantize" for kill in case.kills
+    }
+    assert of_the_hessian - killed_by_gptq == OF_THE_SUM
+    for mutant in MUTANTS:
+        if mutant.id in OF_THE_SUM:
+            assert {edit.function.partition(".")[0] for edit in mutant.edits} == {
+                "HessianAccumulator"
+            }

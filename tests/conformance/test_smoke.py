@@ -39,7 +39,8 @@ def bad(q):
     text = json.dumps(q)
     return "NaN" in text or "99" in text or "NoSuchClass" in text
 def answer(q):
-    if q["operation"] not in CANNED: return {{"id": q["id"], "unsupported": "not here"}}
+    strange = "no_such_parameter" in q["parameters"]
+    if q["operation"] not in CANNED or strange: return {{"id": q["id"], "unsupported": "not here"}}
     if bad(q): return {{"id": q["id"], "refused": "bad"}}
     return {{"id": q["id"], "outputs": CANNED[q["operation"]]}}
 def questions():
@@ -94,8 +95,9 @@ def told(smoke: Smoke, name: str) -> str:
 def test_a_good_adapter(smoke: Callable[..., Smoke]) -> None:
     made = smoke(GOOD)
     assert made.passed, made.steps
-    steps = ["bad input", "unknown operation", "goes on", "stop", "end of input", "stdout"]
-    assert [s.name for s in made.steps] == ["starts", "handshake", *ASKED, *steps, "stderr"]
+    steps = ["bad input", "unknown operation", "unknown parameter", "goes on", "stop"]
+    steps += ["end of input", "stdout", "stderr"]
+    assert [s.name for s in made.steps] == ["starts", "handshake", *ASKED, *steps]
     assert all(step.passed for step in made.steps)
     assert "not asked here: more" in told(made, "handshake")
 
@@ -186,11 +188,20 @@ for q in questions():
 failed = False
 for q in questions():
     if failed: os._exit(8)
-    failed = q["operation"] not in CANNED
+    failed = "no_such_parameter" in q["parameters"]
     send(answer(q))
 """,
         {"goes on"},
         "ended with code 8",
+    ),
+    "ignores a parameter": (
+        """
+for q in questions():
+    q["parameters"].pop("no_such_parameter", None)
+    send(answer(q))
+""",
+        {"unknown parameter"},
+        "expected unsupported, got outputs",
     ),
     # Lines that are no answers
     "prints before": ('for q in questions(): print("hello"); send(answer(q))', {"stdout"}, "hello"),

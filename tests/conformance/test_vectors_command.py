@@ -193,3 +193,14 @@ def test_progress_is_told_section_by_section(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(generate.DisagreementError, match="every mutant killed"):
         generate.build_all(told.append)
     assert told == [f"{section}: 1 cases" for section in SECTIONS]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell's pipes")
+def test_a_reader_that_stops_early_ends_it_quietly() -> None:
+    command = [sys.executable, "-m", "quantcheck", "vectors", "--list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()  # before anything is written
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 0

@@ -214,3 +214,13 @@ def test_both_lists_have_good_and_bad_lines() -> None:
     good = [wire.fault("handshake", {"ready": ready}) is None for ready in HANDSHAKES]
     assert {True, False} == set(good)
     assert {True, False} == {wire.fault("answer", answer) is None for answer in ANSWERS}
+
+
+@pytest.mark.requirement("VER-060")
+@pytest.mark.parametrize("kind", ["error", "refused", "unsupported", "outputs"])
+def test_the_id_of_an_error_alone_may_be_null(kind: str) -> None:
+    """It answers a line that has no id, which the suite never sends."""
+    answer = {"id": None, kind: {} if kind == "outputs" else "no question"}
+    assert (wire.fault("answer", answer) is None) == (kind == "error")
+    with pytest.raises(TargetProtocolError):
+        check_answer(answer, "a")

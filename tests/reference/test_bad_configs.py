@@ -14,12 +14,14 @@ from quantref import (
     Int8QuantizationConfig,
     QuantizationConfig,
     Quantizer,
+    abs_max_quantize,
     affine_parameters,
     gptq_quantize,
     pack_codes,
     prepare_hessian,
     unpack_codes,
 )
+from quantref import absmax as plain
 from quantref.errors import ConfigError, DTypeError, QuantrefError, ValueRangeError
 
 NUMBERS: tuple[Any, ...] = ("a string", None, True, "4", [4], np.True_)
@@ -136,12 +138,32 @@ def test_unknown_quantizer_classes(data: Any) -> None:
         (AbsMaxQuantizer.from_config, "scale"),
         (Quantizer.from_config, "bits"),
         (GPTQConfig.from_config, "algorithm"),
+        (QuantizationConfig.from_config, "mode"),
+        (Int8QuantizationConfig.from_config, "axis"),
     ],
 )
 def test_unknown_arguments(make: Any, name: str) -> None:
     config = {"dataset": None, "tokenizer": None} if make == GPTQConfig.from_config else {}
-    with pytest.raises((ConfigError, TypeError), match=name):
+    with pytest.raises(ConfigError, match=name) as caught:
         make({**config, name: 3})
+    assert caught.value.requirement == "CFG-090"
+    with pytest.raises(ConfigError, match="got 3"):
+        make(3)
+
+
+@pytest.mark.requirement("CFG-040")
+def test_the_smallest_epsilon() -> None:
+    """What counts is 127 / epsilon once it is rounded."""
+    least, x = 3.732194730702872e-37, np.zeros(1, np.float32)
+    assert AbsMaxQuantizer(epsilon=least).epsilon == least
+    for quantize in (abs_max_quantize, plain.abs_max_quantize):
+        _, scale = quantize(x, -1, epsilon=least)
+        assert scale == np.finfo(np.float32).max
+        for smaller in (least * (1 - 2.0**-20), 5e-324):
+            with pytest.raises(ConfigError, match="a finite float32"):
+                quantize(x, -1, epsilon=smaller)
+            with pytest.raises(ConfigError, match="a finite float32"):
+                AbsMaxQuantizer(epsilon=smaller)
 
 
 def test_unknown_classes_of_questions() -> None:

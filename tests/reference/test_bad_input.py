@@ -170,6 +170,10 @@ CALLS: list[tuple[Callable[[], Any], type[QuantrefError], str, str]] = [
     (lambda: affine_quantize(W, S, Z * 1.0, G, bits=4), DTypeError, "integer zero_point", "float"),
     (lambda: affine_dequantize(Q * 1.0, S, Z, G), DTypeError, "integer codes", "float64"),
     (lambda: affine_dequantize(Q[0], S, Z, G), ShapeError, "(n_out, n_in)", "(3,)"),
+    (lambda: affine_dequantize(Q * 2, np.full((2, 1), 3.4028236e38), Z, G), OverflowRangeError,
+     "a finite float32", "3.4028236e+38"),
+    (lambda: abs_max_dequantize(Q, np.ones((2, 1), np.float16)), DTypeError,
+     "float32 or float64", "float16"),
     (lambda: group_index(4, 0), ConfigError, "group_size >= 1", "0"),
     # AbsMax
     (lambda: unit(np.arange(3)), DTypeError, "inputs of dtype float16", "int64"),
@@ -188,7 +192,7 @@ CALLS: list[tuple[Callable[[], Any], type[QuantrefError], str, str]] = [
     (lambda: unit(W, epsilon=0.0), ConfigError, "epsilon > 0", "0.0"),
     (lambda: unit(W, epsilon=1e-40), ConfigError, "finite float32", "1e-40"),
     (lambda: abs_max_dequantize(W, S), DTypeError, "integer codes", "float32"),
-    (lambda: abs_max_dequantize(Q, Z), DTypeError, "a float scale", "uint8"),
+    (lambda: abs_max_dequantize(Q, Z), DTypeError, "float32 or float64", "uint8"),
     (lambda: abs_max_dequantize(Q, S[:, 0]), ShapeError, "broadcasts to the codes", "(2,)"),
     (lambda: abs_max_dequantize(Q, S * 0), NonFiniteError, "a finite, positive scale", "0.0"),
     (lambda: abs_max_dequantize(Q, S * np.float32(np.nan)), NonFiniteError, "positive", "nan"),
@@ -247,3 +251,15 @@ def test_calls_that_are_refused(
     assert caught.value.requirement
     assert f"expected {caught.value.expected}, got {caught.value.got}" in str(caught.value)
     assert pickle.dumps(shared) == before
+
+
+def test_what_is_at_the_edge_and_not_refused() -> None:
+    """A product is judged once it is rounded; 64-bit integers are subtracted exactly."""
+    largest = affine_dequantize([[1]], np.array([[3.4028235e38]]), [[0]], [0])
+    assert largest == np.finfo(np.float32).max
+    one = np.ones((1, 1), np.float32)
+    assert affine_dequantize([[2**60 + 1]], one, [[2**60]], [0]) == 1
+    most, least = np.array([[2**64 - 1]], np.uint64), np.array([[-(2**63)]], np.int64)
+    assert affine_dequantize(most, one, least, [0]) == np.float32(2**64 + 2**63)
+    empty = np.zeros((0, 3), np.uint8), np.zeros((0, 1), np.float32), np.zeros((0, 1), np.uint8)
+    assert affine_dequantize(*empty, G).shape == (0, 3)

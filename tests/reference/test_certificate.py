@@ -246,7 +246,7 @@ def test_rejects_a_single_flipped_code(seed: int, data: st.DataObject) -> None:
     ordered = data.draw(st.booleans(), label="activation_order")
     problem = normal_problem(seed, 3, 20, activation_order=ordered, group_size=5, block_size=8)
     result = solve(problem)
-    residuals = certified(problem, result).residuals
+    residuals = certified(problem, result).residual_steps
     inner = (result.codes > 0) & (result.codes < 15) & (np.abs(residuals) < 0.45)
     i, j = data.draw(st.sampled_from(np.argwhere(inner).tolist()), label="place")
     codes = result.codes.astype(np.int64)

@@ -17,7 +17,7 @@ from quantref import gptq_quantize, gptq_textbook
 from quantref.certificate import MOST_SUMS
 from quantref.fast.certificate import LazyCertificate, certify
 from quantref.fast.certificate.checks import check_loss
-from quantref.fast.certificate.evidence import Evidence, gather, tiles
+from quantref.fast.certificate.evidence import Evidence, column_tiles, gather
 from quantref.fast.problem import prepare_problem
 from quantref.hessian import upper_inverse
 from quantref.inputs import Array
@@ -231,7 +231,7 @@ def test_the_sums_are_of_the_hessian_itself() -> None:
 @pytest.mark.parametrize("shape", [(3, 5), (1000, 513), (70000, 2)])
 def test_tiles_cover_everything_once(shape: tuple[int, int]) -> None:
     seen = np.zeros(shape, int)
-    for rows, columns in tiles(*shape):
+    for rows, columns in column_tiles(*shape):
         seen[rows, columns] += 1
     assert (seen == 1).all()
 

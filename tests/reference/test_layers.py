@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantcheck.corpus.draw import single
+from quantcheck.corpus.draw import single, small
 from quantcheck.corpus.lay.build import WEIGHT_ONLY, lay_gptq_case, lay_int8_case
 from quantcheck.corpus.lay.rows import lay_embedding_case, lay_reverse_case
 from quantcheck.judge.judges import judge
@@ -374,3 +374,17 @@ def test_bad_packed_layers(change: dict[str, Any], error: type[Exception]) -> No
     layer = replace(packed_layer(4, DENSE, (4, 3), 2)[0], **change)
     with pytest.raises(error):
         layer(drawn(39, 2, 4))
+
+
+def test_configs_of_the_other_class_are_refused() -> None:
+    int8, gptq = Int8QuantizationConfig(), GPTQConfig(None, None, group_size=-1)
+    with pytest.raises(ConfigError, match="config to be a Int8QuantizationConfig"):
+        Int8Dense.quantize(single([[1.0]]), config=gptq)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="config to be a Int8QuantizationConfig"):
+        Int8Embedding.quantize(single([[1.0]]), config=gptq)  # type: ignore[arg-type]
+    packed = small([[9, 6]]), single([[0.5]]), small([[8]]), np.zeros(2, np.int32)
+    with pytest.raises(ConfigError, match="config to be a GPTQConfig"):
+        GPTQDense(DENSE, (2, 1), *packed, int8)(single([[4, 1]]))  # type: ignore[arg-type]
+    signed = GPTQDense(DENSE, (2, 1), packed[0].astype(np.int8), *packed[1:], gptq)
+    with pytest.raises(DTypeError, match="a packed kernel of dtype uint8, got int8"):
+        signed(single([[4, 1]]))

@@ -154,7 +154,7 @@ def test_records_say_what_a_certificate_says() -> None:
     assert f.loss < f.bound <= certificate.loss_bound
     assert f.loss < f.plain_loss
     ends = (answer.codes == 0) | (answer.codes == 7)
-    assert f.clipped == int((np.abs(certificate.residuals)[ends] > 0.5).sum())
+    assert f.clipped == int((np.abs(certificate.residual_steps)[ends] > 0.5).sum())
     assert 0 < f.clipped < ends.sum()
     assert f.codes == sum(f.residuals) == w.size
     assert record.hessian is not None

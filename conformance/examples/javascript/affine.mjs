@@ -96,7 +96,9 @@ export function affineQuantize(weights, scale, zero_point, g_idx, { bits }) {
   demandBits(bits);
   demandWeights(weights);
   const maxq = 2 ** bits - 1;
-  demandParameters(weights, scale, zero_point, g_idx, maxq);
+  demandParameters(weights, scale, zero_point, g_idx);
+  const inside = zero_point.data.every((z) => z >= 0 && z <= maxq);
+  demand(inside, "AFF-110", `zero-points in 0 … ${maxq}`, zero_point);
   const codes = zeros("uint8", weights.shape);
   forEachElement(codes, scale, g_idx, (i, p) => {
     codes.data[i] = codeOf(weights.data[i], scale.data[p], Number(zero_point.data[p]), maxq);
@@ -108,14 +110,20 @@ export function affineQuantize(weights, scale, zero_point, g_idx, { bits }) {
 export function affineDequantize(codes, scale, zero_point, g_idx) {
   demand(isInteger(codes), "AFF-110", "integers as codes", codes);
   demand(codes.shape.length === 2, "AFF-110", "codes of rank 2", codes);
-  demandParameters(codes, scale, zero_point, g_idx, Infinity);
+  demandParameters(codes, scale, zero_point, g_idx);
   const values = zeros("float32", codes.shape);
   forEachElement(codes, scale, g_idx, (i, p) => {
-    const steps = Number(codes.data[i]) - Number(zero_point.data[p]);
+    const steps = difference(codes.data[i], zero_point.data[p]);
     values.data[i] = Math.fround(scale.data[p] * steps); // [AFF-080]
     demand(Number.isFinite(values.data[i]), "AFF-110", "weights within binary32", scale.data[p] * steps);
   });
   return { values };
+}
+
+/** q − z, rounded once: integers beyond 2^53 are BigInt. */
+function difference(q, z) {
+  const big = typeof q === "bigint" || typeof z === "bigint";
+  return big ? Number(BigInt(q) - BigInt(z)) : q - z;
 }
 
 /** Call visit(index of the element, index of its scale) for a matrix. */
@@ -131,14 +139,13 @@ function demandBits(bits) { // [AFF-110]
   demand(bits >= 2 && bits <= 8, "AFF-110", "bits in 2 … 8", bits);
 }
 
-function demandParameters(matrix, scale, zero_point, g_idx, maxq) { // [AFF-110]
+function demandParameters(matrix, scale, zero_point, g_idx) { // [AFF-110]
   const [nOut, nIn] = matrix.shape;
   demand(isFloat(scale), "AFF-110", "floats as scale", scale);
   demand(scale.shape.length === 2 && scale.shape[0] === nOut, "AFF-110", `scale (${nOut}, n_groups)`, scale);
   demand(scale.data.every((s) => s > 0 && s < Infinity), "AFF-110", "finite, positive scales", scale);
   demand(isInteger(zero_point), "AFF-110", "integers as zero_point", zero_point);
   demand(sameShape(zero_point.shape, scale.shape), "AFF-110", "zero_point shaped as scale", zero_point);
-  demand(zero_point.data.every((z) => z >= 0 && z <= maxq), "AFF-110", `zero-points in 0 … ${maxq}`, zero_point);
   demand(isInteger(g_idx), "AFF-110", "integers as g_idx", g_idx);
   demand(sameShape(g_idx.shape, [nIn]), "AFF-110", `g_idx (${nIn})`, g_idx);
   const nGroups = scale.shape[1];

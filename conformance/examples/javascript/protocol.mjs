@@ -27,7 +27,6 @@ export function parse(line) {
  */
 export async function serve(input, output, about, operations) { // [VER-060]
   for await (const line of linesOf(input)) {
-    if (line.trim() === "") continue;
     let message;
     try {
       message = parse(line);
@@ -35,10 +34,27 @@ export async function serve(input, output, about, operations) { // [VER-060]
       output.write(`${broke(null, error)}\n`);
       continue;
     }
-    if (message && "stop" in message) return;
-    const reply = message && "start" in message ? ready(about, operations) : answer(message, operations);
-    output.write(`${reply}\n`);
+    const fault = noQuestion(message, operations);
+    if (fault && isObject(message?.stop)) return;
+    if (fault && isObject(message?.start)) output.write(`${ready(about, operations)}\n`);
+    else if (fault) output.write(`${broke(typeof message?.id === "string" ? message.id : null, new Error(fault))}\n`);
+    else output.write(`${answer(message, operations)}\n`);
   }
+}
+
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+const isName = (value) => typeof value === "string" && value !== "";
+
+/** What a line lacks of a question; undefined where it is one. */
+function noQuestion(message, operations) {
+  if (!isObject(message)) return "a line that is no object";
+  if (!isName(message.id) || !isName(message.operation)) return "a line without id or operation";
+  if (!isObject(message.parameters) || !isObject(message.inputs)) return "a line without parameters or inputs";
+  if (!Object.hasOwn(operations, message.operation)) return undefined;
+  const { parameters, inputs } = operations[message.operation];
+  const lacking = (names, given) => names.find((name) => !Object.hasOwn(given, name));
+  const name = lacking(parameters, message.parameters) ?? lacking(inputs, message.inputs);
+  return name === undefined ? undefined : `a question without ${name}`;
 }
 
 /** The lines of a stream of bytes, of any length; only "\n" ends one. */
@@ -53,7 +69,8 @@ async function* linesOf(input) {
     }
     parts.push(chunk.subarray(from));
   }
-  yield Buffer.concat(parts).toString("utf8");
+  const rest = Buffer.concat(parts);
+  if (rest.length) yield rest.toString("utf8");
 }
 
 function ready(about, operations) {
@@ -62,14 +79,15 @@ function ready(about, operations) {
 
 /** The JSON text of the answer to one question. */
 export function answer(question, operations) {
-  const id = question?.id ?? null;
+  const { id, parameters } = question;
   try {
     const operation = Object.hasOwn(operations, question.operation) ? operations[question.operation] : undefined;
     if (!operation) return JSON.stringify({ id, unsupported: `operation ${question.operation}` });
-    const parameters = question.parameters ?? {};
-    const strange = Object.keys(parameters).find((name) => !operation.parameters.includes(name));
-    if (strange !== undefined) return JSON.stringify({ id, unsupported: `parameter ${strange}` });
-    const inputs = operation.inputs.map((name) => decodeInput(question.inputs?.[name]));
+    const unknown =
+      Object.keys(parameters).find((name) => !operation.parameters.includes(name)) ??
+      Object.keys(question.inputs).find((name) => !operation.inputs.includes(name));
+    if (unknown !== undefined) return JSON.stringify({ id, unsupported: `${question.operation} has no ${unknown}` });
+    const inputs = operation.inputs.map((name) => decodeInput(question.inputs[name]));
     const outputs = Object.entries(operation.run(...inputs, parameters));
     const text = outputs.map(([name, array]) => `${JSON.stringify(name)}:${encodeArray(array)}`).join(",");
     return `{"id":${JSON.stringify(id)},"outputs":{${text}}}`;

@@ -163,6 +163,14 @@ def abs_cases() -> Iterator[Case]:
     yield absmax_case(
         "epsilon-large", "an epsilon that matters", x, "ABS-010", "ABS-030", epsilon=0.25
     )
+    yield absmax_case(
+        "epsilon-smallest",
+        "zeros, and an epsilon whose scale rounds to the largest binary32",
+        np.zeros(1, np.float32),
+        "ABS-100",
+        "ABS-040",
+        epsilon=3.732194730702872e-37,
+    )
     for name, bounds, dtype in (
         ("int8-full", [-128, 127], "int8"),
         ("int4", [-8, 7], "int8"),
@@ -263,16 +271,20 @@ def _refused_cases() -> Iterator[Case]:
             {**FULL, **changes},
             {"x": x},
         )
-    yield refused(
-        "abs",
-        "abs-refuse-dequantize-shape",
-        "scale of another shape",
-        "abs_max_dequantize",
-        "ABS-110",
-        "ShapeError",
-        {},
-        {"codes": np.ones((2, 3), np.int8), "scale": np.ones((2, 2), np.float32)},
-    )
+    for name, title, error, scale in (
+        ("shape", "scale of another shape", "ShapeError", np.ones((2, 2), np.float32)),
+        ("float16", "a scale of half precision", "DTypeError", np.ones((2, 1), np.float16)),
+    ):
+        yield refused(
+            "abs",
+            f"abs-refuse-dequantize-{name}",
+            title,
+            "abs_max_dequantize",
+            "ABS-110",
+            error,
+            {},
+            {"codes": np.ones((2, 3), np.int8), "scale": scale},
+        )
 
 
 def _with(array: Array, value: float) -> Array:

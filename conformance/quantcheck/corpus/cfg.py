@@ -177,6 +177,8 @@ def cfg_cases() -> Iterator[Case]:
         ("group-low", "groups of -2 columns", {"group_size": -2}),
     ):
         yield _bad_config(f"gptq-{name}", title, "CFG-080", "GPTQConfig", arguments)
+    title = "an argument that the class does not have"
+    yield _bad_config("gptq-unknown", title, "CFG-090", "GPTQConfig", {"foo": 1})
     for name, title, bounds in (
         ("range-outside", "-129 is no int8", [-129, 127]),
         ("range-above", "128 is no int8", [-127, 128]),

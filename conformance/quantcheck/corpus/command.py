@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -21,7 +22,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; exit code 0 done, 1 refused or different, 2 usage, 130 interrupted."""
     options = parser().parse_args(arguments)
     try:
-        return _run(options)
+        done = _run(options)
+        sys.stdout.flush()
+        return done
+    except BrokenPipeError:  # of a reader that has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left to flush
+        return FAILED if options.check or options.write else OK
     except QuantrefError as error:
         print(f"quantcheck: {type(error).__name__}: {error}", file=sys.stderr)
         return FAILED

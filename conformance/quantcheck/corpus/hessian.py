@@ -75,9 +75,9 @@ def prepare_case(
     )
 
 
-def factor_case(identity: str, title: str, hessian: Array) -> Case:
+def factor_case(identity: str, title: str, hessian: Array, *requirements: str) -> Case:
     """Return the case of a reversed Cholesky factor, each element rounded from exact parts."""
-    factor = exact.ldl(exact.fractions_of(exact_list(hessian)))
+    factor = exact.ldl(exact.symmetric(exact.fractions_of(exact_list(hessian))))
     n = len(hessian)
     roots = [math.sqrt(float(p)) for p in factor.pivots]
     R = [
@@ -90,7 +90,7 @@ def factor_case(identity: str, title: str, hessian: Array) -> Case:
         "hes",
         title,
         "factor",
-        ("HES-070",),
+        (*requirements, "HES-070"),
         {},
         {"hessian": hessian},
         {"outputs": {"factor": np.array(R)}},
@@ -178,9 +178,30 @@ def hes_cases() -> Iterator[Case]:
         ),
     ):
         yield prepare_case(name, title, matrix, damping, ordered, *needs)
+    uneven = np.array([[1.0, 2.0**-17], [0.0, 1.0]])
+    yield prepare_case(
+        "asymmetric",
+        "an asymmetry within 2^-16: both triangles count",
+        uneven,
+        0.0,
+        False,
+        "HES-090",
+        "HES-050",
+    )
+    yield prepare_case(
+        "order-before-dead",
+        "a live diagonal below 1: the dead column comes before it",
+        np.diag([0.5, 0.0, 2.0]),
+        0.0,
+        True,
+        "HES-060",
+        "HES-040",
+    )
 
     yield factor_case("factor", "a well-conditioned factor", H)
     yield factor_case("factor-diagonal", "a diagonal matrix", np.diag([4.0, 0.25, 9.0, 2.0]))
+    title = "an asymmetry within 2^-16: both triangles count"
+    yield factor_case("factor-asymmetric", title, uneven, "HES-090")
     duplicated = x.copy()
     duplicated[:, 3] = duplicated[:, 4]
     near = floats(exact_hessian(duplicated), "float64")

@@ -84,3 +84,13 @@ def rnd_cases() -> Iterator[Case]:
             {"dtype": "int8"},
             {"x": np.array([0.0, value], dtype=np.float32)},
         )
+    yield refused(
+        "rnd",
+        "rnd-refuse-integers",
+        "integers, which need no rounding",
+        "saturating_cast",
+        "RND-030",
+        "DTypeError",
+        {"dtype": "int8"},
+        {"x": np.array([1, 300], dtype=np.int32)},
+    )

@@ -135,6 +135,7 @@ def factor(judge: Judging) -> None:
     """Judge the factor by its form and its residual."""
     R = judge.output("factor").astype(np.float64)
     H = judge.case.inputs["hessian"].astype(np.float64)
+    H = (H + H.T) / 2
     upper = not np.tril(R, -1).any() and bool((np.diagonal(R) > 0).all())
     judge.add("HES-070", upper, "factor: upper triangular with a positive diagonal")
     bound = growth(len(H) + 4, judge.u) * (np.abs(R) @ np.abs(R).T)

@@ -51,7 +51,7 @@ def _row(section: str, operation: str, judge: Callable[[Judging], None], ids: st
 _exactly, _values = arithmetic.exactly, arithmetic.values
 TABLE = (
     _row("cfg", "config_round_trip", arithmetic.config_round_trip,
-         "CFG-020 CFG-030 CFG-040 CFG-060 CFG-070 CFG-080"),
+         "CFG-020 CFG-030 CFG-040 CFG-060 CFG-070 CFG-080 CFG-090"),
     _row("rnd", "round_half_even", _exactly("values", requirement="RND-010"),
          "RND-010"),
     _row("rnd", "saturating_cast", _exactly("codes", requirement="RND-020"),
@@ -61,7 +61,7 @@ TABLE = (
     _row("aff", "affine_quantize", arithmetic.affine_quantize,
          "AFF-070 AFF-100 AFF-120"),
     _row("aff", "affine_dequantize", _values("AFF-080"),
-         "AFF-080 AFF-100"),
+         "AFF-080 AFF-100 AFF-110"),
     _row("abs", "abs_max_quantize", arithmetic.abs_max,
          "ABS-010 ABS-020 ABS-030 ABS-040 ABS-050 ABS-060 ABS-070 ABS-090 ABS-100"),
     _row("abs", "abs_max_quantizer", arithmetic.abs_max,
@@ -77,7 +77,7 @@ TABLE = (
     _row("hes", "prepare_hessian", arithmetic.prepare_hessian,
          "HES-040 HES-050 HES-060 HES-090"),
     _row("hes", "factor", arithmetic.factor,
-         "HES-070 HES-080"),
+         "HES-070 HES-080 HES-090"),
     _row("gptq", "gptq_quantize", gptq.gptq_quantize,
          "GPTQ-010 GPTQ-020 GPTQ-030 GPTQ-040 GPTQ-050 GPTQ-060 GPTQ-070 GPTQ-080 GPTQ-090 "
          "GPTQ-100 GPTQ-110 GPTQ-120"),
@@ -88,7 +88,7 @@ TABLE = (
     _row("lay", "embedding_int8", layers.embedding_int8,
          "LAY-060 LAY-130 LAY-140 LAY-150"),
     _row("lay", "reversible_embedding_int8", layers.embedding_int8,
-         "LAY-060 LAY-070 LAY-080 LAY-130 LAY-140"),
+         "LAY-020 LAY-060 LAY-070 LAY-080 LAY-130 LAY-140"),
     _row("lay", "dense_gptq", layers.dense_gptq,
          "LAY-050 LAY-090 LAY-100 LAY-120 LAY-130 LAY-140 LAY-150"),
     _row("lay", "einsum_dense_gptq", layers.dense_gptq,

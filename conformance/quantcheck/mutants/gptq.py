@@ -88,7 +88,7 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("gptq-dead-unmended", "quantref.hessian", "prepared_of",
            "diagonal[dead] = 1.0",
            "diagonal[dead] = 1e-6",
-           "Dead columns get a diagonal of 1e-6 instead of 1, so that the mean diagonal is smaller.", "hes", blames="HES-040"),
+           "Dead columns get a diagonal of 1e-6 instead of 1, so that the mean diagonal is smaller.", "hes", "gptq", blames="HES-040"),
     mutant("gptq-live-groups", "quantcheck.targets.reference.operations", "_gptq",
            'parameters["block_size"]',
            "1",

@@ -63,9 +63,10 @@ class Bounds:
     def target(self, u: float) -> NDArray[np.float64]:
         """Return β (n_out, n_in), the bound on the error of w' for unit roundoff u."""
         steps = steps_of(self.always.shape[1])
-        return np.minimum(
-            growth(steps, u) * self.always, LIKELY * math.sqrt(steps) * u * self.likely
-        )  # [CERT-060]
+        likely, gamma = LIKELY * math.sqrt(steps) * u * self.likely, growth(steps, u)
+        if math.isinf(gamma):  # 0 · ∞ is no number
+            return likely
+        return np.minimum(gamma * self.always, likely)  # [CERT-060]
 
     def base(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the bound on partly compensated weights from the bound on w'.  [CERT-060]"""

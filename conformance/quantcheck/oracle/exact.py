@@ -162,6 +162,21 @@ def _ldl(hessian: tuple[tuple[Fraction, ...], ...]) -> ExactFactor:
     return ExactFactor(A, [A[j][j] for j in range(n)], pivots)
 
 
+def symmetric(hessian: Matrix) -> Matrix:
+    """Return (H + Hᵀ) / 2.
+
+    Examples
+    --------
+    >>> symmetric(fractions_of([[1.0, 2.0], [0.0, 3.0]]))[0]
+    [Fraction(1, 1), Fraction(1, 1)]
+    """
+    columns = zip(*hessian, strict=True)
+    return [
+        [(a + b) / 2 for a, b in zip(row, column, strict=True)]
+        for row, column in zip(hessian, columns, strict=True)
+    ]
+
+
 def prepare(
     hessian: Matrix, damping: Fraction, activation_order: bool
 ) -> tuple[Matrix, list[bool], list[int]]:
@@ -173,10 +188,10 @@ def prepare(
     ([True, False], [1, 0])
     """
     n = len(hessian)
+    damped = symmetric(hessian)
     dead = [hessian[j][j] == 0 for j in range(n)]
     diagonal = [Fraction(1) if dead[j] else hessian[j][j] for j in range(n)]
     added = damping * sum(diagonal) / n
-    damped = [list(row) for row in hessian]
     for j in range(n):
         damped[j][j] = diagonal[j] + added
     order = list(range(n))

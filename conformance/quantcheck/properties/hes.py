@@ -89,6 +89,31 @@ def _prepared(draw: Draw, sizes: Sizes, *, dead: bool = False, ordered: bool = F
 
 
 @st.composite
+def _ordered_dead(draw: Draw, sizes: Sizes) -> Case:
+    """Draw dead columns among live ones whose diagonal lies below 1 and above it."""
+    width = draw(st.sampled_from(FREE if sizes.free else WIDTHS))
+    H = draw(hessians(width=width, dead=True)) * 2.0 ** -draw(st.integers(1, 8))
+    return prepare_case("drawn", "dead columns in order", H, draw(st.sampled_from(DAMPING)), True)
+
+
+@st.composite
+def _asymmetric(draw: Draw, sizes: Sizes) -> Case:
+    """Draw a Hessian that differs from its transpose, by less than what is refused."""
+    width = draw(st.sampled_from(FREE if sizes.free else WIDTHS))
+    H = draw(hessians(width=width, dead=draw(st.booleans())))
+    size = np.sqrt(np.diagonal(H))
+    drawn = np.triu(draw(grids(width * width)).reshape(width, width), 1)
+    share = drawn / (max(1, int(np.abs(drawn).max())) * 2.0**17)
+    return prepare_case(
+        "drawn",
+        "two triangles",
+        H + share * size[:, None] * size,
+        draw(st.sampled_from(DAMPING)),
+        False,
+    )
+
+
+@st.composite
 def _factored(draw: Draw, sizes: Sizes) -> Case:
     width = draw(st.sampled_from(FREE if sizes.free else WIDTHS))
     return factor_case("drawn", "a generated Hessian", draw(hessians(width=width, definite=True)))
@@ -203,6 +228,10 @@ PROPERTIES = (
            ("HES-040", "HES-050", "HES-060"), lambda s: _prepared(s, dead=True), 12),
     single("prop-hes-order", "A stable descending order of the undamped diagonal.",
            ("HES-060", "HES-050"), lambda s: _prepared(s, ordered=True), 20),
+    single("prop-hes-order-dead", "Dead columns are ordered as 1.",
+           ("HES-060", "HES-040", "HES-050"), _ordered_dead, 12),
+    single("prop-hes-asymmetric", "Both triangles of a Hessian that is not quite symmetric count.",
+           ("HES-090", "HES-050", "HES-040", "HES-060"), _asymmetric, 8),
     single("prop-hes-factor", "The factor of generated definite matrices.",
            ("HES-070",), _factored, 12),
     single("prop-hes-refused-batches", "Bad batches are refused.",

@@ -96,6 +96,7 @@ class Smoke:
             self._try(probe.operation, partial(self._operation, probe))
         self._try("bad input", self._bad_input)
         self._try("unknown operation", self._unknown_operation)
+        self._try("unknown parameter", self._unknown_parameter)
         self._try("goes on", self._goes_on, fresh=False)
         self._try("stop", self._stop)
         self._end()
@@ -147,12 +148,21 @@ class Smoke:
         return f"{probe.operation} answered bad input with {kind}{note}"
 
     def _unknown_operation(self) -> str:
-        answer = self._ask({"id": "smoke-unknown", **UNKNOWN})
+        return self._unsupported({"id": "smoke-unknown", **UNKNOWN}, "an operation")
+
+    def _unknown_parameter(self) -> str:
+        question = self._one().question
+        parameters = {**question["parameters"], "no_such_parameter": 1}
+        asked = {**question, "parameters": parameters, "id": "smoke-unknown-parameter"}
+        return self._unsupported(asked, "a question with a parameter")
+
+    def _unsupported(self, question: dict[str, Any], unknown: str) -> str:
+        answer = self._ask(question)
         if "unsupported" not in answer:
             kind = next(key for key in answer if key != "id")
             raise Fault(
                 f"expected unsupported, got {kind}",
-                'Answer {"unsupported": reason} to an unknown operation.',
+                f'Answer {{"unsupported": reason}} to {unknown} that the target does not know.',
             )
         return f"unsupported: {answer['unsupported']}"
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import IO, Any
 
-from quantcheck.wire.protocol import PROTOCOL
+from quantcheck.wire import lines
+from quantcheck.wire.protocol import PROTOCOL, short
 
 Answer = Callable[[dict[str, Any]], Mapping[str, Any]]
 OPERATIONS = (
@@ -67,33 +68,55 @@ def serve(answer: Answer, ready: Mapping[str, Any], out: IO[str]) -> None:
     Parameters
     ----------
     answer : callable
-        Returns the wire answer to a wire question; an exception becomes an `error` answer.
+        Returns the wire answer to a wire question; an exception becomes an `error` answer. It gets
+        questions alone, without parameters and inputs that their operation does not have.
     ready : mapping
         The handshake without `protocol`.
     out : text stream
         Output for answers, from `claim_stdout`.
     """
     for line in sys.stdin.buffer:
-        message = json.loads(line)
-        if "stop" in message:
+        reply = _reply(answer, ready, line)
+        if reply is None:
             return
-        if "start" in message:
-            _send(out, _line({"ready": {"protocol": PROTOCOL, **ready}}))
-            gc.collect()
-            gc.freeze()
-            continue
-        _send(out, _answer(answer, message))
+        _send(out, _line(reply))
         gc.collect()
         gc.freeze()
 
 
-def _answer(answer: Answer, question: dict[str, Any]) -> str:
-    identity = question.get("id")
+def _reply(answer: Answer, ready: Mapping[str, Any], line: bytes) -> dict[str, Any] | None:
+    """Return what a line is answered with; None at `stop`.  [VER-060]"""
     try:
-        return _line({**answer(question), "id": identity})
+        message = lines.parse(line)
+    except ValueError as error:
+        return {"id": None, "error": f"expected one line of JSON, got {error}"}
+    missing = lines.why_no_question(message)
+    if missing is None:
+        return _answer(answer, message)
+    named = message if isinstance(message, dict) else {}
+    if isinstance(named.get("start"), dict):
+        return {"ready": {"protocol": PROTOCOL, **ready}}
+    if isinstance(named.get("stop"), dict):
+        return None
+    identity = named.get("id")
+    return {
+        "id": identity if isinstance(identity, str) else None,
+        "error": f"expected a question, with {missing}, got {short(message)}",
+    }
+
+
+def _answer(answer: Answer, question: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer to a question, with its id."""
+    identity, unknown = question["id"], lines.unknown_name(question)
+    if unknown is not None:
+        return {"id": identity, "unsupported": f"{question['operation']} has no {unknown}"}
+    try:
+        given = {**answer(question), "id": identity}
+        _line(given)
     except Exception as error:  # noqa: BLE001 - the answer contains it, with its trace
         message = f"{type(error).__name__}: {error}"
-        return _line({"id": identity, "error": message, "trace": traceback.format_exc()})
+        return {"id": identity, "error": message, "trace": traceback.format_exc()}
+    return given
 
 
 def _line(message: Mapping[str, Any]) -> str:

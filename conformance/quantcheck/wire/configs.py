@@ -8,6 +8,7 @@ from typing import Any
 from quantref.absmax import AbsMaxQuantizer
 from quantref.config import GPTQConfig, Int8QuantizationConfig, QuantizationConfig, Quantizer
 from quantref.errors import ConfigError
+from quantref.inputs import require_arguments
 
 Outputs = dict[str, Any]
 CLASSES: dict[str, type] = {
@@ -29,23 +30,32 @@ ATTRIBUTES = {
 }  # fmt: skip
 
 
-def build(description: dict[str, Any]) -> Any:
+def build(description: Any) -> Any:
     """Make the object that {"class", "arguments"} describes, nested quantizers included.
 
     Examples
     --------
     >>> build({"class": "Quantizer", "arguments": {}})
     Quantizer(output_dtype='int8')
+
+    Raises
+    ------
+    ConfigError
+        There is no such class, or it has no such argument.
     """
-    if description["class"] not in CLASSES:
-        raise ConfigError(f"class in {sorted(CLASSES)}", f"{description['class']!r}", "CFG-090")
+    if not isinstance(description, dict) or not {"class", "arguments"} <= set(description):
+        raise ConfigError('{"class": …, "arguments": …}', f"{description!r:.80}", "CFG-090")
+    name, given = description["class"], description["arguments"]
+    if not isinstance(name, str) or name not in CLASSES:
+        raise ConfigError(f"class in {sorted(CLASSES)}", f"{name!r}", "CFG-090")
+    given = require_arguments(CLASSES[name], given)
     arguments = {
-        name: build(value) if isinstance(value, dict) and "class" in value else value
-        for name, value in description["arguments"].items()
+        key: build(value) if isinstance(value, dict) and "class" in value else value
+        for key, value in given.items()
     }
-    if description["class"] == "GPTQConfig":
+    if name == "GPTQConfig":
         arguments = {"dataset": None, "tokenizer": None, **arguments}
-    return CLASSES[description["class"]](**arguments)
+    return CLASSES[name](**arguments)
 
 
 def describe(value: Any) -> Any:

@@ -39,9 +39,17 @@ def require_rank(shape: tuple[int, ...], rank: int, name: str, use: str) -> None
 
 
 def require_matrix(array: Any, columns: int, name: str) -> None:
-    """Raise unless an array has rank 2 and so many columns.  [LAY-150]"""
+    """Raise unless an array has rank 2 and this number of columns.  [LAY-150]"""
     if np.ndim(array) != 2 or np.shape(array)[1] != columns:
         raise ShapeError(f"{name} of {columns} columns", f"{np.shape(array)}", "LAY-150")
+
+
+def require_packed(packed: Any, columns: int) -> None:
+    """Raise unless a packed kernel is a uint8 matrix of so many columns.  [LAY-150]"""
+    require_matrix(packed, columns, "a packed kernel")
+    dtype = np.asarray(packed).dtype
+    if dtype != np.uint8:
+        raise DTypeError("a packed kernel of dtype uint8", dtype.name, "LAY-150")
 
 
 def require_shape(array: Any, shape: tuple[int, ...], name: str) -> None:

@@ -1,7 +1,8 @@
-"""Numbers, dtypes and other arguments without elements."""
+"""Checks of numbers, dtypes and other arguments that are no arrays."""
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
 from collections.abc import Collection
@@ -96,9 +97,11 @@ def require_layer_structure(structure: Any, requirement: str) -> dict[str, Any] 
 
 
 def require_instance(value: Any, kind: type, name: str, requirement: str, other: str = "") -> None:
-    """Raise unless `value` is an object of a class; `other` names what else is accepted."""
+    """Raise unless `value` is an object of a class; `other` ends the message's expectation."""
     if not isinstance(value, kind):
-        raise ConfigError(f"{name} to be a {kind.__name__}{other}", f"{value!r}", requirement)
+        article = "an" if kind.__name__[0] in "AEIO" else "a"
+        expected = f"{name} to be {article} {kind.__name__}{other}"
+        raise ConfigError(expected, f"{value!r}", requirement)
 
 
 def require_rule(name: str, rule: Any, known: tuple[Any, ...], advice: str = "") -> None:
@@ -107,6 +110,26 @@ def require_rule(name: str, rule: Any, known: tuple[Any, ...], advice: str = "")
         names = " or ".join(function.__name__ for function in known)
         got = getattr(rule, "__name__", repr(rule))
         raise ConfigError(f"rule {name} to be {names}{advice}", got, "GPTQ-130")
+
+
+def require_arguments(kind: type, arguments: Any) -> dict[str, Any]:
+    """Return arguments by name if a class has all of these names, or raise.  [CFG-090]
+
+    Examples
+    --------
+    >>> from quantref import Quantizer
+    >>> require_arguments(Quantizer, {"bits": 4})
+    Traceback (most recent call last):
+    quantref.errors.ConfigError: expected arguments of Quantizer: output_dtype, got bits [CFG-090]
+    """
+    known = list(inspect.signature(kind).parameters)
+    expected = f"arguments of {kind.__name__}: {', '.join(known)}"
+    if not isinstance(arguments, dict):
+        raise ConfigError(expected, f"{arguments!r}", "CFG-090")
+    unknown = [str(name) for name in arguments if name not in known]
+    if unknown:
+        raise ConfigError(expected, ", ".join(unknown), "CFG-090")
+    return arguments
 
 
 def require_class_name(data: Any, known: Collection[str], requirement: str) -> str:
@@ -210,11 +233,23 @@ def require_value_range(value_range: Any, dtype: str, requirement: str) -> tuple
     return lo, hi
 
 
+def fits_float32(number: float) -> bool:
+    """Tell whether a number is finite once it is rounded to float32.
+
+    Examples
+    --------
+    >>> fits_float32(3.4028235e38), fits_float32(3.4028236e38)
+    (True, False)
+    """
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(np.float32(number)))
+
+
 def require_epsilon(epsilon: Any, hi: int, requirement: str) -> float:
     """Return a positive epsilon for which hi / epsilon is a finite float32.  [CFG-040]"""
     number = require_number(epsilon, "epsilon", requirement)
-    smallest = hi / float(np.finfo(np.float32).max)
-    if number <= 0 or number < smallest:  # [CFG-040]
+    if number <= 0 or not fits_float32(hi / number):  # [CFG-040]
+        smallest = hi / float(np.finfo(np.float32).max)
         expected = f"epsilon > 0 with {hi} / epsilon a finite float32 (epsilon >= {smallest:.3g})"
         raise ConfigError(expected, f"epsilon={number!r}", requirement)
     return number

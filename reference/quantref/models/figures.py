@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantref.affine import affine_parameters, group_index
-from quantref.fast.certificate.evidence import Evidence, tiles
+from quantref.fast.certificate.evidence import Evidence, column_tiles
 from quantref.fast.problem import GPTQProblem
 
 EDGES = np.linspace(-1.0, 1.0, 41)  # of the histogram of residuals, in steps
@@ -117,7 +117,7 @@ def tally(evidence: Evidence) -> Figures:
     bound, clipped, differing = 0.0, 0, 0
     histogram = np.zeros(len(EDGES) + 1, np.intp)
     bins = len(EDGES) - 1
-    for rows, columns in tiles(*evidence.codes.shape):
+    for rows, columns in column_tiles(*evidence.codes.shape):
         codes, errors = evidence.codes.T[columns, rows], evidence.E.T[columns, rows]
         scale = evidence.scale.T[:, rows][groups[columns]]
         U_jj = evidence.U_jj[columns, None]
@@ -196,7 +196,7 @@ def plain_loss(problem: GPTQProblem) -> float:
     g_idx = group_index(n_in, config.group_size)[prepared.order]
     maxq = np.float32(problem.maxq)
     difference = np.empty((n_out, n_in), np.float32, order="F")  # in processing order
-    for rows, columns in tiles(n_out, n_in):
+    for rows, columns in column_tiles(n_out, n_in):
         w = problem.given[rows, prepared.order[columns]].T.astype(np.float32)
         s, z = (a.T[:, rows][g_idx[columns]].astype(np.float32) for a in (scale, zero_point))
         steps = np.rint(w / s)

@@ -20,6 +20,7 @@ from quantcheck.corpus.draw import (
 from quantcheck.oracle import exact
 from quantcheck.wire.cases import Case
 from quantref.affine import group_index
+from quantref.inputs import Array
 
 
 def aff_cases() -> Iterator[Case]:
@@ -27,6 +28,7 @@ def aff_cases() -> Iterator[Case]:
     yield from _parameter_cases()
     yield from _code_cases()
     yield from _dequantize_cases()
+    yield from _edge_cases()
     good = dyadic(499, (2, 4), 100, 4).astype(np.float32)
     nan = good.copy()
     nan[0, 1] = np.nan
@@ -255,4 +257,37 @@ def _dequantize_cases() -> Iterator[Case]:
             {},
             {"codes": codes, "scale": scale, "zero_point": zero, "g_idx": groups},
             {"outputs": {"values": floats(values, "float32")}},
+        )
+
+
+def _edge_cases() -> Iterator[Case]:
+    """Yield the edges of the way back: nothing, any integers, the largest result."""
+    edges: tuple[tuple[str, str, Array, Array, Array], ...] = (
+        ("empty", "no rows, and no refusal",
+         np.zeros((0, 3), np.uint8), np.zeros((0, 1), np.float32), np.zeros((0, 1), np.uint8)),
+        ("any-integers", "negative codes, and a zero-point below 0",
+         np.array([[5, -3]], np.int32), single([[2]]), np.array([[-7]], np.int32)),
+        ("largest", "a product that rounds to the largest binary32",
+         np.array([[1]], np.uint8), np.array([[3.4028235e38]]), np.array([[0]], np.uint8)),
+    )  # fmt: skip
+    for name, title, codes, scale, zero in edges:
+        S = exact.fractions_of(exact_list(scale))
+        values = [
+            [exact.nearest_float(s * (code - z)) for code in row]
+            for row, (s,), (z,) in zip(codes.tolist(), S, zero.tolist(), strict=True)
+        ]
+        yield Case(
+            f"aff-dequantize-{name}",
+            "aff",
+            title,
+            "affine_dequantize",
+            ("AFF-110", "AFF-080"),
+            {},
+            {
+                "codes": codes,
+                "scale": scale,
+                "zero_point": zero,
+                "g_idx": np.zeros(codes.shape[1], np.int32),
+            },
+            {"outputs": {"values": floats(values, "float32").reshape(codes.shape)}},
         )

@@ -15,6 +15,7 @@ from quantcheck.wire.cases import Case
 def special_cases() -> Iterator[Case]:
     """Yield the special cases of section GPTQ."""
     yield from _isolated_cases()
+    yield from _prepared_cases()
     yield from _hard_cases()
     yield from _large_cases()
     yield from _refused_cases()
@@ -96,6 +97,55 @@ def _isolated_cases() -> Iterator[Case]:
     constant = np.repeat(single([[0.0], [0.75], [-2.0], [3.0]]), 16, axis=1)
     yield gptq_case(
         "constant", "constant rows, one of zeros", constant, identity, "GPTQ-030", "GPTQ-070"
+    )
+
+
+def _prepared_cases() -> Iterator[Case]:
+    """Yield cases in which a mistake in SYMMETRY to DAMPING shows in the codes."""
+    wide = 2.0**10  # amplifies the feedback of column 0 to column 1
+    uneven = np.array([[wide**2, 3 * 2.0**-18 * wide, 0], [0, 1, 0], [0, 0, 1]])
+    fed = 0.4375 * 3 * 2.0**-19 * wide  # to w′_1, by the mean of both triangles
+    yield gptq_case(
+        "asymmetric",
+        "an asymmetry within 2^-16: either triangle alone gives another code",
+        single([[1.4375, 1.5 - fed - 2.0**-9, 3], [1.4375, 1.5 - fed + 2.0**-9, 3]]),
+        uneven,
+        "GPTQ-110",
+        bits=2,
+        damping=0.0,
+    )
+    yield gptq_case(
+        "order-before-dead",
+        "a live diagonal below 1: the dead column comes before it",
+        single([[1, 5, 2]]),
+        np.diag([0.5, 0.0, 2.0]),
+        "GPTQ-020",
+        "GPTQ-010",
+        bits=2,
+        damping=0.0,
+        group_size=1,
+        block_size=1,
+        activation_order=True,
+    )
+    small = np.diag([1.0, 1.0, 0.0, 0.0, 1.0]) / 64
+    small[0, 1] = small[1, 0] = 0.75 / 64
+    yield gptq_case(
+        "damping-dead",
+        "dead columns become 1 before the mean that damps small live ones",
+        single([[1.4375, 1.25, 5, -5, 3], [1.5625, 1.75, 5, -5, 3]]),
+        small,
+        "GPTQ-010",
+        bits=2,
+    )
+    W, _ = problem(650, 4, 16)
+    faint = np.diag([2.0**-30 if k in (4, 11) else float(k != 7) for k in range(16)])
+    yield gptq_case(
+        "nearly-dead",
+        "columns that are nearly dead keep their weights",
+        W,
+        faint,
+        "GPTQ-010",
+        damping=0.0,
     )
 
 

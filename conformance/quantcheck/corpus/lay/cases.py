@@ -89,6 +89,16 @@ def _dense_cases() -> Iterator[Case]:
         config=int8({"class": "AbsMaxQuantizer", "arguments": {}}, PER_TOKEN),
     )
     yield lay_int8_case(
+        "dense-int8-activation-axis",
+        "an activation quantizer whose own axis has no effect",
+        single([[0.5, 1], [8, -2]]),
+        single([[1, -4], [-2, 1]]),
+        None,
+        "LAY-020",
+        *both,
+        config=int8(None, {"class": "AbsMaxQuantizer", "arguments": {"axis": 0}}),
+    )
+    yield lay_int8_case(
         "dense-int8-weight-only",
         "activations stay floats",
         x,

@@ -56,6 +56,18 @@ def gptq_cases() -> Iterator[Case]:
         kernel_shape=(10, 4),
         activation="relu",
     )
+    yield lay_gptq_case(
+        "dense-gptq-zero-above",
+        "Dense, a zero-point above the largest code",
+        single([[4, 1]]),
+        np.array([[9, 6]], np.uint8),
+        single([[0.5]]),
+        np.array([[16]], np.uint8),
+        np.zeros(2, np.int32),
+        None,
+        "LAY-090",
+        kernel_shape=(2, 1),
+    )
     inputs, heads = drawn(710, 2, 3, 6), drawn(711, 2, 3, 2, 3)
     small = drawn(712, 2, 3, 4)
     for name, title, equation, given, shape, axes in (
@@ -214,7 +226,27 @@ def refused_cases() -> Iterator[Case]:
          {**mapped, "g_idx": np.array([0, 0, 1, 0], np.int32)}),
         ("gptq-nan", "NaN in the inputs", "dense_gptq", "NonFiniteError", gptq,
          {**mapped, "x": bad}),
+        ("shared-size", "a shared axis of sizes 1 and 2", "einsum_dense_int8", "ShapeError",
+         {**einsum, "equation": "bax,bxy->bay", "output_shape": [3, 5]},
+         {"x": drawn(676, 1, 3, 4), "kernel": drawn(677, 2, 4, 5)}),
+        ("config-gptq", "a float kernel with the config of a packed one", "dense_int8",
+         "ConfigError", {**plain, "config": gptq_config(4, -1)}, {"x": x, "kernel": kernel}),
+        ("config-int8", "a packed kernel with the config of a float one", "dense_gptq",
+         "ConfigError", {**gptq, "config": INT8}, mapped),
+        ("packed-int8", "a packed kernel of signed bytes", "dense_gptq", "DTypeError", gptq,
+         {**mapped, "packed": packed.astype(np.int8)}),
     ):  # fmt: skip
         yield refused(
             "lay", f"lay-refuse-{name}", title, operation, "LAY-150", error, parameters, inputs
         )
+    stored = {"class": "AbsMaxQuantizer", "arguments": {"axis": 1}}
+    yield refused(
+        "lay",
+        "lay-refuse-untied-axis",
+        "an untied embedding, whose kernels have different axes, with a stored one",
+        "reversible_embedding_int8",
+        "LAY-020",
+        "AxisError",
+        {"config": int8(stored, PER_TOKEN), "reverse": True, "tie_weights": False, "reload": False},
+        {"x": x, "embeddings": rows, "reverse_embeddings": drawn(678, 4, 5)},
+    )

@@ -80,7 +80,7 @@ def _half_precision(asked: _Question, outputs: dict[str, Array]) -> bool:
         return False
     scale = outputs["scale"].astype(np.float64)[:, asked.g_idx]
     allowed = np.sqrt(n_in) * u * np.abs(asked.weights.astype(np.float64)).max()
-    excess = (np.abs(certificate.residuals) - 0.5) * scale
+    excess = (np.abs(certificate.residual_steps) - 0.5) * scale
     return bool(np.where((codes > 0) & (codes < most), excess, 0.0).max() <= allowed)
 
 

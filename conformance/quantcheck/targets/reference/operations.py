@@ -10,10 +10,10 @@ import numpy as np
 
 from quantcheck.targets.reference.calibration import CALIBRATION_OPERATIONS
 from quantcheck.targets.reference.layers import LAYER_OPERATIONS
-from quantcheck.wire.arrays import decode, encode
+from quantcheck.wire.arrays import encode
 from quantcheck.wire.configs import Outputs, build, describe, gptq_config
+from quantcheck.wire.lines import decode_inputs, wrong_parameter
 from quantref import (
-    AbsMaxQuantizer,
     abs_max_dequantize,
     abs_max_quantize,
     accumulate_hessian,
@@ -27,7 +27,7 @@ from quantref import (
     saturating_cast,
     unpack_codes,
 )
-from quantref.errors import QuantrefError
+from quantref.errors import ConfigError, QuantrefError
 from quantref.hessian import reversed_cholesky
 from quantref.inputs import require_hessian
 
@@ -44,7 +44,8 @@ def _abs_max(x: Any, **parameters: Any) -> Outputs:
 
 
 def _abs_max_quantizer(x: Any, arguments: dict[str, Any], call_axis: Any) -> Outputs:
-    codes, scale = AbsMaxQuantizer(**arguments)(x, axis=call_axis)
+    quantizer = build({"class": "AbsMaxQuantizer", "arguments": arguments})
+    codes, scale = quantizer(x, axis=call_axis)
     return {"codes": codes, "scale": scale}
 
 
@@ -126,8 +127,11 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     name, identity = question["operation"], question["id"]
     if name not in OPERATIONS:
         return {"id": identity, "unsupported": f"no operation {name!r}"}
-    arguments = {**decode(question["inputs"], "inputs"), **question["parameters"]}
+    arguments = {**decode_inputs(question), **question["parameters"]}
     try:
+        wrong = wrong_parameter(question)
+        if wrong is not None:
+            raise ConfigError(*wrong, "VER-060")
         outputs = OPERATIONS[name](**arguments)
     except QuantrefError as error:
         return {"id": identity, "refused": str(error), "type": type(error).__name__}

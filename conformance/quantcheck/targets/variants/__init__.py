@@ -104,7 +104,8 @@ class Variant:
         )
 
     def _factor(self, inputs: Outputs, _parameters: dict[str, Any]) -> Outputs:
-        h = inputs["hessian"].astype(self.arithmetic.dtype)
+        exact = inputs["hessian"].astype(np.float64)
+        h = ((exact + exact.T) / 2).astype(self.arithmetic.dtype)
         return {"factor": np.triu(np.linalg.cholesky(h[::-1, ::-1])[::-1, ::-1])}
 
     def _gptq_quantize(self, inputs: Outputs, parameters: dict[str, Any]) -> Outputs:

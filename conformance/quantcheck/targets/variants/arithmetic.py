@@ -46,7 +46,9 @@ class Arithmetic:
         if not self.reciprocal:
             return np.asarray(a / b)
         one = b.dtype.type(1)
-        return np.where(b < LARGE, a * (one / b), a / b)
+        with np.errstate(over="ignore"):
+            product = a * (one / b)
+        return np.where((b < LARGE) & np.isfinite(product), product, a / b)
 
     def residual(self, w: Array, s: Array, steps: Array) -> Array:
         """Return w − s·steps."""
