@@ -63,7 +63,7 @@ def scheme(chrome: Chrome, name: str) -> None:
 
 
 def complaints(chrome: Chrome) -> list[str]:
-    """Return what the console says, and what was asked of a network."""
+    """Return messages of the console, and requests to a network."""
     told = [str(entry["message"]) for entry in chrome.get_log("browser")]
     for entry in chrome.get_log("performance"):
         message = json.loads(entry["message"])["message"]

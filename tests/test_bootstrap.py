@@ -60,7 +60,7 @@ def test_an_old_python_is_told_so(
 
 
 class Recorded:
-    """Stands for the environment: notes what would be made, installed and run."""
+    """Replaces the environment; records what would be made, installed and run."""
 
     def __init__(self, bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
         self.calls: list[str] = []
@@ -113,7 +113,7 @@ def test_the_environment_is_made_once_grown_and_refreshed(
     assert conformance("keras:jax") == first
 
 
-def test_a_set_up_that_was_cut_short_is_made_anew(
+def test_an_interrupted_set_up_is_repeated(
     bootstrap: ModuleType, recorded: Recorded, tmp_path: Path
 ) -> None:
     bootstrap.conformance(["--help"])

@@ -1,4 +1,4 @@
-"""Everything that README.md shows is run, or held against what runs it."""
+"""Runs every command and example of README.md, or compares it with the command that CI runs."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_examples_in_python(blocks: list[Block]) -> None:
 
 
 def steps(block: Block) -> list[tuple[str, str]]:
-    """Commands of a console block, each with what it is shown to print."""
+    """Commands of a console block, each with its expected output."""
     shown = re.split(r"^\$ (.+)\n", block.text, flags=re.MULTILINE)[1:]
     return list(zip(shown[::2], shown[1::2], strict=True))
 
@@ -109,6 +109,7 @@ def test_the_table_of_losses_is_what_was_measured(root: Path, readme: str) -> No
     assert f"on Keras {made['keras']}" in readme
 
 
+@pytest.mark.everything
 @pytest.mark.slow
 @pytest.mark.apart
 def test_the_commands_at_the_console(root: Path, blocks: list[Block], tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class Marks:
     found = []
     def pytest_collection_finish(self, session):
         for item in session.items:
-            if item.get_closest_marker("repeated") is None:
+            if item.get_closest_marker("everything") is None:
                 ids = [i for mark in item.iter_markers("requirement") for i in mark.args]
                 self.found += [(i, item.nodeid) for i in ids]
 marks = Marks()
@@ -196,7 +196,7 @@ def test_every_requirement_of_a_target_is_judged(
     vector_requirements: dict[str, set[str]],
     marked: dict[str, list[str]],
 ) -> None:
-    """By the table of judges, a vector or a property; what no target can break, by a test."""
+    """The table of judges, a vector, a property, or a test if no target can break it."""
     judged = {i for row in TABLE for i in row.requirements}
     judged |= set().union(*vector_requirements.values())
     judged |= {i for prop in properties.load().values() for i in prop.requirements}
@@ -235,7 +235,7 @@ def test_vectors_name_known_requirements(
     assert not [path for path, ids in vector_requirements.items() if not ids]
 
 
-def test_nobody_names_an_unknown_requirement(root: Path, spec: str, known: set[str]) -> None:
+def test_no_file_names_an_unknown_requirement(root: Path, spec: str, known: set[str]) -> None:
     texts = read(sources(root / "reference", root / "conformance", root / "tests"))
     texts |= read(root.glob("*.md"))
     texts |= read((root / "conformance" / "quantcheck" / "deviations").glob("*.json"))

@@ -1,4 +1,4 @@
-"""`quantcheck` and `python -m quantcheck`: says so where the extra that it needs is missing."""
+"""`quantcheck` and `python -m quantcheck`: reports a missing package of the extra it needs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> int:
-    """Run the command line; exit code 2 where a package that it needs is not installed."""
+    """Run the command line; exit code 2 if a package that it needs is not installed."""
     if sys.argv[1:2] == ["vectors"]:
         from quantcheck.corpus import command
 

@@ -1,11 +1,11 @@
-"""`quantcheck TARGET…`: puts targets to the suite and prints a verdict per requirement.
+"""`quantcheck TARGET…`: runs the suite on targets and prints a verdict per requirement.
 
-`quantcheck smoke TARGET` tells first whether a target speaks the protocol: see its --help.
+`quantcheck smoke TARGET` tests first whether a target speaks the protocol: see its --help.
 
-Exit codes: 0 every requirement passes or deviates as known; 1 a requirement fails, or a listed
-deviation does not hold any more; 2 usage, or an unknown target; 3 the target broke (crash, hang,
-nonsense); 4 the suite could not prove itself (canary, corpus), or nothing was answered; 130
-stopped by Ctrl-C, with a report of what was done.
+Exit codes: 0 every requirement passes or is a known deviation; 1 a requirement fails, or a listed
+deviation no longer occurs; 2 usage, or an unknown target; 3 the target broke (crash, timeout,
+invalid line); 4 the suite failed its own checks (canary, corpus), or nothing was answered; 130
+stopped by Ctrl-C, with a report of the finished part.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from quantref.formats.files import write_json
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: with a report
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: with a report
     words = sys.argv[1:] if arguments is None else list(arguments)
     console, complaints = consoles()
     try:
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(complaints, f"quantcheck: {error}")
         return EXIT_USAGE
     except KeyboardInterrupt:
-        say(complaints, "quantcheck: stopped at once")
+        say(complaints, "quantcheck: stopped without a report")
         return EXIT_INTERRUPTED
 
 
@@ -74,27 +74,27 @@ def parser() -> argparse.ArgumentParser:
     """Make the parser of the command line."""
     made = argparse.ArgumentParser(
         prog="quantcheck",
-        description="Put quantizers to the conformance suite: a verdict per requirement.",
+        description="Run the conformance suite on quantizers: a verdict per requirement.",
         epilog=(__doc__ or "").partition("\n\n")[2],
     )
     add = made.add_argument
     add("targets", nargs="*", metavar="TARGET", help="such as keras:jax; see --list-targets")
     outputs.add_options(add)
     settings.add_options(add)
-    add("--write-deviations", metavar="FILE", help="write what fails as a deviation file")
-    add("--reasons", metavar="FILE", help="… with the reasons of this one, of another version")
+    add("--write-deviations", metavar="FILE", help="write failures as a deviation file")
+    add("--reasons", metavar="FILE", help="propose reasons from this file of another version")
     add("--questions", metavar="FILE", help="write the questions for answers:FILE, and end")
     add("--list-targets", action="store_true", help="list the kinds of target, and end")
     return made
 
 
 def _check_options(options: argparse.Namespace) -> None:
-    """Refuse, before any work, options that do not go together.
+    """Refuse options that cannot be combined, before any work.
 
     Raises
     ------
     UsageError
-        Naming the option.
+        The message names the option.
     """
     if options.targets and options.questions:
         raise UsageError("--questions without a TARGET", ", ".join(options.targets))
@@ -112,7 +112,7 @@ def _all_settings(options: argparse.Namespace) -> list[Settings]:
 
 
 def _ask_targets(chosen: Sequence[Settings], options: argparse.Namespace, console: Console) -> int:
-    """Run every target, print and write what came of it; returns the exit code."""
+    """Run every target, print and write the reports; returns the exit code."""
     document = _run_targets(chosen, options, console)
     if len(chosen) > 1:
         report.print_matrix(console, document["reports"])
@@ -124,7 +124,7 @@ def _ask_targets(chosen: Sequence[Settings], options: argparse.Namespace, consol
 def _run_targets(
     chosen: Sequence[Settings], options: argparse.Namespace, console: Console
 ) -> dict[str, Any]:
-    """Run target after target until one is stopped; returns the report of all."""
+    """Run the targets one after the other, until Ctrl-C; returns the report of all."""
     started, clock = datetime.now(UTC), time.monotonic()
     reports: list[dict[str, Any]] = []
     for each in chosen:
@@ -146,7 +146,7 @@ def _run_targets(
 
 
 def _write_questions(options: argparse.Namespace, console: Console) -> int:
-    """Write what `answers:FILE` has to answer; returns the exit code."""
+    """Write the questions for `answers:FILE`; returns the exit code."""
     sections = options.section or SECTIONS
     asked = []
     if options.only != "generated":

@@ -1,4 +1,4 @@
-"""Typed errors of the conformance suite; every message says what was expected and what came."""
+"""Typed errors of the conformance suite; every message names the expected and the given value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class QuantcheckError(Exception):
     Parameters
     ----------
     expected, got : str
-        What was expected, and what came.
+        The expected and the given value.
 
     Examples
     --------
@@ -28,16 +28,16 @@ class UsageError(QuantcheckError):
 
 
 class UnknownTargetError(UsageError):
-    """A target that no file of `quantcheck.targets` knows."""
+    """No module of `quantcheck.targets` has this target."""
 
 
 class TargetError(QuantcheckError):
-    """The target broke: that says nothing about the requirement under test.
+    """The target broke, so that nothing is known about the requirement under test.
 
     Parameters
     ----------
     expected, got : str
-        What was expected, and what came.
+        The expected and the given value.
     stderr : str
         The last lines that the target wrote to its standard error.
     """
@@ -47,7 +47,7 @@ class TargetError(QuantcheckError):
         super().__init__(expected, got)
 
 
-class TargetCrashed(TargetError):  # noqa: N818 - what happened, as in a report
+class TargetCrashed(TargetError):  # noqa: N818 - named as in reports
     """The target's process ended, or could not be started, while an answer was due."""
 
 
@@ -56,24 +56,24 @@ class TargetTimeout(TargetError):  # noqa: N818
 
 
 class TargetProtocolError(TargetError):
-    """Something came that is not an answer to the question asked."""
+    """The target sent a line that is no answer to the question asked."""
 
 
 class DeviationError(QuantcheckError):
-    """A file of known deviations that is damaged, or an entry that matches no case."""
+    """A file of known deviations is damaged, or an entry matches no case."""
 
 
 class SuiteError(QuantcheckError):
-    """The suite could not prove itself; no verdict of this run would mean anything."""
+    """The suite failed its own checks, so that this run can give no verdict."""
 
 
 class CanaryError(SuiteError):
-    """A planted bug was not caught."""
+    """No canary of a section was detected."""
 
 
 class CorpusError(SuiteError):
-    """No vectors, or fewer than the manifest says."""
+    """There are no vectors, or fewer than the manifest lists."""
 
 
 class SpecificationError(SuiteError):
-    """SPEC.md could not be read, or has no requirements."""
+    """SPEC.md cannot be read, or has no requirements."""

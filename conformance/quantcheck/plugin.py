@@ -22,15 +22,15 @@ Check = Callable[[str], None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of the suite: those of the command, but for what it prints and writes."""
+    """Add the options of `quantcheck`, without those for printing and for files."""
     group = parser.getgroup("quantcheck", "conformance of a quantizer")
-    group.addoption("--target", help="what is put to the suite, such as keras:jax")
+    group.addoption("--target", help="the target to judge, such as keras:jax")
     group.addoption("--quantcheck-report", metavar="FILE", help="write the report here (JSON)")
     add_options(group.addoption)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read what will be asked; what is wrong with it is told when the tests would start."""
+    """Read the options and the cases; an error is reported before the first test."""
     run = None
     try:
         if not config.option.target:
@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make a test of every case and every property that the settings ask."""
+    """Make a test of every case and property that the settings select."""
     run = metafunc.config.stash.get(RUN, None)
     if metafunc.module.__name__ != "quantcheck.suite.test_suite":
         return
@@ -55,7 +55,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
-    """Canary, target, deviations: before the first case is asked."""
+    """Check the canaries, start the target and read its deviations before the first test."""
     if session.config.option.collectonly:
         return
     error = session.config.stash.get(REFUSED, None)
@@ -78,7 +78,7 @@ def _ids(items: list[pytest.Item]) -> list[str]:
 
 @pytest.fixture
 def check(request: pytest.FixtureRequest) -> Check:
-    """Ask a case or a property by its id, and turn its verdict into the outcome of the test."""
+    """Return a function that judges a case or a property, and fails the test accordingly."""
     return lambda identity: _outcome(request.config.stash[RUN].ask(identity))
 
 
@@ -101,7 +101,7 @@ def _outcome(result: CaseResult) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
-    """Close the target, write the report; also after an abort or Ctrl-C."""
+    """Close the target and write the report, also after an error or Ctrl-C."""
     run = session.config.stash.get(RUN, None)
     if run is not None and not session.config.option.collectonly:
         run.interrupted = exitstatus == pytest.ExitCode.INTERRUPTED and run.aborted is None

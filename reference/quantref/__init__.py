@@ -1,22 +1,20 @@
-"""quantref: a reference of AbsMax and GPTQ quantization in NumPy, and of what they must return.
+"""quantref: a reference of AbsMax and GPTQ quantization in NumPy.
 
-Reading order, each module beside the section of SPEC.md of the same name:
+Reading order; each module is a section of SPEC.md as code:
 
-1. `config`: what can be asked for (section 1); `inputs`: what is refused.
-2. `rounding`, `affine`, `absmax`, `packing`: numbers to codes and back (sections 2 to 5);
-   `rules`: the points on which quantizers differ, the first of each pair as SPEC.md has it.
-3. `hessian`, `gptq`: the algorithm, one screen each (sections 6 and 7).
-4. `certificate`: judges any answer of GPTQ from weights, Hessian and answer alone (section 8);
-   `checks`: what it says.
-5. `layers`: what quantized layers return (section 9).
+1. `config`: quantizers and configs (section 1). `inputs` has the checks of all arguments.
+2. `rounding`, `affine`, `absmax`, `packing`: numbers to codes and back (sections 2 to 5). `rules`
+   has the points on which quantizers differ; the first rule of each point is that of SPEC.md.
+3. `hessian`, `gptq`: the algorithm (sections 6 and 7).
+4. `certificate`: the check of an answer of GPTQ (section 8). `checks` has its messages.
+5. `layers`: the outputs of quantized layers (section 9).
 6. `calibration`: windows of a dataset, and small models block by block (section 10).
 
-`fast` has the same functions for speed. This module chooses which form is public: the fast one
-where there are two, and `gptq_textbook` is the plain form of `gptq_quantize`.
+`fast` has the same functions for speed. This module makes the fast form public if there is one;
+`gptq_textbook` is the plain form of `gptq_quantize`.
 
-Everything else is a room, a package that says by its name what it is for: `models` quantizes any
-model block by block, `formats` has the files that others load, `keras` brings models of Keras,
-`cli` is the command line.
+Other packages use these: `models` quantizes any model block by block, `formats` writes files for
+other programs, `keras` quantizes models of Keras, and `cli` is the command line.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -77,7 +75,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the certificate when it is first asked for: it is a third of what there is."""
+    """Import the certificate when it is first used, because its import takes time."""
     if name not in {"Certificate", "certify"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from quantref.fast import certificate

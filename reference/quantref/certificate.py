@@ -153,7 +153,7 @@ def certify(
         plain_rounding=not half_step.passed and not unlike.any(),
         clipped=float(found.clipped.mean()),
         undecided=float((beta > s / 2).mean()),
-        residuals=(r / s)[:, np.argsort(problem.prepared.order)],
+        residual_steps=(r / s)[:, np.argsort(problem.prepared.order)],
     )
 
 
@@ -208,11 +208,11 @@ def norm_bound(T: Array) -> float:
 
 
 def error_bound(
-    E: Array, sizes: Array, R: Array, U: Array, *, u: float, eta: float = 0.0
+    E: Array, magnitudes: Array, R: Array, U: Array, *, u: float, eta: float = 0.0
 ) -> NDArray[np.float64]:
     """Return the bracket of β, (n_out, n_in): ρ(u) + ρ(2⁻⁵³) and the term of the Hessian's error.
 
-    `sizes`: |W| + |Ŵ|, (n_out, n_in).
+    `magnitudes`: |W| + |Ŵ|, (n_out, n_in).
 
     Examples
     --------
@@ -231,13 +231,13 @@ def error_bound(
     B = U.diagonal() * (U @ root_h)  # (n_in,)
     G = E @ R.T @ root_chi  # (n_out,)
     C = root_chi @ M  # (n_in,)
-    always = (E @ U + sizes) @ M + np.outer(A, B) + np.outer(G, C)
+    always = (E @ U + magnitudes) @ M + np.outer(A, B) + np.outer(G, C)
 
     # LIKELY
     B2 = norm_bound(U * root_h) * U.diagonal() * np.sqrt(U**2 @ h)  # B′
     C2 = norm_bound(root_chi[:, None] * R) * np.sqrt(chi @ M**2)  # C′
     length = np.sqrt((E**2).sum(axis=1))  # ‖E‖₂
-    likely = np.sqrt((E**2 @ U**2 + sizes**2) @ M**2) + np.outer(length, B2 + C2)
+    likely = np.sqrt((E**2 @ U**2 + magnitudes**2) @ M**2) + np.outer(length, B2 + C2)
 
     def rho(u: float) -> Array:
         bound, gamma = LIKELY * math.sqrt(steps) * u * likely, growth(steps, u)

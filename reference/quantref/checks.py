@@ -89,7 +89,7 @@ class Certificate:
         The half-step check failed, and the codes are those of plain rounding.
     clipped, undecided : float
         Fraction of codes at 0 or maxq, and of codes whose β exceeds half a step.
-    residuals : (n_out, n_in) float64 array
+    residual_steps : (n_out, n_in) float64 array
         r_j / s_j, columns in the original order.
     """
 
@@ -100,7 +100,7 @@ class Certificate:
     plain_rounding: bool
     clipped: float
     undecided: float
-    residuals: NDArray[np.float64] = field(repr=False, compare=False)
+    residual_steps: NDArray[np.float64] = field(repr=False, compare=False)
 
     @property
     def passed(self) -> bool:

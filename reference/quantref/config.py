@@ -205,8 +205,8 @@ class GPTQConfig(QuantizationConfig):
     Examples
     --------
     >>> config = GPTQConfig(None, None, weight_bits=3, group_size=-1)
-    >>> config.mode, config.weight_bits, config.hessian_damping
-    ('gptq', 3, 0.01)
+    >>> config.mode, config.hessian_damping, config.dtype_policy_string()
+    ('gptq', 0.01, 'gptq/3/-1')
     """
 
     def __init__(
@@ -243,13 +243,7 @@ class GPTQConfig(QuantizationConfig):
         return "gptq"
 
     def dtype_policy_string(self) -> str:
-        """Return "gptq/BITS/GROUP", as the dtype policies of Keras name it.  [CFG-070]
-
-        Examples
-        --------
-        >>> GPTQConfig(None, None).dtype_policy_string()
-        'gptq/4/128'
-        """
+        """Return "gptq/BITS/GROUP", as the dtype policies of Keras name it.  [CFG-070]"""
         return f"gptq/{self.weight_bits}/{self.group_size}"
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Einsum equations of layers: which axes are contracted, which are kept (SPEC.md, section 9)."""
+"""Einsum equations of layers, their contracted and kept axes (SPEC.md, section 9)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FORM = re.compile(
 
 @dataclass(frozen=True)
 class Equation:
-    """An einsum equation of inputs and kernel, every axis with a letter of its own.
+    """An einsum equation of inputs and kernel; every axis has its own letter.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Equation:
 
     @property
     def contracted(self) -> str:
-        """Letters over which is summed, in the order of the kernel.  [LAY-020]"""
+        """Letters of the contracted axes, in the order of the kernel.  [LAY-020]"""
         return "".join(c for c in self.kernel if c not in self.outputs)
 
     @property
@@ -51,11 +51,11 @@ class Equation:
 
     @property
     def scales(self) -> str:
-        """The equation of the scales of inputs and kernel, which have the kept axes alone."""
+        """The equation of the scales of inputs and kernel, which have only the kept axes."""
         return f"{self.kept(self.inputs)},{self.kept(self.kernel)}->{self.outputs}"
 
     def kept(self, letters: str) -> str:
-        """Return the letters of an operand that the output has."""
+        """Return the letters of an operand's kept axes."""
         return "".join(c for c in letters if c in self.outputs)
 
     def axes(self, letters: str) -> tuple[int, ...]:
@@ -71,7 +71,7 @@ def parse_equation(text: str, ndim: int | None = None) -> Equation:
     text : str
         "X,Y->Z", "...X,Y->...Z" or "X...,Y->Z...": inputs, kernel, outputs.
     ndim : int, optional
-        Rank of the inputs; without it, "..." stands for no axis.
+        Rank of the inputs. If it is None, "..." is no axis.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def parse_equation(text: str, ndim: int | None = None) -> Equation:
     ------
     EquationError
         Another form, a letter twice in one operand, an axis of the output that no operand has,
-        an axis summed over that only one operand has, or nothing to sum over.
+        a contracted axis that only one operand has, or no contracted axis.
     ShapeError
         The inputs have too few or too many axes.
 
@@ -111,7 +111,7 @@ def parse_equation(text: str, ndim: int | None = None) -> Equation:
         raise EquationError("each letter once per operand", f"{text!r}", "LAY-150")
     summed = {*inputs, *kernel} - {*outputs}
     if {*outputs} - {*inputs, *kernel} or not summed or summed - ({*inputs} & {*kernel}):
-        expected = "axes summed over that inputs and kernel share, other axes in the output"
+        expected = "contracted axes that inputs and kernel share, and all others in the output"
         raise EquationError(expected, f"{text!r}", "LAY-150")
     return Equation(inputs, kernel, outputs)
 

@@ -1,4 +1,4 @@
-"""A layer's kernel as a matrix (n_out, n_in), its inputs as tokens, by its equation alone."""
+"""A layer's kernel as a matrix (n_out, n_in), and its inputs as tokens, by its equation."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from quantref.inputs import Array
 
 @dataclass(frozen=True)
 class Geometry:
-    """Which axes of a kernel are summed over: those make n_in, the others n_out.  [LAY-110]
+    """Axes of a kernel: the contracted ones make n_in, the kept ones n_out.  [LAY-110]
 
     Parameters
     ----------
     equation : str
-        Of inputs and kernel, as EinsumDense has it; "...x,xy->...y" is Dense.
+        The equation of EinsumDense; "...x,xy->...y" is Dense.
     kernel_shape : tuple of int
 
     Raises
     ------
     EquationError
-        An equation of another form, or with a kernel axis that is summed over for nobody: one
-        that inputs, kernel and outputs share has a weight matrix, and a Hessian, for each index.
+        An equation of another form, or with an axis that inputs, kernel and outputs share. Such a
+        layer has a weight matrix and a Hessian for each index of that axis.
     ShapeError
         The kernel has another rank than the equation.
 
@@ -54,23 +54,23 @@ class Geometry:
 
     @property
     def inner(self) -> tuple[int, ...]:
-        """Axes of the kernel that are summed over, in their order."""
+        """Contracted axes of the kernel, in their order."""
         equation = parse_equation(self.equation)
         return equation.axes(equation.kernel)
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Axes of the kernel: those that are summed over first, each kind in its order."""
+        """Axes of the kernel: contracted ones first, each kind in its order."""
         return parse_equation(self.equation).kernel_order
 
     @property
     def n_in(self) -> int:
-        """Weights of an output."""
+        """Number of weights of an output."""
         return math.prod(self.kernel_shape[k] for k in self.inner)
 
     @property
     def n_out(self) -> int:
-        """Outputs of a token."""
+        """Number of outputs of a token."""
         return math.prod(self.kernel_shape) // max(self.n_in, 1)
 
     def matrix(self, kernel: Array) -> Array:
@@ -86,7 +86,7 @@ class Geometry:
         return kernel.transpose(self.order).reshape(self.n_in, self.n_out).T
 
     def kernel(self, matrix: Array) -> Array:
-        """Return a matrix (n_out, n_in) as a kernel: `matrix` backwards.  [LAY-110]
+        """Return a matrix (n_out, n_in) as a kernel: the inverse of `matrix`.  [LAY-110]
 
         Examples
         --------
@@ -102,7 +102,7 @@ class Geometry:
         return matrix.T.reshape(shape).transpose(np.argsort(self.order))
 
     def tokens(self, inputs: Array) -> Array:
-        """Return inputs as (..., n_in), summed axes last and in the order of the kernel.
+        """Return inputs as (..., n_in), contracted axes last and in the order of the kernel.
 
         Examples
         --------

@@ -37,7 +37,7 @@ from quantref.rules import (
 )
 
 BLOCK_SIZE = 128
-BASE_RULES = (errors_of_earlier_blocks, original_weights)  # of which a block form knows how
+BASE_RULES = (errors_of_earlier_blocks, original_weights)  # for which `errors_applied` is right
 
 
 def gptq_quantize(
@@ -76,8 +76,9 @@ def gptq_quantize(
     Examples
     --------
     >>> config = GPTQConfig(None, None, weight_bits=2, group_size=-1, hessian_damping=0.0)
-    >>> gptq_quantize(np.float32([[0.0, 1.4, 3.0]]), np.eye(3), config).codes
-    array([[0, 1, 3]], dtype=uint8)
+    >>> result = gptq_quantize(np.float32([[0.0, 1.4, 3.0]]), np.eye(3), config)
+    >>> result.codes, result.dequantized()
+    (array([[0, 1, 3]], dtype=uint8), array([[0., 1., 3.]]))
     """
     # PREPARE
     problem = prepare_problem(
@@ -134,14 +135,7 @@ class GPTQResult:
     dtype: str = "float64"  # working precision
 
     def dequantized(self) -> NDArray[np.float64]:
-        """Return Ŵ = s · (q − z), (n_out, n_in) float64.
-
-        Examples
-        --------
-        >>> config = GPTQConfig(None, None, weight_bits=2, group_size=-1)
-        >>> gptq_quantize(np.float32([[0.0, 3.0]]), np.eye(2), config).dequantized()
-        array([[0., 3.]])
-        """
+        """Return Ŵ = s · (q − z), (n_out, n_in) float64."""
         groups = self.g_idx.astype(np.intp)
         scale = self.scale.astype(np.float64)[:, groups]  # (n_out, n_in)
         return scale * (self.codes.astype(np.float64) - self.zero_point[:, groups])
@@ -224,15 +218,7 @@ def prepare_problem(
     dtype: DTypeLike = np.float64,
     block_size: int = BLOCK_SIZE,
 ) -> Problem:
-    """Check all arguments of `gptq_quantize`, order the columns, factor the Hessian: PREPARE.
-
-    Examples
-    --------
-    >>> config = GPTQConfig(None, None, hessian_damping=0.0)
-    >>> prepare_problem(np.ones((1, 2)), np.array([[5.0, 2.0], [2.0, 4.0]]), config).R
-    array([[2., 1.],
-           [0., 2.]])
-    """
+    """Check all arguments of `gptq_quantize`, order the columns, factor the Hessian: PREPARE."""
     # BAD INPUT
     working = require_settings(config, profile, dtype, block_size)
     w = require_weights(weights, "GPTQ-110")

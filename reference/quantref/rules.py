@@ -1,8 +1,8 @@
 """The points on which quantizers of this family differ, one function for each choice.
 
 The first function of each point is the rule of SPEC.md. A `Profile` chooses one function for each
-point: its defaults are SPEC.md, and a named profile overrides what differs. Appendix A of SPEC.md
-sets the profiles side by side, in the same words and in the same order.
+point: its defaults are SPEC.md, and a named profile overrides the points that differ. Appendix A
+of SPEC.md sets the profiles side by side, in the same words and in the same order.
 
 Arrays broadcast, and no function changes its arguments. Letters: w weight, s scale, z zero-point,
 lo and hi the ends of a range, U the factor with H⁻¹ = Uᵀ U.

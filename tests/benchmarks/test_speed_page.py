@@ -19,7 +19,7 @@ def test_every_row_is_there() -> None:
 
 @pytest.mark.parametrize(("name", "limit", "figures"), LINES, ids=[name for name, _, _ in LINES])
 def test_limit_and_verdict(name: str, limit: str, figures: str) -> None:
-    """What is bold is what misses the limit that the command has."""
+    """Figures in bold are those that miss the command's limit."""
     (row,) = (row for row in all_rows() if row.name == name)
     assert limit == str(row.limit)
     last = [cell.strip() for cell in figures.split("|") if cell.strip()][-1]

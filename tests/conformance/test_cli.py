@@ -1,4 +1,4 @@
-"""The command, from outside: what it prints, what it writes, how it ends."""
+"""The command as a process: output, files and exit codes."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_corpus_that_catches_nothing(
 ) -> None:
     tame = [c.id for c in cases.values() if c.section == "pack" and not c.kills]
     if not tame:
-        pytest.skip("every case of the section catches a planted bug")
+        pytest.skip("every case of the section detects a mutant")
     done = quantcheck("reference", "--vectors", str(corpus(tame)))
     assert done.returncode == 4
     assert "CanaryError" in done.stdout
@@ -203,7 +203,7 @@ for n, q in enumerate(questions()):
     assert "stopped" in shown
     told = {kind: (tmp_path / f"report.{kind}").read_text("utf-8") for kind in KINDS}
     assert json.loads(told["json"])["not_run"] == ["reference"]
-    assert "not asked: the run was stopped before" in told["html"]
+    assert "not asked: the run was stopped earlier" in told["html"]
     assert "stopped before this target was asked" in told["junit"]
     assert "stopped" in told["badge"]
 
@@ -233,7 +233,7 @@ for q in questions(): time.sleep(300)
     code, shown = stopped(*words, when="is ready", stop=stop)
     assert time.monotonic() - second[0] < 1.5
     assert code == 130, shown
-    assert "stopped at once" in shown
+    assert "stopped without a report" in shown
     assert "Traceback" not in shown
     assert not (tmp_path / "report.json").exists()
     assert all(ended(int(pid)) for pid in note.read_text(encoding="utf-8").split())
@@ -259,9 +259,7 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     assert "Traceback" not in text
 
 
-def test_somebody_elses_pytest_settings_do_not_reach_the_suite(
-    quantcheck: Any, tmp_path: Path
-) -> None:
+def test_pytest_settings_of_a_user_do_not_affect_the_suite(quantcheck: Any, tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --nonsense\n", encoding="utf-8")
     (tmp_path / "conftest.py").write_text("raise RuntimeError", encoding="utf-8")
     assert quantcheck("reference", "--section", "pack").returncode == 0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from quantcheck import mutants
-from quantcheck.judge.evidence import MOST_POINTS, MOST_ROWS, evidence
+from quantcheck.judge.evidence import MAX_POINTS, MAX_ROWS, evidence
 from quantcheck.judge.judgements import decode, judge_answer
 from quantcheck.judge.verdict import Verdict
 from quantcheck.report.document import schema
@@ -48,7 +48,7 @@ def test_right_answers_lie_in_the_box(cases: Mapping[str, Case], operation: str)
         assert not any(codes["outside"]), case.id
         arrays = [v for v in codes.values() if isinstance(v, list)]
         assert {len(a) for a in arrays} == {len(codes["code"])}
-        assert len(codes["code"]) <= MOST_POINTS
+        assert len(codes["code"]) <= MAX_POINTS
         assert codes["total"] == outputs_of(case)["outputs"]["codes"].size
         for step, more, clipped in zip(
             codes["residual"], codes["allowed"], codes["clipped"], strict=True
@@ -58,7 +58,7 @@ def test_right_answers_lie_in_the_box(cases: Mapping[str, Case], operation: str)
             assert low - 1e-4 <= step <= high + 1e-4
         if operation == "gptq_quantize":
             loss = made["loss"]
-            assert 0 < len(loss["row"]) <= MOST_ROWS
+            assert 0 < len(loss["row"]) <= MAX_ROWS
             for came, bound in zip(loss["loss"], loss["bound"], strict=True):
                 assert came <= bound * 1.0001 + 1e-300
 

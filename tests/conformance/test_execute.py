@@ -15,18 +15,18 @@ import pytest
 
 from quantcheck.errors import UsageError
 from quantcheck.run import asking, results
-from quantcheck.run.execute import Ended, run_target
+from quantcheck.run.execute import RunResult, run_target
 from quantcheck.run.settings import Settings, draws_of
 from quantcheck.spec.sections import SECTIONS
 
 MUTANT = "mutant:rnd-half-up"
 
 
-def run(target: str, **settings: Any) -> Ended:
+def run(target: str, **settings: Any) -> RunResult:
     return run_target(Settings(target, sections=("rnd",), **settings))
 
 
-def told(ended: Ended) -> dict[str, Any]:
+def told(ended: RunResult) -> dict[str, Any]:
     """What a report says but for times."""
     report = {k: v for k, v in ended.report.items() if k not in ("started", "seconds")}
     return {**report, "cases": [{**case, "seconds": 0} for case in report["cases"]]}

@@ -1,4 +1,4 @@
-"""Faults of a target in a whole run: error for what they touch, a verdict for the rest.
+"""Faults of a target in a whole run: affected cases are errors, the others have verdicts.
 
 Every target here is a real program, which answers from a table of right answers and breaks at
 some of them.

@@ -77,7 +77,7 @@ def test_the_same_draws_in_a_process_with_other_modules(tmp_path: Path) -> None:
 def test_another_seed_draws_others() -> None:
     prop = PROPERTIES["prop-aff-plain"]
     assert ids(prop) == ids(prop, Draws())
-    assert not set(ids(prop)[1:]) & set(ids(prop, Draws().following())[1:])
+    assert not set(ids(prop)[1:]) & set(ids(prop, Draws().next_draws())[1:])
 
 
 @pytest.mark.parametrize("prop", PROPERTIES.values(), ids=str)

@@ -3,14 +3,22 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conformance.example_programs import (
+    EXAMPLES,
+    ROOT,
+    answer_lines,
+    quantcheck,
+    report_of,
+    require_rules,
+    verdicts,
+)
 
-ROOT = Path(__file__).parents[2]
-PROGRAM = Path("conformance", "examples", "javascript", "quantizer.mjs").as_posix()
+PROGRAM = (EXAMPLES / "javascript" / "quantizer.mjs").as_posix()
+COMMAND = ["node", PROGRAM]
 SECTIONS = ("rnd", "aff", "abs", "pack", "hes", "gptq")
 LACKS = {"config_round_trip"}
 
@@ -19,49 +27,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def quantcheck(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line in the checkout, where the example is."""
-    return subprocess.run(
-        [sys.executable, "-m", "quantcheck", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def report_of(target: str, file: Path) -> dict[str, Any]:
-    """The report on a target in all sections of the example, which has to pass."""
-    sections = [word for section in SECTIONS for word in ("--section", section)]
-    run = quantcheck(target, "--json", str(file), *sections)
-    assert run.returncode == 0, run.stdout + run.stderr
-    report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["reports"][0]
-    assert report["complete"]
-    return report
-
-
-def verdicts(report: dict[str, Any]) -> dict[str, str]:
-    """Verdict of each requirement that a case speaks about."""
-    return {
-        entry["requirement"]["id"]: entry["verdict"]
-        for entry in report["requirements"]
-        if entry["verdict"] != "not covered"
-    }
-
-
-def answer_lines(text: str) -> list[dict[str, Any]]:
-    """What the program answers to lines of text."""
-    run = subprocess.run(
-        ["node", PROGRAM], cwd=ROOT, input=text.encode(), capture_output=True, check=True
-    )
-    assert run.stderr == b""
-    return [json.loads(line) for line in run.stdout.splitlines()]
-
-
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The report on the program, asked question by question."""
-    return report_of(f"process:node {PROGRAM}", tmp_path_factory.mktemp("asked") / "report.json")
+    file = tmp_path_factory.mktemp("asked") / "report.json"
+    return report_of(f"process:node {PROGRAM}", file, SECTIONS)
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -84,8 +54,8 @@ def test_answers_in_a_file_get_the_same_verdicts(asked: dict[str, Any], tmp_path
     questions, answers = tmp_path / "questions.jsonl", tmp_path / "answers.jsonl"
     assert quantcheck("--questions", str(questions)).returncode == 0
     with questions.open("rb") as source, answers.open("wb") as sink:
-        subprocess.run(["node", PROGRAM], cwd=ROOT, stdin=source, stdout=sink, check=True)
-    written = report_of(f"answers:{answers}", tmp_path / "report.json")
+        subprocess.run(COMMAND, cwd=ROOT, stdin=source, stdout=sink, check=True)
+    written = report_of(f"answers:{answers}", tmp_path / "report.json", SECTIONS)
     assert verdicts(written) == verdicts(asked)
     assert {case["case"]: case["verdict"] for case in written["cases"]} == {
         case["case"]: case["verdict"] for case in asked["cases"]
@@ -95,6 +65,10 @@ def test_answers_in_a_file_get_the_same_verdicts(asked: dict[str, Any], tmp_path
 def test_it_does_what_the_protocol_asks() -> None:
     run = quantcheck("smoke", f"process:node {PROGRAM}")
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_first_rule_that_applies_decides() -> None:
+    require_rules(COMMAND)
 
 
 def test_a_broken_line_is_an_error_and_the_rest_is_answered() -> None:
@@ -109,7 +83,7 @@ def test_a_broken_line_is_an_error_and_the_rest_is_answered() -> None:
             json.dumps({"id": "right", **question, "inputs": {"x": x}}),
         ]
     )
-    broken, malformed, unknown, right = answer_lines(text)  # no stop, no last line feed
+    broken, malformed, unknown, right = answer_lines(COMMAND, text)  # no stop, no last line feed
     assert {"error", "trace"} <= set(broken)
     assert {"error", "trace"} <= set(malformed)
     assert set(unknown) == {"id", "unsupported"}
@@ -122,5 +96,5 @@ def test_the_largest_integers_are_read_and_stop_ends_it() -> None:
     scale = {"dtype": "float64", "shape": [1], "data": [1.0]}
     question = {"id": "a", "operation": "abs_max_dequantize", "parameters": {}}
     text = json.dumps({**question, "inputs": {"codes": codes, "scale": scale}})
-    (answer,) = answer_lines(text + '\n{"stop": {}}\n' + text)
+    (answer,) = answer_lines(COMMAND, text + '\n{"stop": {}}\n' + text)
     assert [float(value) for value in answer["outputs"]["values"]["data"]] == [2.0**63, -(2.0**63)]

@@ -1,6 +1,6 @@
-"""The table of judges: what a judge reports is what its row declares, and all of it can be found.
+"""The table of judges: each judge reports exactly the requirements of its row.
 
-Right answers, planted bugs and damaged answers are put to every judge.
+Every judge judges right answers, answers of mutants, and damaged answers.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _in_other_order(value: NDArray[Any]) -> Iterator[NDArray[Any]]:
 
 @pytest.fixture(scope="module")
 def smallest(cases: dict[str, Case]) -> dict[tuple[str, str], Case]:
-    """The smallest vector of each operation that each planted bug is listed by."""
+    """The smallest vector of each operation that kills each mutant."""
     found: dict[tuple[str, str], Case] = {}
     for case in sorted(cases.values(), key=lambda c: len(str(c.question()))):
         for mutant in case.kills:
@@ -81,7 +81,7 @@ def smallest(cases: dict[str, Case]) -> dict[tuple[str, str], Case]:
 def reported(
     cases: dict[str, Case], smallest: dict[tuple[str, str], Case]
 ) -> tuple[Reported, Reported]:
-    """What each operation's judge spoke about, and what of it failed."""
+    """The requirements that each operation's judge judged, and those that failed."""
     spoken: dict[str, set[str]] = defaultdict(set)
     failed: dict[str, set[str]] = defaultdict(set)
 

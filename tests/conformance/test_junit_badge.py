@@ -37,7 +37,7 @@ CHILDREN = {
 
 
 def parsed(text: str) -> ET.Element:
-    """Read JUnit XML, and hold it against what its readers expect."""
+    """Read JUnit XML, and check the form that its readers expect."""
     root = ET.fromstring(text)
     assert root.tag == "testsuites"
     for element in root.iter():

@@ -89,7 +89,7 @@ def test_edits(function: str, statement: str, replacement: str, lines: list[str]
 def test_comments_strings_and_other_functions_do_not_count(
     function: str, statement: str, times: int
 ) -> None:
-    with pytest.raises(LookupError, match=f" stands {times} times in m, "):
+    with pytest.raises(LookupError, match=f" occurs {times} times in m, "):
         changed(function, statement, "pass" if "=" in statement else "0")
 
 
@@ -102,11 +102,11 @@ def test_several_edits_of_one_module() -> None:
 @pytest.mark.parametrize(
     ("module", "function", "statement", "message"),
     [
-        ("rounding", "saturating_cast", "no", "'no' stands 0 times in quantref.rounding, "),
-        ("rounding", "saturating_cast", "bounds.max", "'bounds.max' stands 2 times in "),
-        ("rounding", "", "x + 1", " stands 0 times in quantref.rounding, outside functions;"),
-        ("rounding", "gone", "x", "quantref.rounding has 0 functions 'gone', not one"),
-        ("rounding", "is_float.gone", "x", "has 0 functions 'is_float.gone', not one"),
+        ("rounding", "saturating_cast", "no", "'no' occurs 0 times in quantref.rounding, "),
+        ("rounding", "saturating_cast", "bounds.max", "'bounds.max' occurs 2 times in "),
+        ("rounding", "", "x + 1", " occurs 0 times in quantref.rounding, outside functions;"),
+        ("rounding", "gone", "x", "quantref.rounding has 0 functions 'gone'; expected one"),
+        ("rounding", "is_float.gone", "x", "has 0 functions 'is_float.gone'; expected one"),
         ("gone", "is_float", "x", "no module 'quantref.gone'"),
         ("gone.too", "is_float", "x", "no module 'quantref.gone.too'"),
     ],
@@ -128,7 +128,7 @@ def copied(loaded: LoadedMutant, module: str) -> ModuleType:
 
 
 def half(loaded: LoadedMutant | None) -> float:
-    """Return what a mutant, or the reference, rounds one half to."""
+    """Return 1/2 rounded by a mutant or by the reference."""
     x = {"dtype": "float32", "shape": [1], "data": [0.5]}
     question: dict[str, Any] = {
         "id": "q",
@@ -150,9 +150,9 @@ def test_a_mutant_leaves_the_reference_and_other_mutants_alone() -> None:
 
 def test_a_copy_has_classes_of_its_own_and_each_once() -> None:
     loaded = mutants.load(UNCHANGED)
-    config = copied(loaded, "config")
-    assert config.ConfigError is copied(loaded, "errors").ConfigError
-    assert config.ConfigError is not errors.ConfigError
+    config, inputs = copied(loaded, "config"), copied(loaded, "inputs.numbers")
+    assert inputs.ConfigError is copied(loaded, "errors").ConfigError
+    assert inputs.ConfigError is not errors.ConfigError
     # Imported in a function, and by the package's __getattr__.
     quantizer = config.Int8QuantizationConfig().activation_quantizer
     assert type(quantizer) is copied(loaded, "absmax").AbsMaxQuantizer

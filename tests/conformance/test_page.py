@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from quantcheck.report.document import empty
-from quantcheck.report.page import HERE, as_html
+from quantcheck.report.page import PAGE_FOLDER, as_html
 
 Document = dict[str, Any]
 Contrast = Callable[[str, str], float]
@@ -157,7 +157,7 @@ def test_a_run_without_verdicts_has_a_page_too(document: Document) -> None:
 
 
 def test_every_text_can_be_read_in_both_schemes(contrast: Contrast) -> None:
-    style = (HERE / "page.css").read_text("utf-8")
+    style = (PAGE_FOLDER / "page.css").read_text("utf-8")
     blocks = re.findall(r":root[^{]*\{([^}]*--page[^}]*)\}", style)
     assert len(blocks) == 3
     light, dark, chosen = (dict(re.findall(r"--([\w-]+): (#\w{6})", block)) for block in blocks)

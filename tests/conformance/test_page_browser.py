@@ -71,7 +71,7 @@ class Page:
 
     @property
     def focus(self) -> str:
-        """The label of what has the focus."""
+        """The label of the element with the focus."""
         label = "const e = document.activeElement; return e.getAttribute('aria-label') || e.id"
         return str(self.run(label))
 
@@ -82,7 +82,7 @@ class Page:
         return list(self.run(f"return {rows}.map(r => r.dataset.id)"))
 
     def filter(self, script: str) -> str:
-        """Change a filter; returns what the live region then says."""
+        """Change a filter; return the text of the live region."""
         self.run(script)
         self.run("document.getElementById('filters').dispatchEvent(new Event('input'))")
         # Typing is waited for before the rows change; after as long again they have.

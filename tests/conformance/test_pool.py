@@ -1,4 +1,4 @@
-"""Real processes of one target: who is asked what, and in which order."""
+"""The questions that each process of one target gets, and their order."""
 
 from __future__ import annotations
 

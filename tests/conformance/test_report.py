@@ -59,7 +59,7 @@ KERAS = [f"keras:{name}" for name in ("jax", "tensorflow", "torch", "numpy", "op
 def test_several_targets_give_one_matrix(several: Path) -> None:
     printed = (several / "printed").read_text("utf-8")
     assert printed.count("requirements × targets") == 1
-    assert "what it says" in printed
+    assert "text" in printed
     assert "observed ÷ bound" not in printed, "a table of one target, beside the matrix"
     assert "report: report.json" in printed
     lines = printed[printed.index("requirements ×") :].split("\n")
@@ -100,7 +100,7 @@ def test_the_table_of_one_target(document: Document, width: int) -> None:
     table = [line for line in lines if line.startswith(("│", "┃", "┏", "└", "├"))]
     assert {cell_len(line) for line in table} == {cell_len(table[0])}
     assert cell_len(table[0]) <= width
-    assert ("what it says" in "".join(table)) == (width == 120)
+    assert ("text" in "".join(table)) == (width == 120)
     rows = [line for line in table if re.match(r"│ [A-Z]+-\d", line)]
     assert any(" fail " in row for row in rows)
 
@@ -185,7 +185,7 @@ def test_paragraphs_come_whole(document: Document) -> None:
     assert any(len(row["paragraph"]) > len(row["text"]) for row in rows)
 
 
-def test_one_row_per_requirement_that_somebody_judged(document: Document) -> None:
+def test_one_row_per_requirement_that_a_target_judged(document: Document) -> None:
     reports = document["reports"]
     sections = {id_.partition("-")[0] for id_ in by_id(reports)}
     assert {"GPTQ", "ABS"} <= sections

@@ -1,4 +1,4 @@
-"""The lines that a report prints run as they stand, and show what the target answered."""
+"""The lines of a report run unchanged, and print the target's answer."""
 
 from __future__ import annotations
 

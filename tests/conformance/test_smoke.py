@@ -13,7 +13,7 @@ import pytest
 
 from quantcheck import mutants
 from quantcheck.judge.judges import judge
-from quantcheck.smoke.questions import Probe, misfit, probes, spoil
+from quantcheck.smoke.questions import Probe, invalidate, misfit, probes
 from quantcheck.smoke.steps import Smoke
 from quantcheck.targets.process import ProcessTarget
 from quantcheck.targets.reference import operations
@@ -141,7 +141,7 @@ BROKEN: dict[str, tuple[str, set[str], str]] = {
     "says hello": (
         'print("Welcome!", flush=True)\n' + GOOD,
         {"handshake"},
-        "nothing but answers to stdout",
+        "only answers to stdout",
     ),
     "other protocol": (
         'READY = {**READY, "protocol": 2}\n' + GOOD,
@@ -280,7 +280,7 @@ for q in questions():
         "expected unsupported, got refused",
     ),
     # The end
-    "never ends": (GOOD + "time.sleep(60)", {"stop", "end of input"}, "runs on"),
+    "never ends": (GOOD + "time.sleep(60)", {"stop", "end of input"}, "still running"),
     "does not heed stop": (
         """
 for line in sys.stdin:
@@ -304,12 +304,12 @@ def questions():
 """
         + GOOD,
         {"end of input"},
-        "End when stdin has ended",
+        "End at the end of stdin",
     ),
     "leaves a child": (
         'subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])\n' + GOOD,
         {"stop", "end of input"},
-        "expected no process left",
+        "expected no remaining process",
     ),
     "forgets what waits": (
         """
@@ -401,7 +401,7 @@ def test_one_legal_question_per_operation(cases: dict[str, Case]) -> None:
     for probe in chosen:
         assert misfit(probe, operations.answer(probe.question)["outputs"]) is None
         if probe.operation != "calibration_processes":  # its processes break, each by itself
-            assert "refused" in operations.answer(spoil(probe.question)), probe.operation
+            assert "refused" in operations.answer(invalidate(probe.question)), probe.operation
 
 
 def test_wrong_values_fit_and_a_wrong_form_does_not_pass_the_suite_either(

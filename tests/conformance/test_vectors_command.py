@@ -169,7 +169,7 @@ def test_everything_is_written_into_an_empty_folder(
 def test_a_folder_that_is_not_as_regenerated(
     change: str, copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
-    """What agrees with its manifest, but not with what is made today."""
+    """A file that agrees with its manifest, but not with regeneration."""
     names = [p.relative_to(copy).as_posix() for p in copy.rglob("*.json") if p.parent != copy]
     texts = {name: (copy / name).read_text(encoding="utf-8") for name in [*names, "MANIFEST.json"]}
     monkeypatch.setattr(generate, "build_all", lambda _progress: dict(texts))

@@ -12,7 +12,7 @@ VOCABULARY = 50
 
 
 def seeded(model: Any, seed: int = 0) -> Any:
-    """Fill all weights: kernels normal, scaled by their fan-in, vectors near what they are."""
+    """Fill all weights: kernels are normal, scaled by fan-in; vectors change little."""
     rng = np.random.default_rng(seed)
     for variable in model.weights:
         shape = tuple(variable.shape)

@@ -1,4 +1,4 @@
-"""Bad arrays: refused before any work, by type, with what was expected and what came."""
+"""Bad arrays are refused before any work; the error names the expected and the given value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wrong outputs of layers count for the requirement whose breach explains them."""
+"""Wrong outputs of layers count for the requirement whose violation explains them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def case(identity: str) -> Case:
 
 
 def blamed(asked: Case, **changes: Any) -> set[str]:
-    """Return what fails when some outputs of the right answer are others."""
+    """Return the requirements that fail if some outputs of the right answer are replaced."""
     given = decode(answer(asked.question()))
     given["outputs"].update(changes)
     findings = judge(asked, given, unit_roundoff=U)

@@ -1,4 +1,4 @@
-"""Small models: exact and float arithmetic agree, honest targets pass, and bounds hold."""
+"""Small models: exact and float arithmetic agree, correct targets pass, and bounds hold."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantcheck.corpus.cal_models import random_model
-from quantcheck.judge.forward_error import Known, hessian_known, run_block_known
+from quantcheck.corpus.cal.models import random_model
+from quantcheck.judge.forward_error import Bounded, hessian_bounded, run_block_bounded
 from quantcheck.judge.judges import judge
 from quantcheck.targets.reference.operations import answer
 from quantcheck.wire.arrays import decode
@@ -80,7 +80,7 @@ def test_float_and_exact_arithmetic_give_the_same_codes(identity: str) -> None:
 @pytest.mark.requirement("CAL-170")
 @pytest.mark.parametrize("identity", sorted(MODELS))
 def test_single_precision_passes(identity: str) -> None:
-    """CAL-170: what float32 does to inputs and Hessians is within the bound."""
+    """CAL-170: errors of float32 in inputs and Hessians are within the bound."""
     case = MODELS[identity]
     findings = judge(case, quantize_single(case, Profile()), unit_roundoff=U32)
     assert all(f.passed for f in findings)
@@ -110,13 +110,13 @@ def test_the_bound_on_inputs_and_hessians_holds(seed: int) -> None:
     blocks = [{"activations": ["relu", "linear"], "residual": True}] * 2
     model = model_of(blocks=blocks, **arrays)
     single = model.embedding / np.float32(3)
-    known = Known(single.astype(np.float64), np.zeros(single.shape))
+    known = Bounded(single.astype(np.float64), np.zeros(single.shape))
     for block in model.blocks:
         floats, single = run_single(block, list(block.weights), single)
-        bounded, known = run_block_known(block, block.weights, known, u=U32, exact=True)
+        bounded, known = run_block_bounded(block, block.weights, known, u=U32, exact=True)
         for x, entered in zip(floats, bounded, strict=True):
             assert (np.abs(x - entered.value) <= entered.error).all()
-            H, error = hessian_known(entered, batches=1, damping=0.01, u=U32)
+            H, error = hessian_bounded(entered, batches=1, damping=0.01, u=U32)
             theirs = accumulate_hessian([x])
             h = np.diagonal(H) + 0.01 * np.mean(np.diagonal(H))
             assert np.isfinite(error)
@@ -128,10 +128,10 @@ def test_the_bound_on_inputs_and_hessians_holds(seed: int) -> None:
 def test_a_column_that_may_be_dead_is_not_decided() -> None:
     """CAL-170"""
     value = np.array([[1.0, 0.0], [2.0, 0.0]])
-    exact = Known(value, np.zeros_like(value))
-    assert hessian_known(exact, batches=1, damping=0.0, u=0.0)[1] == 0.0
-    unsure = Known(value, np.full_like(value, 1e-7))
-    assert hessian_known(unsure, batches=1, damping=0.0, u=0.0)[1] == np.inf
+    exact = Bounded(value, np.zeros_like(value))
+    assert hessian_bounded(exact, batches=1, damping=0.0, u=0.0)[1] == 0.0
+    unsure = Bounded(value, np.full_like(value, 1e-7))
+    assert hessian_bounded(unsure, batches=1, damping=0.0, u=0.0)[1] == np.inf
 
 
 @pytest.mark.requirement("CERT-070")

@@ -1,4 +1,4 @@
-"""The certificate accepts every honest answer and no other."""
+"""The certificate accepts every correct answer and no other."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_accepts_the_reference_on_larger_problems(
 
 
 def certificate_rejects(mutant: Any, case: Case) -> bool:
-    """Tell whether the certificate alone tells a mutant's answer to a vector from an honest one."""
+    """Tell whether the certificate alone rejects a mutant's answer to a vector."""
     problem = problem_of(case)
     with np.errstate(all="ignore"):
         outputs = decode(mutant.answer(case.question()))["outputs"]
@@ -129,7 +129,7 @@ def test_rejects_mutants(mutant: Mutant) -> None:
 
 
 def test_rejects_another_mean_diagonal() -> None:
-    """Half of the columns are dead; their 1 outweighs what the others have."""
+    """Half of the columns are dead; their diagonal of 1 is larger than that of the others."""
     problem = normal_problem(0, 8, 32, correlation=4.0)
     live = np.arange(32) % 2
     hessian = problem.hessian * np.outer(live, live) / 64
@@ -246,7 +246,7 @@ def test_rejects_a_single_flipped_code(seed: int, data: st.DataObject) -> None:
     ordered = data.draw(st.booleans(), label="activation_order")
     problem = normal_problem(seed, 3, 20, activation_order=ordered, group_size=5, block_size=8)
     result = solve(problem)
-    residuals = certified(problem, result).residuals
+    residuals = certified(problem, result).residual_steps
     inner = (result.codes > 0) & (result.codes < 15) & (np.abs(residuals) < 0.45)
     i, j = data.draw(st.sampled_from(np.argwhere(inner).tolist()), label="place")
     codes = result.codes.astype(np.int64)

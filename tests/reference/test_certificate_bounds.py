@@ -1,4 +1,4 @@
-"""Figures of the certificate, the bound on the loss, and what is no answer at all."""
+"""Figures of the certificate, the bound on the loss, and malformed answers."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def assert_same(
     assert plain.undecided == pytest.approx(quick.undecided, abs=2 / problem.weights.size)
     for name in ("loss", "loss_bound", "plain_loss"):
         assert getattr(plain, name) == pytest.approx(getattr(quick, name), rel=1e-9, abs=1e-25)
-    np.testing.assert_allclose(plain.residuals, quick.residuals, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(plain.residual_steps, quick.residual_steps, rtol=1e-9, atol=1e-9)
     assert plain.passed == quick.passed
     return plain
 

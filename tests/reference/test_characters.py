@@ -1,4 +1,4 @@
-"""The shipped transformer: what bits cost on text that it has not seen."""
+"""The transformer of the tests: its held-out loss at several bit widths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def folder(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A part of the table anew, on the backend that starts fastest."""
+    """Recompute a part of the table, on the backend that starts fastest."""
     out = tmp_path_factory.mktemp("characters")
     arguments = ["--bits", "4", "3", "2", "--groups", "32", "--quick", "--out", str(out)]
     done = subprocess.run(
@@ -37,6 +37,7 @@ def measured(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return made
 
 
+@pytest.mark.everything
 @pytest.mark.slow
 def test_gptq_loses_less_than_plain_rounding(measured: dict[str, Any]) -> None:
     assert measured["methods"] == ["plain rounding", "GPTQ"]
@@ -48,6 +49,7 @@ def test_gptq_loses_less_than_plain_rounding(measured: dict[str, Any]) -> None:
         assert plain - gptq > 0.4 * (plain - measured["float"])
 
 
+@pytest.mark.everything
 @pytest.mark.slow
 def test_the_table_in_the_readme_can_be_measured_again(
     measured: dict[str, Any], folder: Path

@@ -1,4 +1,4 @@
-"""What is decided without the bounds is decided as with them; the evidence is what it says."""
+"""Verdicts computed with and without the bounds agree; the evidence is right."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from quantref import gptq_quantize, gptq_textbook
 from quantref.certificate import MOST_SUMS
 from quantref.fast.certificate import LazyCertificate, certify
 from quantref.fast.certificate.checks import check_loss
-from quantref.fast.certificate.evidence import Evidence, gather, tiles
+from quantref.fast.certificate.evidence import Evidence, column_tiles, gather
 from quantref.fast.problem import prepare_problem
 from quantref.hessian import upper_inverse
 from quantref.inputs import Array
@@ -143,8 +143,8 @@ def test_decides_mutants_as_with_all_bounds(mutant: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_honest_answers_need_no_inverse(dtype: str) -> None:
-    """Not even where codes and scales are off by roundings: that is what makes it fast."""
+def test_correct_answers_need_no_inverse(dtype: str) -> None:
+    """Codes and scales with rounding errors need none either, so that certificates are fast."""
     problem = normal_problem(0, 256, 256, group_size=64, block_size=64)
     u = {"float32": U32, "float64": U64}[dtype]
     answer = solve(problem, dtype)
@@ -231,7 +231,7 @@ def test_the_sums_are_of_the_hessian_itself() -> None:
 @pytest.mark.parametrize("shape", [(3, 5), (1000, 513), (70000, 2)])
 def test_tiles_cover_everything_once(shape: tuple[int, int]) -> None:
     seen = np.zeros(shape, int)
-    for rows, columns in tiles(*shape):
+    for rows, columns in column_tiles(*shape):
         seen[rows, columns] += 1
     assert (seen == 1).all()
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from quantcheck.corpus.affine import parameters_case
+from quantcheck.corpus.affine.build import parameters_case
 from quantcheck.oracle import exact
 from quantcheck.oracle.bounds import growth
 from quantref import abs_max_quantize, accumulate_hessian, pack_codes, prepare_hessian, unpack_codes
@@ -41,7 +41,7 @@ def test_nearest_float_is_the_cast(x: float) -> None:
 
 
 @given(bits=st.integers(0, 0x7F7FFFFE), sign=st.sampled_from([-1.0, 1.0]), data=st.data())
-def test_nearest_float_at_and_beside_ties(bits: int, sign: float, data: st.DataObject) -> None:
+def test_nearest_float_at_and_near_ties(bits: int, sign: float, data: st.DataObject) -> None:
     """Half-way between two neighbours, subnormal ones included, and one double to either side."""
     low, high = (float(v) for v in np.array([bits, bits + 1], np.uint32).view(np.float32))
     tie = (low + high) / 2
@@ -116,7 +116,7 @@ def test_range_parameters_of_any_numbers(
 
 
 def packed_lines(codes: Array, bits: int, axis: int) -> Array:
-    """Return what the oracle packs, line by line, as bytes 0 … 255."""
+    """Return the bytes 0 … 255 that the oracle packs, line by line."""
     front = np.moveaxis(codes, axis, -1)
     lines = [exact.pack(line, bits) for line in front.reshape(-1, front.shape[-1]).tolist()]
     return np.moveaxis(np.array(lines, np.uint8).reshape(*front.shape[:-1], -1), -1, axis)

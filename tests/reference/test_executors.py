@@ -37,7 +37,7 @@ from quantref.models import (
     executors,
     quantize_blocks,
 )
-from quantref.models.executors import OnExecutor, open_executor
+from quantref.models.executors import ExecutorMapper, open_executor
 
 from .plain_models import attention, batches
 
@@ -87,7 +87,7 @@ def test_a_process_that_is_killed_is_replaced(expected: dict[str, tuple[bytes, .
         made.append(ProcessPoolExecutor(2, get_context("spawn")))
         return made[-1]
 
-    mapper = OnExecutor(make, 2)
+    mapper = ExecutorMapper(make, 2)
 
     class Killing(Listener):
         def layer(self, record: LayerRecord) -> None:
@@ -127,7 +127,7 @@ def test_an_executor_that_refuses_tasks_is_replaced(
         made.append(ThreadPoolExecutor(2) if made else Breaking())
         return made[-1]
 
-    mapper = OnExecutor(make, 2)
+    mapper = ExecutorMapper(make, 2)
     try:
         outcome = run(mapper)
     finally:
@@ -147,7 +147,7 @@ def test_an_executor_that_refuses_tasks_is_replaced(
 def test_what_is_no_executor_is_refused(
     kind: str, workers: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executors, "CONNECT", 0.5)
+    monkeypatch.setattr(executors, "CONNECT_SECONDS", 0.5)
     with pytest.raises(ConfigError, match=message), open_executor(kind, workers):
         pass
 
@@ -196,6 +196,7 @@ def wait_for(condition: Any, seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.everything
 @pytest.mark.slow
 def test_two_dask_workers_and_one_of_them_killed_at_work(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")

@@ -49,7 +49,7 @@ def test_equals_the_textbook(block_size: int, group_size: int) -> None:
 def test_rows_are_divided_where_there_are_many(
     workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fast, "FEWEST", 1024)
+    monkeypatch.setattr(fast, "ROWS_PER_THREAD", 1024)
     weights, hessian = problem(3 * 1024 + 5, 160)
     alone = gptq_quantize(weights, hessian, config())
     assert same(alone, gptq_quantize(weights, hessian, config(), workers=workers))
@@ -67,7 +67,7 @@ def test_threads_change_nothing(workers: int, settings: dict[str, Any]) -> None:
 def test_threads_in_single_precision_are_certified(
     fewest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fast, "FEWEST", fewest)
+    monkeypatch.setattr(fast, "ROWS_PER_THREAD", fewest)
     weights, hessian = problem(2100, 300)
     result = gptq_quantize(weights, hessian, config(), dtype=np.float32, workers=2)
     assert certify(weights, hessian, result, config()).passed

@@ -31,7 +31,8 @@ def on(backend: str, *others: Any) -> Any:
     """Parameters of a test that needs a backend."""
     needed = "jax" if backend == "numpy" else backend  # Keras's NumPy backend calls JAX
     absent = find_spec(needed) is None
-    marks = pytest.mark.skipif(absent, reason=f"{needed} is not installed")
+    marks = [pytest.mark.skipif(absent, reason=f"{needed} is not installed")]
+    marks += [] if backend == "torch" else [pytest.mark.everything]
     return pytest.param(*others, backend, marks=marks)
 
 
@@ -298,7 +299,7 @@ def test_names_and_forms_are_checked_before_anything_is_written(tmp_path: Path) 
 
 
 class Odd(keras.layers.Layer):  # type: ignore[misc]
-    """Registered by nobody: a new process does not know it."""
+    """A layer without registration, which a new process does not know."""
 
     def call(self, x: Any) -> Any:
         return 2 * x

@@ -233,7 +233,7 @@ def test_a_refused_batch_changes_nothing() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n_in", [3, 130])  # within a band, and in more than one
-def test_a_finished_hessian_stays_as_it_is_and_the_next_begins_anew(dtype: str, n_in: int) -> None:
+def test_a_finished_hessian_does_not_change_when_the_next_sum_begins(dtype: str, n_in: int) -> None:
     x = np.random.default_rng(n_in).integers(-8, 9, (4, 40, n_in)).astype(np.float32)
     total = HessianAccumulator(n_in, dtype=dtype)
     for batch in x[:3]:

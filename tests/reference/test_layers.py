@@ -1,4 +1,4 @@
-"""Layers against loops in rational arithmetic; bounds that hold, and bite; files and processes."""
+"""Layers agree with loops in rational arithmetic; bounds hold, and wrong outputs exceed them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from quantcheck.corpus.draw import single, small
-from quantcheck.corpus.lay_build import WEIGHT_ONLY, lay_gptq_case, lay_int8_case
-from quantcheck.corpus.lay_rows import lay_embedding_case, lay_reverse_case
+from quantcheck.corpus.lay.build import WEIGHT_ONLY, lay_gptq_case, lay_int8_case
+from quantcheck.corpus.lay.rows import lay_embedding_case, lay_reverse_case
 from quantcheck.judge.judges import judge
-from quantcheck.targets.reference.layer_files import Layer, from_text, load, save, to_text
+from quantcheck.targets.reference.layers.files import Layer, from_text, load, save, to_text
 from quantcheck.targets.reference.operations import answer
 from quantcheck.wire.arrays import decode
 from quantcheck.wire.cases import Case
@@ -378,9 +378,9 @@ def test_bad_packed_layers(change: dict[str, Any], error: type[Exception]) -> No
 
 def test_configs_of_the_other_class_are_refused() -> None:
     int8, gptq = Int8QuantizationConfig(), GPTQConfig(None, None, group_size=-1)
-    with pytest.raises(ConfigError, match="config to be a Int8QuantizationConfig"):
+    with pytest.raises(ConfigError, match="config to be an Int8QuantizationConfig"):
         Int8Dense.quantize(single([[1.0]]), config=gptq)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="config to be a Int8QuantizationConfig"):
+    with pytest.raises(ConfigError, match="config to be an Int8QuantizationConfig"):
         Int8Embedding.quantize(single([[1.0]]), config=gptq)  # type: ignore[arg-type]
     packed = small([[9, 6]]), single([[0.5]]), small([[8]]), np.zeros(2, np.int32)
     with pytest.raises(ConfigError, match="config to be a GPTQConfig"):

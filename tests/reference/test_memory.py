@@ -19,7 +19,7 @@ from quantref import GPTQConfig
 from quantref.inputs import Array
 from quantref.models import Batch, Settings, quantize_blocks
 from quantref.models.executors import open_executor
-from quantref.models.task import PART, Task, parts_of, run_task
+from quantref.models.task import ROWS_PER_PART, Task, parts_of, run_task
 
 from .plain_models import PlainLayer, Watch
 
@@ -87,7 +87,7 @@ class Size:
         inputs = 4 * self.batch * self.sequence_length * (self.width + self.inner)
         weights = 2 * self.blocks * self.width * self.inner
         rows = {self.width: self.inner, self.inner: self.width}
-        tasks = max(8 * k * k + task_memory(min(rows[k], PART), k) for k in rows)
+        tasks = max(8 * k * k + task_memory(min(rows[k], ROWS_PER_PART), k) for k in rows)
         return states + max(inputs + 12 * n * n, tasks) + 5 * weights + SMALL
 
 
@@ -172,9 +172,9 @@ def test_each_worker_has_a_task(workers: int) -> None:
 
 def test_ranges_of_the_whole_tensor_keep_all_rows_in_one_part() -> None:
     config = GPTQConfig(None, None, weight_bits=4, group_size=128, per_channel=False)
-    (rows,) = parts_of(2 * PART, config)
-    assert rows == slice(0, 2 * PART)
-    weights = np.random.default_rng(0).standard_normal((2 * PART, 256), dtype=np.float32)
+    (rows,) = parts_of(2 * ROWS_PER_PART, config)
+    assert rows == slice(0, 2 * ROWS_PER_PART)
+    weights = np.random.default_rng(0).standard_normal((2 * ROWS_PER_PART, 256), dtype=np.float32)
     found = peak(lambda: run_task(Task(hessian(256), (weights,), config)))
-    stated = task_memory(2 * PART, 256) + weights.size + SMALL
+    stated = task_memory(2 * ROWS_PER_PART, 256) + weights.size + SMALL
     assert 0.5 * stated < found <= stated, f"{found / MIB:.1f} MiB of {stated / MIB:.1f}"

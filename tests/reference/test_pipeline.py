@@ -113,7 +113,7 @@ def test_a_stage_runs_no_further_than_it_has_to() -> None:
 
 
 class Diverging(PlainBlock):
-    """Key sees what query sees in the first batch alone."""
+    """The inputs of key and query are equal in the first batch only."""
 
     first: float
 
@@ -154,7 +154,7 @@ def test_records_say_what_a_certificate_says() -> None:
     assert f.loss < f.bound <= certificate.loss_bound
     assert f.loss < f.plain_loss
     ends = (answer.codes == 0) | (answer.codes == 7)
-    assert f.clipped == int((np.abs(certificate.residuals)[ends] > 0.5).sum())
+    assert f.clipped == int((np.abs(certificate.residual_steps)[ends] > 0.5).sum())
     assert 0 < f.clipped < ends.sum()
     assert f.codes == sum(f.residuals) == w.size
     assert record.hessian is not None
@@ -195,7 +195,7 @@ def test_codes_are_recovered_from_weights_in_later_blocks_too(order: bool) -> No
     config = GPTQConfig(None, None, weight_bits=3, group_size=32, activation_order=order)
     H = accumulate_hessian([x])
     (made,) = run_task(Task(H, (w,), config, dtype="float64"))
-    (found,) = run_task(Task(H, (w,), config, given=(made.dequantized(),)))
+    (found,) = run_task(Task(H, (w,), config, to_judge=(made.dequantized(),)))
     assert not found.figures.failures
     np.testing.assert_array_equal(found.codes, made.codes)
     np.testing.assert_allclose(found.scale, made.scale, rtol=1e-5)
@@ -246,7 +246,7 @@ class Scattered:
 def test_any_number_of_workers_gives_the_same_bytes(
     workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "PART", 5)
+    monkeypatch.setattr(tasks, "ROWS_PER_PART", 5)
     settings = replace(SETTINGS, dtype="float32")
     alone = quantize_blocks(attention(), batches(), settings)
     mapper = Scattered(workers)

@@ -88,7 +88,7 @@ CALLS: dict[str, tuple[Callable[..., Any], Inputs]] = {
     "textbook": (lambda weights, h: gptq_textbook(weights, h, ORDERED), {**W, "h": H}),
     "blocked, float32": (
         lambda weights, h: gptq_quantize(weights, h, ORDERED, dtype="float32"), {**W, "h": H}),
-    "certify": (lambda weights, h: certify(weights, h, ANSWER, ORDERED).residuals,
+    "certify": (lambda weights, h: certify(weights, h, ANSWER, ORDERED).residual_steps,
                 {**W, "h": H}),
     "prepare": (lambda h: prepare_hessian(h, activation_order=True), {"h": H}),
     "factor": (reversed_cholesky, {"hessian": PROBLEM.hessian}),

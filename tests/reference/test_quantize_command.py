@@ -86,6 +86,7 @@ def test_json_for_programs(folder: Path, capsys: Output) -> None:
     assert set(answers) == {"up_0", "up_1"}
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize("backend", ["numpy", "openvino"])
 def test_other_backends_give_the_same_codes(backend: str, folder: Path) -> None:
     """Chosen by name; but for near-ties, since inputs differ in their last digits."""
@@ -111,7 +112,7 @@ def test_other_backends_give_the_same_codes(backend: str, folder: Path) -> None:
 def test_half_precision_is_refused_where_it_would_round(
     half: str, arguments: tuple[str, ...], status: int, folder: Path, capsys: Output
 ) -> None:
-    """Before any work; and no layer that stays as it is."""
+    """Half precision is refused before any work; a layer that stays unchanged may have it."""
     inputs = keras.Input((12,), dtype="int32")
     dtypes = {name: "bfloat16" if name == half else "float32" for name in ("embedding", "dense")}
     x = keras.layers.Embedding(VOCABULARY, 16, dtype=dtypes["embedding"], name="embedding")(inputs)
@@ -334,11 +335,11 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(folder: Path) -> None:
         assert not (folder / "out").exists()
         if how == signal.SIGINT:
             assert stopped.returncode == 130
-            assert "out.partial keeps what is done" in complaint
+            assert "out.partial keeps the finished layers" in complaint
     again = start(folder, "out", *slowly)
     printed, _ = again.communicate()
     assert again.returncode == 0
-    assert f"going on: {kept} layers are done" in printed
+    assert f"continuing: {kept} layers are finished" in printed
     assert names(folder) == {"small.keras", "tokens.npy", "out", "whole"}
     one, other = (
         json.loads((folder / out / "report.json").read_text("utf-8")) for out in ("out", "whole")
@@ -366,11 +367,11 @@ def test_a_checkpoint_of_other_settings_is_refused(
     with monkeypatch.context() as patch:
         patch.setattr(progress.TerminalProgress, "layer", stop)
         assert call(folder) == 130
-    assert "out.partial keeps what is done" in capsys.readouterr().err
+    assert "out.partial keeps the finished layers" in capsys.readouterr().err
     assert call(folder, "--bits", "4") == 1
     complaint = capsys.readouterr().err
     assert "bits=4" in complaint
-    assert "--restart forgets it" in complaint
+    assert "--restart removes it" in complaint
     damaged = next((folder / "out.partial").glob("*.npz"))
     damaged.write_bytes(damaged.read_bytes()[:-30])
     assert call(folder) == 1

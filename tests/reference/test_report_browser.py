@@ -37,7 +37,7 @@ def chrome() -> Iterator[Chrome]:
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    """Eight layers, one whose name wants to be a tag, one that failed, one not judged."""
+    """Eight layers: one has a name with a tag, one failed, one is not judged."""
     settings = Settings(GPTQConfig(None, None, weight_bits=3, group_size=8))
     records = quantize_blocks(attention(), batches(), settings).records
     records[1] = replace(records[1], name=HOSTILE)
@@ -107,7 +107,7 @@ def test_everything_can_be_read(page: Chrome, colours: str) -> None:
 
 
 def rgb(colour: str) -> list[int]:
-    """Return the parts of what a browser says of a colour that is not transparent."""
+    """Return the components of a computed colour that is not transparent."""
     assert colour.startswith("rgb("), colour
     return [int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
 

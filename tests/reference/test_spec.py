@@ -194,7 +194,7 @@ def test_certificate(text: str) -> None:
     assert e == pytest.approx(-0.13333335, abs=1e-8)
     assert "r_1 = e_1 / 2 = −0.06666668 = −0.2 s" in words
     assert e / 2 == pytest.approx(-0.06666668, abs=1e-8)
-    steps = certify(W, H, result, CONFIG).residuals[0, 1]
+    steps = certify(W, H, result, CONFIG).residual_steps[0, 1]
     assert steps == pytest.approx(e / 2 / float(result.scale[0, 0]))
     assert steps == pytest.approx(-0.2, abs=1e-6)
     assert "2·exp(−32) ≈ 2.5·10⁻¹⁴" in words

@@ -1,4 +1,4 @@
-"""The corpus: complete, canonical, described by its schema, and what generation writes."""
+"""The vectors are complete, canonical, valid under their schema, and equal to regenerated ones."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_files_are_as_the_schema_says(file: Path, validator: Any) -> None:
 
 
 @pytest.mark.parametrize("field", vectors.FIELDS)
-def test_the_schema_bites(field: str, validator: Any) -> None:
+def test_the_schema_rejects_damaged_cases(field: str, validator: Any) -> None:
     data = json.loads(FILES[0].read_text("utf-8"))
     assert validator.is_valid(data)
     del data[field]

@@ -33,10 +33,12 @@ export function absMaxQuantize(x, { axis, value_range, epsilon, output_dtype }) 
 
 /** `abs_max_quantizer`: an object with the arguments, called with an axis of its own or none. */
 export function absMaxQuantizer(x, { arguments: given, call_axis }) {
-  demand(given && typeof given === "object", "CFG-020", "an object as arguments", given);
-  const unknown = Object.keys(given).find((name) => !(name in DEFAULTS));
+  const isObject = typeof given === "object" && given !== null && !Array.isArray(given);
+  demand(isObject, "CFG-020", "an object as arguments", given);
+  const unknown = Object.keys(given).find((name) => !Object.hasOwn(DEFAULTS, name));
   demand(unknown === undefined, "CFG-020", `arguments among ${Object.keys(DEFAULTS)}`, unknown);
   const settings = { ...DEFAULTS, ...given };
+  demandAxes(settings.axis, "CFG-020"); // also where the call has another
   return absMaxQuantize(x, { ...settings, axis: call_axis ?? settings.axis ?? -1 }); // [CFG-020]
 }
 
@@ -60,15 +62,22 @@ export function absMaxDequantize(codes, scale) {
 /** The set of reduced axes, counted from the front. */
 function normalizedAxes(axis, rank) { // [ABS-050]
   if (axis === null) return new Set(Array(rank).keys());
-  const axes = Array.isArray(axis) ? axis : [axis];
+  const axes = demandAxes(axis, "ABS-100");
   const reduced = new Set();
   for (const one of axes) {
-    demandInteger(one, "ABS-100", "axis");
     demand(one >= -rank && one < rank, "ABS-100", `an axis of rank ${rank}`, one);
     reduced.add(one < 0 ? one + rank : one);
   }
   demand(reduced.size === axes.length, "ABS-100", "each axis once", axis);
   return reduced;
+}
+
+/** Refuse what is neither null, an integer nor a list of integers, each once; return a list. */
+function demandAxes(axis, requirement) {
+  const axes = Array.isArray(axis) ? axis : axis === null ? [] : [axis];
+  for (const one of axes) demandInteger(one, requirement, "axis");
+  demand(new Set(axes).size === axes.length, requirement, "each axis once", axis);
+  return axes;
 }
 
 /** A function from flat indices of `shape` to flat indices of `small`, which has lengths 1 instead of some. */

@@ -20,6 +20,12 @@ export const INTEGERS = Object.freeze({
 });
 
 const FLOATS = new Set(["float16", "bfloat16", "float32", "float64"]);
+const ROUND = Object.freeze({
+  float16: rounder(11, -14, 65504),
+  bfloat16: rounder(8, -126, 255 * 2 ** 120),
+  float32: Math.fround,
+  float64: (x) => x,
+});
 const SPECIAL = new Map([["NaN", NaN], ["Infinity", Infinity], ["-Infinity", -Infinity]]);
 
 export const isFloat = (array) => FLOATS.has(array.dtype);
@@ -36,19 +42,36 @@ export function zeros(dtype, shape) {
 
 /** Read an array of the wire. What is no array is nobody's bad input: the question is broken. */
 export function decodeArray(wire) { // [VEC-020]
-  const { dtype, shape, data } = wire ?? {};
+  const { dtype, shape, data, ...more } = wire ?? {};
+  mustBe(Object.keys(more).length === 0, "dtype, shape and data alone", Object.keys(more));
   mustBe(Array.isArray(shape) && shape.every((n) => Number.isInteger(n) && n >= 0), "lengths as shape", shape);
   mustBe(Array.isArray(data) && data.length === sizeOf(shape), "as many values as the shape has", data?.length);
-  if (FLOATS.has(dtype)) return { dtype, shape, data: Float64Array.from(data, readFloat) };
+  if (FLOATS.has(dtype)) return { dtype, shape, data: Float64Array.from(data, (value) => readFloat(value, dtype)) };
   mustBe(Object.hasOwn(INTEGERS, dtype), "a known dtype", dtype);
   return { dtype, shape, data: readIntegers(dtype, data) };
 }
 
-function readFloat(value) {
-  if (typeof value === "number") return value;
-  if (typeof value === "bigint") return Number(value);
-  mustBe(SPECIAL.has(value), "a number, NaN, Infinity or -Infinity", value);
-  return SPECIAL.get(value);
+/** The nearest value of the dtype; a finite number that becomes infinite is an error. */
+function readFloat(value, dtype) {
+  if (SPECIAL.has(value)) return SPECIAL.get(value);
+  mustBe(typeof value === "number" || typeof value === "bigint", "a number, NaN, Infinity or -Infinity", value);
+  const nearest = ROUND[dtype](Number(value));
+  mustBe(Number.isFinite(nearest), `a value of ${dtype}`, value);
+  return nearest;
+}
+
+/** Round to `digits` binary digits, ties to even, with gradual underflow below 2^smallest. */
+function rounder(digits, smallest, largest) {
+  return (x) => {
+    const magnitude = Math.abs(x);
+    if (magnitude === 0 || magnitude === Infinity) return x;
+    let exponent = Math.floor(Math.log2(magnitude)); // may be off by one next to a power of two
+    if (2 ** exponent > magnitude) exponent -= 1;
+    else if (2 ** (exponent + 1) <= magnitude) exponent += 1;
+    const step = 2 ** (Math.max(exponent, smallest) - digits + 1);
+    const rounded = (magnitude / step + 2 ** 52 - 2 ** 52) * step;
+    return Math.sign(x) * (rounded > largest ? Infinity : rounded);
+  };
 }
 
 function readIntegers(dtype, data) {

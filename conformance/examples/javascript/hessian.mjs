@@ -8,18 +8,17 @@ const gamma = (k) => (k * UNIT_ROUNDOFF) / (1 - k * UNIT_ROUNDOFF);
 
 /** `hessian`: 2/N · Σ x xᵀ over the tokens of all batches, (n_in, n_in) float64. */
 export function accumulateHessian(batches) {
-  const list = Array.isArray(batches) ? batches : [batches];
-  demand(list.length > 0, "HES-090", "at least one batch", list); // [HES-090]
-  for (const batch of list) {
+  demand(batches.length > 0, "HES-090", "at least one batch", batches); // [HES-090]
+  for (const batch of batches) {
     demand(batch.shape.length > 0, "HES-090", "batches of rank 1 or more", batch);
     demandFinite(batch, "HES-090", "batches");
   }
-  const n = list[0].shape.at(-1);
-  const other = list.find((batch) => batch.shape.at(-1) !== n);
+  const n = batches[0].shape.at(-1);
+  const other = batches.find((batch) => batch.shape.at(-1) !== n);
   demand(other === undefined, "HES-090", `batches of width ${n}`, other);
   const hessian = zeros("float64", [n, n]);
-  const tokens = list.reduce((count, batch) => count + batch.data.length / n, 0); // [HES-020] [HES-030]
-  for (const batch of list) {
+  const tokens = batches.reduce((count, batch) => count + batch.data.length / n, 0); // [HES-020] [HES-030]
+  for (const batch of batches) {
     for (let token = 0; token < batch.data.length; token += n) addOuterProduct(hessian.data, batch.data, token, n);
   }
   for (let i = 0; i < n; i++) { // [HES-010] [HES-100]

@@ -1,4 +1,4 @@
-"""The golden corpus: which cases there are, section by section; `generate` writes them."""
+"""The cases of the golden vectors, section by section; `generate` writes the vectors."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from itertools import chain
 
 from quantcheck.corpus.absmax import abs_cases
-from quantcheck.corpus.affine_cases import aff_cases
-from quantcheck.corpus.cal import cal_cases
-from quantcheck.corpus.cal_models import cal_model_cases
+from quantcheck.corpus.affine.cases import aff_cases
+from quantcheck.corpus.cal.models import cal_model_cases
+from quantcheck.corpus.cal.windows import cal_cases
 from quantcheck.corpus.cfg import cfg_cases
-from quantcheck.corpus.gptq_cases import gptq_cases
+from quantcheck.corpus.gptq.plain import gptq_cases
 from quantcheck.corpus.hessian import hes_cases
-from quantcheck.corpus.lay import lay_cases
+from quantcheck.corpus.lay.cases import lay_cases
 from quantcheck.corpus.pack import pack_cases
 from quantcheck.corpus.rnd import rnd_cases
 from quantcheck.wire.cases import Case
 
 
 def _calibration_cases() -> Iterator[Case]:
-    """Yield windows and models."""
+    """Yield the cases of calibration windows and of models."""
     yield from chain(cal_cases(), cal_model_cases())
 
 
@@ -37,5 +37,5 @@ BUILDERS = {
 
 
 def cases(section: str) -> Iterator[Case]:
-    """Yield the cases of a section, without the mutants they kill."""
+    """Yield the cases of a section; their lists of killed mutants are empty."""
     yield from BUILDERS[section]()

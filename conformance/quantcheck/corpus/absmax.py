@@ -22,7 +22,7 @@ FULL: dict[str, Any] = {
 }
 
 EVERY = ("ABS-010", "ABS-020", "ABS-030", "ABS-050", "ABS-090")
-"""What every case of scale and codes shows."""
+"""Requirements of every case of scale and codes."""
 
 
 def absmax_case(

@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _show(folder: Path, identity: str) -> int:
-    """Print one case, its arrays as tables and codes beside their margins."""
+    """Print one case, its arrays as tables and codes with their margins."""
     found = sorted(folder.glob(f"*/{identity}.json"))
     if not found:
         near = [p.stem for p in sorted(folder.glob("*/*.json")) if identity in p.stem]

@@ -1,4 +1,4 @@
-"""Drawing the corpus: numbers that are the same on every machine, and arrays of exact results."""
+"""Draws inputs of the corpus, the same on every machine, and makes arrays of exact results."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def small(values: Any) -> NDArray[np.uint8]:
 
 
 def alternating(weights: Array) -> Array:
-    """Return weights of the same magnitudes, columns of alternating sign.
+    """Return weights of the same magnitudes whose columns alternate in sign.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def is_power_of_two(scale: float) -> bool:
 
 
 def floats(nested: Any, dtype: str) -> Array:
-    """Return nested fractions as an array; each must be a number of that dtype."""
+    """Return nested fractions as an array; the dtype must represent each of them exactly."""
     return np.array(_to_float(nested), dtype=np.float64).astype(dtype_of(dtype))
 
 

@@ -1,7 +1,7 @@
-"""Writes the golden vectors, and checks that they are what would be written (SPEC.md, section 11).
+"""Writes the golden vectors, or checks that regeneration gives their bytes (SPEC.md, section 11).
 
-Before a case is published the NumPy code must agree with the exact values, and the case must still
-kill the mutants that it lists.
+A case is written only if the reference agrees with its exact values and every mutant is killed by
+some case.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ PROSE = ("README.md", "schema.json")
 
 
 def _silent(_text: str) -> None:
-    """Say nothing."""
+    """Ignore progress."""
 
 
 class DisagreementError(QuantrefError):
-    """The NumPy code and the exact values differ on a case: nothing is published."""
+    """The reference and the exact values differ on a case, so that nothing is written."""
 
 
 def build(section: str) -> Texts:
@@ -75,13 +75,13 @@ def _agree(case: Case) -> None:
 
 
 def _killed(case: Case, target: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
-    """Tell whether a case tells a mutant from the reference, in single precision.  [VEC-060]"""
+    """Tell whether a mutant fails a case in single precision.  [VEC-060]"""
     try:
         with np.errstate(all="ignore"):
             given = decode(target(case.question()))
         return any(not f.passed for f in judge(case, given, unit_roundoff=U32))
     except (AnswerError, ArithmeticError, LookupError, TypeError, ValueError):
-        return True  # the mutant breaks down, or answers what is no answer
+        return True  # the mutant raises an error, or its answer has a wrong form
 
 
 def build_all(progress: Progress = _silent) -> Texts:
@@ -90,7 +90,7 @@ def build_all(progress: Progress = _silent) -> Texts:
     Raises
     ------
     DisagreementError
-        A case disagrees with the reference, or a mutant survives all of them.
+        A case disagrees with the reference, or no case kills a mutant.
     """
     texts: Texts = {}
     for section in SECTIONS:
@@ -114,10 +114,10 @@ def build_all(progress: Progress = _silent) -> Texts:
 
 
 def write(folder: Path, progress: Progress = _silent) -> int:
-    """Write the vectors into a folder and return their number; all files or none.
+    """Write the vectors into a folder, and return their number.
 
-    Files are made beside the folder and moved into place one by one at the end, the manifest last,
-    so that an interrupted run is noticed by `check`. README.md and schema.json stay as they are.
+    Files are first made next to the folder and then moved into it one by one, the manifest last, so
+    that `check` detects an interrupted run. README.md and schema.json stay unchanged.
     """
     texts = build_all(progress)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -141,8 +141,8 @@ def check(folder: Path, progress: Progress = _silent) -> int:
     Raises
     ------
     DamagedVectorError
-        Names the first file that is missing, superfluous or different; one that is not what the
-        folder's own manifest says is found before anything is regenerated.
+        The message names the first file that is missing, superfluous or different. A file that
+        differs from the folder's own manifest is found before anything is regenerated.
     """
     load_all(folder)
     texts = build_all(progress)

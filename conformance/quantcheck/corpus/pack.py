@@ -1,4 +1,4 @@
-"""Cases of section PACK: exact, often exhaustive."""
+"""Cases of section PACK: all expected values are exact, and small code spaces are exhausted."""
 
 from __future__ import annotations
 

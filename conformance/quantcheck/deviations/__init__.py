@@ -1,4 +1,7 @@
-"""Known deviations: one file per target and released version, strict both ways.  [VER-020]"""
+"""Known deviations: one file per target and released version.  [VER-020]
+
+An entry is strict: a listed case that passes fails the run, and so does an unlisted failure.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantcheck.errors import DeviationError
-from quantcheck.judge.verdict import Judgement, Verdict, known
+from quantcheck.judge.verdict import Judgement, Verdict, known_deviation
 from quantcheck.wire.protocol import Handshake
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ DIRECTORY = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Deviation:
-    """Cases of one requirement that a released version is known to fail, and why."""
+    """Cases of one requirement that a released version is known to fail, and the reason."""
 
     id: str
     requirement: str
@@ -34,20 +37,20 @@ class Deviation:
 
 
 def path_for(handshake: Handshake, directory: Path = DIRECTORY) -> Path | None:
-    """Find the file of exactly this name and version, None when there is none."""
+    """Find the file for exactly this name and version, None if there is none."""
     safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in handshake.name)
     path = directory / f"{safe}-{handshake.version}.json"
     return path if path.is_file() else None
 
 
 def load(path: Path, handshake: Handshake) -> list[Deviation]:
-    """Entries of a file that hold for the backend of the handshake.
+    """Read the entries of a file that hold for the backend of the handshake.
 
     Raises
     ------
     DeviationError
-        When the file breaks its schema or is that of another target or version, or when two
-        entries claim the same case of the same requirement.
+        The file breaks its schema or belongs to another target or version, or two entries list the
+        same case of the same requirement.
     """
     data = read(path)
     if (data["target"], data["version"]) != (handshake.name, handshake.version):
@@ -83,12 +86,12 @@ def load(path: Path, handshake: Handshake) -> list[Deviation]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a file and hold it against its schema.
+    """Read a file and validate it against its schema.
 
     Raises
     ------
     DeviationError
-        When it is no JSON, or breaks the schema.
+        The file is no JSON, or breaks the schema.
     """
     import jsonschema
 
@@ -107,12 +110,12 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def check_matches(deviations: Iterable[Deviation], cases: Mapping[str, Case | Property]) -> None:
-    """Refuse entries that name a case or requirement that the corpus has not.
+    """Refuse entries whose case or requirement the corpus does not have.
 
     Raises
     ------
     DeviationError
-        For the first such entry.
+        The message names the first such entry.
     """
     for entry in deviations:
         for case_id in entry.cases:
@@ -133,10 +136,10 @@ def apply(
     *,
     same_draws: bool = True,
 ) -> list[Judgement]:
-    """Replace what the file knows: listed failures become known, listed passes fail.
+    """Turn listed failures into known deviations, and listed passes into failures.
 
-    A property that was drawn otherwise than when the file was made (`same_draws` is False) may
-    pass: nothing is known about these samples.
+    If the samples of a property differ from those of the file (`same_draws` is False), the property
+    may pass, since the file says nothing about these samples.
     """
     listed = {d.requirement: d for d in deviations if case.id in d.cases}
     unjudged = {j.requirement for j in judgements if j.verdict == Verdict.NOT_JUDGED}
@@ -153,7 +156,7 @@ def apply(
 
 def _apply_one(judgement: Judgement, entry: Deviation, same_draws: bool) -> Judgement:
     if judgement.verdict == entry.verdict:
-        return known(judgement, entry.reason, entry.link)
+        return known_deviation(judgement, entry.reason, entry.link)
     if judgement.verdict == Verdict.PASS and not same_draws:
         return judgement
     if judgement.verdict == Verdict.PASS:

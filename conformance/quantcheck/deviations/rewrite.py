@@ -1,4 +1,4 @@
-"""Brings a deviation file up to date with a run: same causes, other cases."""
+"""Updates a deviation file after a run: its causes are kept, their cases are replaced."""
 
 from __future__ import annotations
 
@@ -30,26 +30,27 @@ def rewrite(
     previous: Mapping[str, Any] | None = None,
     reasons: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write down what failed in this run, with the reasons that were known before.
+    """Return the deviation file of this run's failures, with the reasons of earlier files.
 
     Parameters
     ----------
     handshake : Handshake
-        Of the target; entries of its other backends stay as they are.
+        Handshake of the target; entries of its other backends stay unchanged.
     results : iterable of CaseResult
-        What this run found. Cases that it did not ask stay as they are.
+        Results of this run. Entries of cases that it did not ask stay unchanged.
     reproductions : mapping
-        Lines per case id, for entries that have none yet.
+        Lines that show the deviation by case id, for entries without such lines.
     previous : mapping, optional
-        The file as it was.
+        The file before this run.
     reasons : mapping, optional
-        A file of another version. What has no reason in `previous` is given the one that the same
-        case has there, or on another backend: a proposal, to be checked by whoever edits the file.
+        A file of another version. A failure without a reason in `previous` gets the reason that the
+        same case has there, on this backend or on another one. Such a reason is a proposal, which
+        an editor has to check.
 
     Returns
     -------
     dict
-        A deviation file. A failure without a known reason gets `UNEXPLAINED` as one.
+        A deviation file. A failure without a known reason gets the reason `UNEXPLAINED`.
     """
     backend = handshake.backend
     results = list(results)
@@ -85,7 +86,7 @@ def rewrite(
 
 
 def _by_case(causes: Mapping[Key, _Cause], backend: str = "") -> dict[tuple[str, str], Key]:
-    """Find the cause of a requirement's case, on this backend or on any; jax before numpy."""
+    """Find the cause of a case, on this backend or on any other; jax comes before numpy."""
     names = {name for cause in causes.values() for name in cause.cases}
     return {
         (key[0], case): key
@@ -97,7 +98,7 @@ def _by_case(causes: Mapping[Key, _Cause], backend: str = "") -> dict[tuple[str,
 
 
 def _read(previous: Mapping[str, Any]) -> dict[Key, _Cause]:
-    """Sort the entries of a file by cause."""
+    """Group the entries of a file by cause."""
     causes: dict[Key, _Cause] = {}
     for entry in previous["deviations"]:
         key = (entry["requirement"], entry.get("verdict", "fail"), entry["reason"], entry["link"])

@@ -1,1 +1,1 @@
-"""Comparing an answer with a case: findings, the bug that explains them, and the verdict."""
+"""Judges an answer to a case: findings, the mistake that explains them, and the verdict."""

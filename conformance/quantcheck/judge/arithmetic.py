@@ -48,13 +48,13 @@ def abs_max(judge: Judging) -> None:
     judge.equal("codes", "ABS-030", where=same & (case.judging["required"] == 1))
     t = x * scale
     inner = (codes > lo) & (codes < hi)
-    # [ABS-090]: half a step, where the code is not clipped
+    # [ABS-090]: half a step if the code is not clipped
     step = np.where(inner, np.abs(t - codes.astype(np.float64)), 0.0)
     judge.within("codes", "ABS-090", step, 0.5 + 3 * judge.u * np.abs(t))
 
 
 def values(requirement: str) -> Callable[[Judging], None]:
-    """Return the judge of weights or inputs that came back from codes."""
+    """Return the judge of dequantized weights or inputs."""
 
     def judged(judge: Judging) -> None:
         got, expected = judge.output("values"), judge.expected["values"].astype(np.float64)
@@ -69,7 +69,7 @@ def values(requirement: str) -> Callable[[Judging], None]:
 
 
 def exactly(*names: str, requirement: str) -> Callable[[Judging], None]:
-    """Return the judge of outputs that have one right value."""
+    """Return the judge of outputs that must equal the expected ones."""
 
     def judged(judge: Judging) -> None:
         for name in names:
@@ -93,7 +93,7 @@ def affine_parameters(judge: Judging) -> None:
 
 
 def affine_quantize(judge: Judging) -> None:
-    """Judge codes of section 3 for given parameters."""
+    """Judge codes of section 3 whose parameters are given."""
     inputs = judge.case.inputs
     judge.output("codes")
     judge.dtype("codes", "AFF-070")
@@ -106,7 +106,7 @@ def affine_quantize(judge: Judging) -> None:
     judge.equal("codes", "AFF-070", where=judge.case.judging["required"] == 1)
     codes = judge.outputs["codes"].astype(np.float64)
     inner = (codes > 0) & (codes < maxq)
-    # [AFF-120]: half a step, where the code is not clipped
+    # [AFF-120]: half a step if the code is not clipped
     step = np.where(inner, np.abs(t + z - codes), 0.0)
     judge.within("codes", "AFF-120", step, 0.5 + judge.u * (3 * np.abs(t) + z))
 
@@ -156,7 +156,7 @@ def _judge_residual(judge: Judging, difference: Array, bound: Array) -> None:
 
 
 def config_round_trip(judge: Judging) -> None:
-    """Judge the fields of a config that was made anew from its own description."""
+    """Judge the fields of a config that was rebuilt from its own description."""
     got, expected = judge.outputs.get("fields"), judge.expected["fields"]
     if not isinstance(got, dict):
         raise AnswerError("output 'fields', an object", f"{type(got).__name__}", judge.case.id)

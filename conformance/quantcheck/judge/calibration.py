@@ -1,4 +1,4 @@
-"""Judges of section 10: calibration windows (and models), by what each requirement says alone."""
+"""Judges of section 10 for calibration windows: one finding for each requirement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def windows(judge: Judging) -> None:
     tokens = judge.case.judging["dataset_tokens"]
     starts = [_starts_of(window, tokens) for window in got]
     outside = [k for k, found in enumerate(starts) if not len(found)]
-    where = f"; window {outside[0]} is none" if outside else ""
+    where = f"; the first is window {outside[0]}" if outside else ""
     message = f"windows: {len(outside)} of {len(got)} no run of the dataset's tokens{where}"
     judge.add("CAL-020", not outside, message)
     if not outside and len(np.unique(tokens)) == len(tokens):
@@ -24,21 +24,21 @@ def windows(judge: Judging) -> None:
 
 
 def _starts_of(window: Array, tokens: Array) -> Array:
-    """Return where in the tokens a window may have been taken."""
+    """Return the positions at which a window occurs in the tokens."""
     runs = np.lib.stride_tricks.sliding_window_view(tokens, len(window))
     return np.flatnonzero((runs == window).all(axis=1))
 
 
 def _judge_overlap(judge: Judging, starts: Array, length: int) -> None:
-    """Judge that no token serves twice.  [CAL-030]"""
+    """Judge that windows do not overlap.  [CAL-030]"""
     gaps = np.diff(starts)
     shared = int(np.maximum(length - gaps, 0).sum())
-    message = f"windows: {shared} tokens serve twice"
+    message = f"windows: {shared} tokens are in two windows"
     judge.add("CAL-030", shared == 0, message)
 
 
 def processes(judge: Judging) -> None:
-    """Judge that two processes took the same windows."""
+    """Judge that two processes draw the same windows."""
     first, second = judge.output("first"), judge.output("second")
     differ = int((first != second).sum())
     message = f"windows of two processes: {differ} of {first.size} tokens differ"

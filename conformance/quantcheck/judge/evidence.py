@@ -1,6 +1,6 @@
-"""What a picture of a failing answer is drawn from: residuals, margins, losses, differences.
+"""Evidence of a failure, from which a page draws pictures: residuals, margins, losses, differences.
 
-Small on purpose: a few hundred numbers around the worst place, five digits each.
+Evidence is small: a few hundred numbers around the worst element, with five digits each.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from quantcheck.wire.cases import Case
 
-MOST_POINTS = 240
-MOST_ROWS = 64
-MOST_DIFFERENCES = 24
+MAX_POINTS = 240
+MAX_ROWS = 64
+MAX_DIFFERENCES = 24
 Floats = NDArray[np.float64]
 
 
 def evidence(case: Case, answer: Mapping[str, Any], unit_roundoff: float) -> dict[str, Any]:
-    """Tell in numbers how an answer deviates.
+    """Return numbers that show how an answer deviates.
 
     Parameters
     ----------
@@ -32,12 +32,12 @@ def evidence(case: Case, answer: Mapping[str, Any], unit_roundoff: float) -> dic
     answer : mapping
         {"outputs": {name: array or JSON}}, arrays decoded; refusals have no evidence.
     unit_roundoff : float
-        Of the target's working precision.
+        Unit roundoff of the target.
 
     Returns
     -------
     dict
-        As `evidence` in report.schema.json; parts that cannot be computed are left out.
+        `evidence` of report.schema.json; parts that cannot be computed are left out.
 
     Examples
     --------
@@ -60,7 +60,8 @@ def evidence(case: Case, answer: Mapping[str, Any], unit_roundoff: float) -> dic
             with np.errstate(all="ignore"):
                 made |= part()
         except Exception:  # noqa: BLE001, S112
-            # An answer that fails may have any shape: a missing picture must not cost the verdict.
+            # A failing answer may have any shape. A picture that cannot be drawn must not end the
+            # run.
             continue
     return made
 
@@ -108,7 +109,7 @@ def _gptq(case: Case, outputs: Mapping[str, Any], u: float) -> dict[str, Any]:
     answer = SimpleNamespace(**{name: np.asarray(value) for name, value in outputs.items()})
     v = gather(problem, answer, u)
     loss, bound = (v.E**2).sum(axis=1), loss_terms(v).sum(axis=1)
-    rows = np.sort(np.argsort(-_share(loss, bound), kind="stable")[:MOST_ROWS])
+    rows = np.sort(np.argsort(-_share(loss, bound), kind="stable")[:MAX_ROWS])
     return {
         "codes": _codes(
             v.codes.astype(np.float64),
@@ -146,11 +147,11 @@ def _codes(
     codes, residual, allowed : (rows, columns) arrays
         Columns in the order in which they are shown.
     ends : (int, int)
-        Lowest and highest code, beyond which the residual may only point outwards.
+        Lowest and highest code. A clipped code may have any residual that points outwards.
     order : (columns,) array, optional
-        The original column of each.
+        The original index of each column.
     shape : tuple of int, optional
-        Of the codes as the answer has them, where these are not two axes.
+        Shape of the answer's codes if it has other than two axes.
     """
     clipped = np.where(codes <= ends[0], -1, np.where(codes >= ends[1], 1, 0))
     over = np.where(clipped == 1, -np.inf, residual)
@@ -177,16 +178,16 @@ def _codes(
 
 
 def _choose(score: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Choose whole rows, those with the largest scores, or a stretch of one; in reading order."""
+    """Choose the rows with the largest scores, or a part of one long row, in reading order."""
     columns = score.shape[1]
     ranked = np.argsort(-score.max(axis=1), kind="stable")
-    if columns > MOST_POINTS:
+    if columns > MAX_POINTS:
         i = int(ranked[0])
-        first = int(np.argmax(score[i])) - MOST_POINTS // 2
-        first = min(max(first, 0), columns - MOST_POINTS)
-        k = np.arange(first, first + MOST_POINTS)
-        return np.full(MOST_POINTS, i), k
-    chosen = np.sort(ranked[: max(MOST_POINTS // max(columns, 1), 1)])
+        first = int(np.argmax(score[i])) - MAX_POINTS // 2
+        first = min(max(first, 0), columns - MAX_POINTS)
+        k = np.arange(first, first + MAX_POINTS)
+        return np.full(MAX_POINTS, i), k
+    chosen = np.sort(ranked[: max(MAX_POINTS // max(columns, 1), 1)])
     return np.repeat(chosen, columns), np.tile(np.arange(columns), len(chosen))
 
 
@@ -215,7 +216,7 @@ def _margins(case: Case, outputs: Mapping[str, Any], expected: Mapping[str, Any]
 
 
 def _differences(outputs: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
-    """List elements that are not the expected ones, the furthest of each output first."""
+    """List elements that differ from the expected ones, the largest difference first."""
     made = []
     for name, wanted in expected.items():
         got = outputs.get(name)
@@ -226,7 +227,7 @@ def _differences(outputs: Mapping[str, Any], expected: Mapping[str, Any]) -> dic
         a, b = got.astype(np.float64), wanted.astype(np.float64)
         places = np.argwhere((a != b) & ~(np.isnan(a) & np.isnan(b)))
         distance = np.nan_to_num(np.abs(a - b), nan=np.inf)[tuple(places.T)]
-        chosen = places[np.argsort(-distance, kind="stable")[:MOST_DIFFERENCES]]
+        chosen = places[np.argsort(-distance, kind="stable")[:MAX_DIFFERENCES]]
         if len(places):
             made.append(
                 {
@@ -242,7 +243,7 @@ def _differences(outputs: Mapping[str, Any], expected: Mapping[str, Any]) -> dic
 
 
 def _numbers(values: Iterable[float]) -> list[float | None]:
-    """Give five digits of each; what is not finite has no place in a picture."""
+    """Round each value to five digits; values that are not finite become None."""
     return [float(f"{value:.5g}") if np.isfinite(value) else None for value in values]
 
 

@@ -1,6 +1,6 @@
-"""The collector of findings on one answer: what each check says about one requirement.
+"""Collects findings on one answer; each finding is the result of one check of one requirement.
 
-Codes are judged by teacher forcing: against the parameters that the answer itself has.
+Codes are judged by teacher forcing: they must be right for the answer's own parameters.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from quantcheck.judge.verdict import Judgement, found
+from quantcheck.judge.verdict import Judgement, judgement_of
 from quantcheck.wire.cases import Case
 from quantref.errors import AnswerError
 from quantref.inputs import Array
@@ -41,7 +41,7 @@ class Judging:
         self.findings: list[Judgement] = []
 
     def blame(self, requirement: str) -> str:
-        """Return the requirement if the case covers it, else the case's first."""
+        """Return the requirement if the case covers it, else the first requirement of the case."""
         covered = self.case.requirements
         return requirement if requirement in covered else covered[0]
 
@@ -59,7 +59,7 @@ class Judging:
     def add(self, requirement: str, passed: bool, message: str, **details: Any) -> None:
         """Record a finding."""
         blamed = self.blame(requirement)
-        self.findings.append(found(blamed, bool(passed), message, self.case.id, **details))
+        self.findings.append(judgement_of(blamed, bool(passed), message, self.case.id, **details))
 
     def dtype(self, name: str, requirement: str) -> None:
         """Judge the dtype of an output."""
@@ -68,7 +68,7 @@ class Judging:
         self.add(requirement, got == expected, message, got=got.name, expected=expected.name)
 
     def equal(self, name: str, requirement: str, *, where: Array | None = None) -> None:
-        """Judge equality, element by element."""
+        """Judge that all elements, or those in `where`, equal the expected ones."""
         got, expected = self.output(name), self.expected[name]
         wrong = got.astype(np.float64) != expected.astype(np.float64)
         if where is not None:
@@ -86,7 +86,7 @@ class Judging:
         self.add(requirement, count == 0, message, **details)
 
     def within(self, name: str, requirement: str, difference: Array, bound: Array) -> None:
-        """Judge |difference| <= bound, element by element; NaN is outside."""
+        """Judge |difference| <= bound for every element; NaN fails."""
         got, expected = self.outputs[name], self.expected.get(name)
         if difference.size == 0:
             self.add(requirement, True, f"{name}: no elements")
@@ -100,9 +100,9 @@ class Judging:
         self.add(requirement, worst <= 1, message, **details)
 
     def teacher_forced(self, requirement: str, t: Array, lo: int, hi: int, z: Array) -> None:
-        """Judge codes = clip(rint(t) + z, lo, hi) where t + z is known up to 3u|t| + u·z."""
+        """Judge codes = clip(rint(t) + z, lo, hi); the error of t + z is at most 3u|t| + u·z."""
         codes = self.output("codes").astype(np.float64)
-        inside = np.clip(t, lo - z, hi - z)  # beyond the clip every t has the same code
+        inside = np.clip(t, lo - z, hi - z)  # all t beyond the clip have the same code
         excess = np.maximum(np.abs(codes - z - inside) - 0.5, 0.0)
         excess = np.where((codes >= lo) & (codes <= hi), excess, np.inf)
         self.within("codes", requirement, excess, self.u * (3 * np.abs(t) + z))

@@ -1,7 +1,7 @@
-"""How far a layer's inputs, and its Hessian, may be from exact ones (SPEC.md, section 10).
+"""Bounds on the errors of a layer's inputs and of its Hessian (SPEC.md, section 10).
 
-Running error analysis: every array of the forward pass comes with a bound on its error, element by
-element, for arithmetic of unit roundoff u.
+Running error analysis: every array of the forward pass has a bound on the error of each of its
+elements, for arithmetic of unit roundoff u.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from quantref.calibration import Block, run_layer
 from quantref.inputs import Array
 
 DEQUANTIZED = 4
-"""Roundings of a dequantized weight, which may be 2 ulp off (AFF-080)."""
+"""Roundings of a dequantized weight, whose relative error is up to 2⁻²² (AFF-080)."""
 
 
 @dataclass(frozen=True)
-class Known:
-    """An array, and how far an honest implementation's may be from it.
+class Bounded:
+    """An array, with a bound on the error of a correct implementation.
 
     Attributes
     ----------
@@ -32,15 +32,15 @@ class Known:
     error: Array
 
 
-def run_layer_known(
-    x: Known, weights: Array, bias: Array, activation: str, *, u: float, exact: bool
-) -> Known:
-    """Return the output of a layer; `exact`: its weights are stored as they are.  [CAL-170]
+def run_layer_bounded(
+    x: Bounded, weights: Array, bias: Array, activation: str, *, u: float, exact: bool
+) -> Bounded:
+    """Return the output of a layer; `exact` says that its weights have no error.  [CAL-170]
 
     Examples
     --------
-    >>> x = Known(np.array([[1.0]]), np.array([[0.5]]))
-    >>> y = run_layer_known(x, np.array([[2.0]]), np.zeros(1), "linear", u=0.0, exact=True)
+    >>> x = Bounded(np.array([[1.0]]), np.array([[0.5]]))
+    >>> y = run_layer_bounded(x, np.array([[2.0]]), np.zeros(1), "linear", u=0.0, exact=True)
     >>> y.value, y.error
     (array([[2.]]), array([[1.]]))
     """
@@ -48,32 +48,32 @@ def run_layer_known(
     size = np.abs(weights.astype(np.float64))
     roundings = weights.shape[1] + 2 + (0 if exact else DEQUANTIZED)
     sums = (np.abs(x.value) + x.error) @ size.T + np.abs(bias)
-    return Known(value, x.error @ size.T + growth(roundings, u) * sums)
+    return Bounded(value, x.error @ size.T + growth(roundings, u) * sums)
 
 
-def run_block_known(
-    block: Block, weights: Sequence[Array], x: Known, *, u: float, exact: bool
-) -> tuple[list[Known], Known]:
+def run_block_bounded(
+    block: Block, weights: Sequence[Array], x: Bounded, *, u: float, exact: bool
+) -> tuple[list[Bounded], Bounded]:
     """Return the input of every layer and the block's output, with their errors.  [CAL-170]"""
     inputs, y = [], x
     for w, bias, activation in zip(weights, block.biases, block.activations, strict=True):
         inputs.append(y)
-        y = run_layer_known(y, w, bias, activation, u=u, exact=exact)
+        y = run_layer_bounded(y, w, bias, activation, u=u, exact=exact)
     if block.residual:
         error = x.error + y.error
         error = error + u * (np.abs(x.value) + np.abs(y.value) + error)
-        y = Known(x.value + y.value, error)
+        y = Bounded(x.value + y.value, error)
     return inputs, y
 
 
-def hessian_known(x: Known, *, batches: int, damping: float, u: float) -> tuple[Array, float]:
+def hessian_bounded(x: Bounded, *, batches: int, damping: float, u: float) -> tuple[Array, float]:
     """Return the Hessian of inputs and η, the bound on its relative error.  [CAL-170]
 
     Parameters
     ----------
-    x : Known, arrays (..., n_in)
+    x : Bounded, arrays (..., n_in)
     batches : int
-        In how many parts the sum may be formed.
+        Number of parts into which the tokens may be divided.
     damping : float
     u : float
 
@@ -85,8 +85,8 @@ def hessian_known(x: Known, *, batches: int, damping: float, u: float) -> tuple[
 
     Examples
     --------
-    >>> x = Known(np.eye(2), np.zeros((2, 2)))
-    >>> hessian_known(x, batches=1, damping=0.0, u=0.0)
+    >>> x = Bounded(np.eye(2), np.zeros((2, 2)))
+    >>> hessian_bounded(x, batches=1, damping=0.0, u=0.0)
     (array([[1., 0.],
            [0., 1.]]), 0.0)
     """
@@ -100,7 +100,7 @@ def hessian_known(x: Known, *, batches: int, damping: float, u: float) -> tuple[
     bound += growth(tokens + 4 * batches + 4, u) * 2 / tokens * (most.T @ most)
     diagonal = np.diagonal(H).copy()
     if (np.diagonal(bound)[diagonal == 0] > 0).any():
-        return H, np.inf  # dead here, alive there or the other way round
+        return H, np.inf  # the error decides whether the column is dead
     diagonal[diagonal == 0] = 1.0
     bound += damping * float(np.mean(np.diagonal(bound))) * np.eye(n_in)
     h = diagonal + damping * float(np.mean(diagonal))

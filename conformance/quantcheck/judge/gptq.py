@@ -42,16 +42,16 @@ def gptq_quantize(judge: Judging) -> None:
 
 
 def _required_codes(judge: Judging) -> Array:
-    """Return which codes must be the expected ones, given the parameters of the answer.
+    """Return which codes must equal the expected ones, given the parameters of the answer.
 
-    The vector's scales, zero-points and codes belong together: a row in which an earlier group has
-    another scale beyond its bound, or another zero-point, is judged by the certificate alone.
+    Expected codes follow from expected scales and zero-points. If an earlier group of a row has a
+    scale beyond its bound or another zero-point, only the certificate judges the row's later codes.
     """
     judging, expected = judge.case.judging, judge.expected
     name = "required_float32" if judge.u > ULP32 / 4 else "required_float64"
     required = judging[name] == 1
-    ours = np.abs(judge.outputs["scale"].astype(np.float64) - expected["scale"])
-    same = (ours <= judging["scale_bound"]).all(axis=1) & (
+    errors = np.abs(judge.outputs["scale"].astype(np.float64) - expected["scale"])
+    same = (errors <= judging["scale_bound"]).all(axis=1) & (
         judge.outputs["zero_point"] == expected["zero_point"]
     ).all(axis=1)
     exact_scale = (judge.outputs["scale"] == expected["scale"]).all(axis=1)

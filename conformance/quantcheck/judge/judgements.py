@@ -1,4 +1,4 @@
-"""From an answer to verdicts: one judgement per requirement that was judged."""
+"""Turns an answer into verdicts: one judgement for each requirement that was judged."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from quantref.errors import AnswerError, QuantrefError
 def judge_answer(
     case: Case, answer: Mapping[str, Any], *, unit_roundoff: float
 ) -> tuple[list[Judgement], str]:
-    """Verdicts of one wire answer, one per requirement that was judged.
+    """Judge one wire answer; return a judgement for each requirement that was judged.
 
     Returns
     -------
     judgements : list of Judgement
     trace : str
-        What the target said about an error of its own.
+        The target's own message about its error.
     """
     if "unsupported" in answer:
         return everywhere(case, Verdict.UNSUPPORTED, str(answer["unsupported"])), ""
@@ -37,7 +37,7 @@ def judge_answer(
     except QuantrefError as error:
         return everywhere(case, Verdict.ERROR, f"not an answer: {error}"), ""
     except Exception as error:  # noqa: BLE001
-        # A judge that stumbles over an answer must not end the run, nor pass for a verdict.
+        # An exception of a judge must neither end the run nor count as a verdict.
         message = f"the answer could not be judged: {type(error).__name__}: {error}"
         return everywhere(case, Verdict.ERROR, message), traceback.format_exc()
     judged = _by_requirement(findings)
@@ -54,7 +54,7 @@ def judge_law(
     *,
     unit_roundoff: float,
 ) -> tuple[list[Judgement], str]:
-    """Verdicts of answers that a law holds against each other, one per requirement."""
+    """Judge answers that a law compares with each other; return a judgement per requirement."""
     case = cases[0]
     try:
         findings = law(cases, [decode(answer)["outputs"] for answer in answers], unit_roundoff)
@@ -76,7 +76,7 @@ def _by_requirement(findings: Sequence[Judgement]) -> list[Judgement]:
 
 
 def _without_finding(case: Case, judged: Sequence[Judgement]) -> list[Judgement]:
-    """Verdicts of requirements that only the case as a whole can show to be met."""
+    """Judge requirements without a finding: they pass if every finding of the case passes."""
     failed = [j.requirement for j in judged if j.verdict != Verdict.PASS]
     verdict = Verdict.NOT_JUDGED if failed or not judged else Verdict.PASS
     message = (
@@ -93,7 +93,7 @@ def _without_finding(case: Case, judged: Sequence[Judgement]) -> list[Judgement]
 
 
 def decode(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Read a wire answer, with its arrays as NumPy arrays; fields that are no arrays stay JSON."""
+    """Decode the arrays of a wire answer; other fields stay JSON."""
     if "refused" in answer:
         return dict(answer)
     outputs = answer["outputs"]
@@ -110,5 +110,5 @@ def decode(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def everywhere(case: Case, verdict: Verdict, message: str) -> list[Judgement]:
-    """Give the same verdict to every requirement that the case names."""
+    """Return the same verdict for every requirement that the case names."""
     return [Judgement(r, case.id, verdict, message) for r in case.requirements]

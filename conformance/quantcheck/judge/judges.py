@@ -1,8 +1,8 @@
-"""Which judge an operation has, and which requirements that judge can find broken.
+"""The table of judges: for each operation its judge, and the requirements that it can find broken.
 
-The table is what traces requirements to judges: tests hold it against SPEC.md, and against what the
-judges report. A code that the vector marks as required must be the expected one wherever the answer
-has the expected scale (SPEC.md, sections 11 and 12).
+The table traces requirements to judges. Tests compare it with SPEC.md, and with the findings of the
+judges. A code that the vector marks as required must equal the expected one if the answer has the
+expected scale (SPEC.md, sections 11 and 12).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from quantcheck.judge import arithmetic, calibration, gptq, layers, models
 from quantcheck.judge.findings import Judging
 from quantcheck.judge.naming.explain import explain
 from quantcheck.judge.naming.gptq import unaffected
-from quantcheck.judge.verdict import Judgement, found
+from quantcheck.judge.verdict import Judgement, judgement_of
 from quantcheck.wire.cases import Case
 
 
@@ -28,14 +28,14 @@ class Row:
     Attributes
     ----------
     section : str
-        Of SPEC.md.
+        Section of SPEC.md.
     operation : str
     judge : callable
-        Collects what an answer shows.
+        Collects findings on an answer.
     requirements : tuple of str
-        Which requirements a wrong answer can break: those that a check or a known mistake stands
-        for, those of what has to be refused, and the first one of each vector, which is blamed
-        where nothing more specific is wrong.
+        The requirements that a wrong answer can fail. They are those of the checks, of the known
+        mistakes and of the refusals, and the first requirement of each vector, which fails if no
+        more specific one does.
     """
 
     section: str
@@ -104,11 +104,11 @@ TABLE = (
 )  # fmt: skip
 JUDGES = {row.operation: row for row in TABLE}
 
-RELOADED = {"LAY-130", "LAY-140"}  # which no wrong output explains
+RELOADED = {"LAY-130", "LAY-140"}  # no mistake in outputs explains a failure of these
 
 
 def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[Judgement]:
-    """Return what an answer shows about the requirements of a case.  [VER-010]
+    """Return the findings on an answer to a case.  [VER-010]
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[J
     answer : dict
         {"outputs": {name: array or JSON}} or {"refused": message}, arrays decoded.
     unit_roundoff : float
-        Of the target's working precision.
+        Unit roundoff of the target.
 
     Returns
     -------
@@ -132,12 +132,12 @@ def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[J
     if "refused" in case.expected:
         kind = case.expected["refused"]
         refused = "refused" in answer
-        came = f"refused ({answer['refused']})" if refused else "an answer"
-        message = f"expected to be refused ({kind}), got {came}"
-        return [found(first, refused, message, case.id)]
+        answered = f"refused ({answer['refused']})" if refused else "an answer"
+        message = f"expected to be refused ({kind}), got {answered}"
+        return [judgement_of(first, refused, message, case.id)]
     if "refused" in answer:
         message = f"expected an answer, got a refusal: {answer['refused']}"
-        return [found(first, False, message, case.id)]
+        return [judgement_of(first, False, message, case.id)]
     collected = Judging(case, answer["outputs"], unit_roundoff)
     JUDGES[case.operation].judge(collected)
     findings = _explained(case, answer["outputs"], collected.findings)
@@ -145,7 +145,7 @@ def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[J
 
 
 def _explained(case: Case, outputs: dict[str, Any], findings: list[Judgement]) -> list[Judgement]:
-    """Return findings with failures attributed to the mistakes that explain them, if any do."""
+    """Return findings; if a mistake explains the failures, they count for its requirement."""
     if all(finding.passed for finding in findings):
         return findings
     arrays: Any = {k: v if type(v) in (dict, list) else np.asarray(v) for k, v in outputs.items()}
@@ -160,15 +160,15 @@ def _explained(case: Case, outputs: dict[str, Any], findings: list[Judgement]) -
 
 
 def _of_the_whole(case: Case, findings: list[Judgement]) -> list[Judgement]:
-    """Return findings for what the case covers and no check speaks about.
+    """Return findings for covered requirements that have no check of their own.
 
-    Where every check passed, all of it is kept; where one failed, the case says nothing about them.
+    If every check passed, these requirements pass too. If one failed, the case does not judge them.
     """
     if any(not finding.passed for finding in findings):
         return []
     spoken = {finding.requirement for finding in findings}
     return [
-        found(requirement, True, "every check of the case passed", case.id)
+        judgement_of(requirement, True, "every check of the case passed", case.id)
         for requirement in case.requirements
         if requirement not in spoken
     ]

@@ -1,8 +1,8 @@
 """Judges of section 9: stored codes by teacher forcing, outputs by interval and bound.
 
-The answer's own codes and scales of the weights are taken as given once they are judged. Codes of
-activations are not shown: where one is a near-tie, the outputs of both neighbours and all between
-are admissible.
+First the codes and scales of the weights are judged. Then outputs are judged, given these codes and
+scales. Answers do not contain codes of activations. If such a code is a near-tie, every output
+between those of the two neighbouring codes is admissible.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def slices_of(array: Array, axes: tuple[int, ...]) -> Array:
 def judge_weights(
     judge: Judging, name: str, weights: Array, axes: tuple[int, ...], requirement: str
 ) -> bool:
-    """Judge codes and scales that a layer stores; tell whether they can be used.  [LAY-010]"""
+    """Judge stored codes and scales; tell whether outputs can be judged with them.  [LAY-010]"""
     codes, scale = judge.output(name), judge.output(f"{name}_scale").astype(np.float64)
     config: Int8QuantizationConfig = build(judge.case.parameters["config"])
     quantizer = absmax_of(config.weight_quantizer)
@@ -82,7 +82,7 @@ def judge_weights(
 
 
 def activation_codes(x: Array, axes: tuple[int, ...], quantizer: AbsMaxQuantizer, u: float) -> Any:
-    """Return middle and radius of the admissible codes, and the scale of each slice.
+    """Return the middle and the radius of the admissible codes, and the scale of each slice.
 
     Examples
     --------
@@ -112,9 +112,9 @@ def products(
     case : Case
     equation : Equation
     codes, scale : arrays
-        Of the kernel, as the layer stores them.
+        Those of the kernel that the layer stores.
     quantizer : AbsMaxQuantizer or None
-        Of the activations.
+        Quantizer of the activations.
     u : float
     """
     x, kernel = case.inputs["x"], codes.astype(np.float64)
@@ -135,7 +135,7 @@ def products(
 
 
 def packed_products(case: Case, kernel: Array, u: float) -> tuple[Array, Array]:
-    """Return outputs before the bias, and their bound, of a kernel that was dequantized."""
+    """Return outputs before the bias, and their bound, for a dequantized kernel."""
     x = case.inputs["x"].astype(np.float64)
     equation = parse_equation(case.parameters.get("equation", DENSE), x.ndim)
     middle = np.einsum(equation.text, x, kernel)
@@ -159,7 +159,7 @@ def packed_layer(case: Case) -> GPTQDense:
 
 
 def dequantized(case: Case, codes: Array, g_idx: Array) -> Array:
-    """Return s · (q − z), (n_out, n_in), with the group that each column is in."""
+    """Return s · (q − z), (n_out, n_in), with each column's group from `g_idx`."""
     scale, zero = (
         case.inputs[name].astype(np.float64)[:, g_idx] for name in ("scale", "zero_point")
     )
@@ -172,18 +172,18 @@ def bias_of(case: Case) -> Array:
 
 
 def tolerance(middle: Array, allowed: Array, bias: Array, u: float) -> Array:
-    """Return how far outputs may be off, the last rounding included.  [LAY-050]"""
+    """Return the bound on the error of outputs, including the last rounding.  [LAY-050]"""
     last = last_rounding(u) * (np.abs(middle) + allowed + np.abs(bias))
     return np.asarray(allowed + last + SMALLEST_SUBNORMAL)
 
 
 def activated(case: Case, values: Array) -> Array:
-    """Return the layer's activation of values."""
+    """Apply the layer's activation to values."""
     return np.maximum(values, 0.0) if case.parameters.get("activation") == "relu" else values
 
 
 def judge_outputs(judge: Judging, middle: Array, allowed: Array, requirement: str) -> None:
-    """Judge |values − activation(middle + bias)|, the last rounding included.  [LAY-050]"""
+    """Judge |values − activation(middle + bias)|, including the last rounding.  [LAY-050]"""
     values, bias = judge.output("values").astype(np.float64), bias_of(judge.case)
     judge.dtype("values", requirement)
     bound = tolerance(middle, allowed, bias, judge.u)
@@ -191,10 +191,10 @@ def judge_outputs(judge: Judging, middle: Array, allowed: Array, requirement: st
 
 
 def judge_reload(judge: Judging, again: Callable[[Any], tuple[Array, Array]] | None = None) -> None:
-    """Judge what came from the fresh process.  [LAY-130] [LAY-140]
+    """Judge the outputs and fields from the fresh process.  [LAY-130] [LAY-140]
 
-    `again` gives outputs and bound under another activation quantizer: where the loaded layer does
-    as its config says, other outputs are the config's.
+    `again` computes outputs and bound for another activation quantizer. If the outputs are right
+    for the loaded config, the config is wrong, and not the outputs.
     """
     if not judge.case.parameters["reload"]:
         return
@@ -210,9 +210,9 @@ def judge_reload(judge: Judging, again: Callable[[Any], tuple[Array, Array]] | N
     if index is not None:
         details |= {"got": str(reloaded[index]), "expected": str(values[index])}
         message += f"; at {list(index)} before {values[index]}, after {reloaded[index]}"
-    told = bool(changed) and again is not None and _as_configured(judge, got, again)
+    config_explains = bool(changed) and again is not None and _as_configured(judge, got, again)
     same = not wrong.any() and values.dtype == reloaded.dtype
-    judge.add("LAY-140" if told else "LAY-130", same, message, **details)
+    judge.add("LAY-140" if config_explains else "LAY-130", same, message, **details)
     message = "fields: all equal after the reload"
     if changed:
         key = changed[0]
@@ -223,7 +223,7 @@ def judge_reload(judge: Judging, again: Callable[[Any], tuple[Array, Array]] | N
 def _as_configured(
     judge: Judging, fields: dict[str, Any], again: Callable[[Any], tuple[Array, Array]]
 ) -> bool:
-    """Tell whether the loaded layer returns what one of the loaded config would."""
+    """Tell whether the loaded layer's outputs are right for the loaded config."""
     given = fields.get("activation_quantizer")
     try:
         quantizer = None if given is None else AbsMaxQuantizer(**given["fields"])
@@ -251,7 +251,7 @@ def dense_int8(judge: Judging) -> None:
 def _outputs_of(
     judge: Judging, equation: Equation, name: str
 ) -> Callable[[Any], tuple[Array, Array]]:
-    """Return the outputs of the stored codes, and their bound, by activation quantizer."""
+    """Return a function from activation quantizer to the outputs of the stored codes, and bound."""
     codes, scale = judge.outputs[name], judge.outputs[f"{name}_scale"].astype(np.float64)
     return lambda quantizer: products(judge.case, equation, codes, scale, quantizer, judge.u)
 

@@ -1,8 +1,8 @@
-"""Judges of section 10: whole models, teacher forced block by block.
+"""Judges of section 10: whole models, with teacher forcing block by block.
 
-The inputs of every layer are computed anew, through the answer's own dequantized weights in the
-blocks before; each layer's codes are then certified for the Hessian of those inputs, whose error in
-the target's arithmetic is bounded.
+The judge computes the inputs of every layer with the answer's own dequantized weights in earlier
+blocks. Then it certifies the layer's codes for the Hessian of these inputs. The error of this
+Hessian in the target's arithmetic is bounded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from quantcheck.judge.findings import Judging
-from quantcheck.judge.forward_error import Known, hessian_known, run_block_known
+from quantcheck.judge.forward_error import Bounded, hessian_bounded, run_block_bounded
 from quantcheck.wire.arrays import decode
 from quantcheck.wire.configs import gptq_config
 from quantref.affine import group_parameters
@@ -65,7 +65,7 @@ def model_int8(judge: Judging) -> None:
 
 
 def model_gptq(judge: Judging) -> None:
-    """Judge each layer by the certificate of its codes for the inputs that it really gets."""
+    """Judge each layer by the certificate of its codes for its actual inputs."""
     case, parameters = judge.case, judge.case.parameters
     given = _lists(judge, *PARTS)
     arrays = {name: case.inputs[name] for name in ("embedding", "weights", "biases")}
@@ -74,27 +74,29 @@ def model_gptq(judge: Judging) -> None:
     message = "head: equal" if unchanged else "head: changed, though it is in no block"
     judge.add("CAL-090", unchanged, message)
     for name, dtype in (("codes", np.uint8), ("scale", np.float32), ("zero_point", np.uint8)):
-        came = sorted({a.dtype.name for a in given[name]})
-        right = came == [np.dtype(dtype).name]
-        judge.add("CAL-090", right, f"{name}: dtype {', '.join(came)}")
+        dtypes = sorted({a.dtype.name for a in given[name]})
+        right = dtypes == [np.dtype(dtype).name]
+        judge.add("CAL-090", right, f"{name}: dtype {', '.join(dtypes)}")
 
-    u = judge.u + U64  # theirs and ours
+    u = judge.u + U64  # of the answer, and of the float model
     value = model.embedding.astype(np.float64)[_windows(judge, len(model.embedding))]
-    x, layer = Known(value, np.zeros_like(value)), 0
+    x, layer = Bounded(value, np.zeros_like(value)), 0
     for number, block in enumerate(model.blocks):
-        inputs, _ = run_block_known(block, block.weights, x, u=u, exact=True)
+        inputs, _ = run_block_bounded(block, block.weights, x, u=u, exact=True)
         values = []
         for k, (w, entered) in enumerate(zip(block.weights, inputs, strict=True)):
             answer = {part: given[part][layer] for part in PARTS}
-            place = "CAL-130" if k else "CAL-120" if number else "CAL-110"  # by what comes before
+            place = (
+                "CAL-130" if k else "CAL-120" if number else "CAL-110"
+            )  # decided by earlier layers
             _layer(judge, f"block {number}, layer {k}", place, w, entered, answer)
             values.append(_dequantized(judge, answer))
             layer += 1
-        _, x = run_block_known(block, values, x, u=u, exact=False)
+        _, x = run_block_bounded(block, values, x, u=u, exact=False)
 
 
 def _windows(judge: Judging, count: int) -> Array:
-    """Return the windows of the answer, which must be runs of the dataset's tokens."""
+    """Return the windows of the answer, which must be consecutive tokens of the dataset."""
     windows, tokens = judge.output("windows"), judge.case.judging["dataset_tokens"]
     runs = np.lib.stride_tricks.sliding_window_view(tokens, windows.shape[1])
     for window in windows:
@@ -104,8 +106,8 @@ def _windows(judge: Judging, count: int) -> Array:
 
 
 def _dequantized(judge: Judging, answer: dict[str, Array]) -> Array:
-    """Return s · (q − z) with the groups that the answer names."""
-    groups = np.floor(answer["g_idx"]).astype(np.int64)  # only the group counts here
+    """Return s · (q − z) with the answer's own groups."""
+    groups = np.floor(answer["g_idx"]).astype(np.int64)  # the dtype does not matter here
     if not 0 <= groups.min() <= groups.max() < answer["scale"].shape[1]:
         raise AnswerError("g_idx that names groups", f"{groups.tolist()}", judge.case.id)
     scale, zero = (answer[name].astype(np.float64)[:, groups] for name in ("scale", "zero_point"))
@@ -113,13 +115,13 @@ def _dequantized(judge: Judging, answer: dict[str, Array]) -> Array:
 
 
 def _layer(
-    judge: Judging, where: str, place: str, weights: Array, x: Known, answer: dict[str, Array]
+    judge: Judging, where: str, place: str, weights: Array, x: Bounded, answer: dict[str, Array]
 ) -> None:
-    """Judge one layer: parameters, the first two columns, all columns, and that H was used."""
+    """Judge one layer: parameters, the first two columns, all columns, and the use of H."""
     config = gptq_config(judge.case.parameters)
     damping = config.hessian_damping
     batches = judge.case.parameters["num_samples"]
-    hessian, error = hessian_known(x, batches=batches, damping=damping, u=judge.u + U64)
+    hessian, error = hessian_bounded(x, batches=batches, damping=damping, u=judge.u + U64)
     problem = prepare_problem(weights, hessian, config)
     diagonal = np.diagonal(problem.hessian)
     close = np.abs(np.diff(diagonal)) <= error * (diagonal[1:] + diagonal[:-1])
@@ -137,8 +139,8 @@ def _layer(
     for check in check_parameters(evidence):  # [CAL-100]
         taken_over = not check.passed and wrong_codes and other
         _add(judge, covered if taken_over else "CAL-100", where, check)
-    # The error of one column travels to the next whatever comes after: wrong propagation beyond it
-    # does not hide whose inputs the Hessian was made of.
+    # The second column depends on H and the first column alone. So it shows whether H was computed
+    # from the right inputs, even if errors are propagated wrongly to later columns.
     for check in check_residuals(evidence, columns=2):
         if place in judge.case.requirements:
             _add(judge, place, where, check)
@@ -151,9 +153,9 @@ def _layer(
 def _of_other_inputs(judge: Judging, weights: Array, answer: dict[str, Array]) -> bool:
     """Tell whether parameters are right for the order and the dead columns that the answer shows.
 
-    Then they are those of a Hessian of other inputs, and whose inputs these are is what is wrong.
-    Dead columns are those that the answer leaves at zero, its groups say the order. Ranges that
-    carry errors of earlier blocks are not explained.
+    If they are, the Hessian was computed from wrong inputs. Dead columns are those whose
+    dequantized weights are zero; the answer's groups show the order. Ranges that contain errors of
+    earlier blocks are not explained.
     """
     parameters = judge.case.parameters
     groups = np.floor(answer["g_idx"]).astype(np.int64)

@@ -1,4 +1,4 @@
-"""What became of cases, and then of requirements; both as plain JSON."""
+"""Results of cases and of requirements, as plain JSON."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from quantcheck.spec.requirements import Requirement
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One case or property: its judgements and, where it broke, what the target left behind.
+    """One case or property: its judgements, and the target's own messages after an error.
 
     Attributes
     ----------
     title, draws : str
-        Of a property: what it says, and a digest of its samples.
+        Of a property: its sentence, and a digest of its samples.
     examples : int
-        How many samples were asked.
+        Number of samples that were asked.
     vectors : tuple of str
         The smallest failing sample of a property, in the vector format.
     """
@@ -58,16 +58,16 @@ def by_requirement(
     results: Iterable[CaseResult],
     named: Iterable[str],
 ) -> list[RequirementResult]:
-    """One verdict per requirement, in the order of SPEC.md.
+    """Return one verdict per requirement, in the order of SPEC.md.
 
     Parameters
     ----------
     requirements : mapping
-        Of SPEC.md.
+        Requirements of SPEC.md by id.
     results : iterable of CaseResult
-        What was done.
+        Results of the cases and properties that were asked.
     named : iterable of str
-        Requirement ids that vectors of this run name.
+        Ids of the requirements that vectors of this run name.
     """
     collected: dict[str, list[Judgement]] = {}
     for result in results:
@@ -94,19 +94,19 @@ def _of_judgements(
 
 
 def to_json(result: CaseResult | RequirementResult) -> dict[str, Any]:
-    """Plain JSON of a result; numbers that JSON has no word for become text."""
+    """Return a result as plain JSON; numbers that JSON cannot write become text."""
     made: dict[str, Any] = plain(asdict(result))
     if isinstance(result, CaseResult):
         made["verdict"] = result.verdict.value
         for judgement in made["judgements"]:
-            del judgement["evidence"]  # the worst case of each requirement shows it
+            del judgement["evidence"]  # the page shows it for the worst case of each requirement
     elif result.worst is not None:
         made["worst"]["ratio"] = plain(result.worst.ratio)
     return made
 
 
 def plain(value: Any) -> Any:
-    r"""Give JSON that can be written as UTF-8, whatever a target answered.
+    r"""Return JSON that can be written as UTF-8, for any answer of a target.
 
     Examples
     --------

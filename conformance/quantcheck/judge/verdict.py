@@ -1,4 +1,4 @@
-"""Verdicts, and what carries one: a judgement of one case under one requirement.  [VER-010]"""
+"""Verdicts, and judgements: the verdict on one requirement for one case.  [VER-010]"""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 
 class Verdict(StrEnum):
-    """What a run says about a requirement: five verdicts, and two ways of having none.  [VER-010]
+    """The result of a run for a requirement: five verdicts, and two values for none.  [VER-010]
 
-    `NOT_JUDGED`: a case that names it failed another requirement, so nothing can be said.
-    `NOT_COVERED`: no case that was asked names it.
+    `NOT_JUDGED`: every case that names the requirement failed another one and cannot judge it.
+    `NOT_COVERED`: no case that was asked names the requirement.
     """
 
     ERROR = "error"
@@ -26,30 +26,30 @@ class Verdict(StrEnum):
 
     @property
     def rank(self) -> int:
-        """Which of two verdicts counts for the whole: the lower one."""
+        """Severity: of several verdicts, the one with the lowest rank counts."""
         return list(Verdict).index(self)
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What one check, or all checks together, say about one requirement on one case.
+    """The verdict of one check, or of all checks together, on one requirement for one case.
 
     Attributes
     ----------
     message : str
-        What was expected and what came.
+        The expected and the given value.
     index : tuple of int, optional
-        Where the worst element is.
+        Index of the worst element.
     margin : float, optional
-        Distance of the worst code from the nearest change of code, in codes.
+        Margin of the worst code.
     observed, bound : float, optional
         The largest deviation of the case relative to its bound, and that bound.
     stale : bool
-        The verdict comes from a deviation file that no longer fits.
+        The verdict comes from a deviation that no longer occurs.
     reason, link : str
-        Of the known deviation that covers it.
+        Those of the known deviation that covers the failure.
     evidence : mapping
-        Numbers to draw of an answer that fails, see `quantcheck.judge.evidence`.
+        Numbers for pictures of a failure, see `quantcheck.judge.evidence`.
     """
 
     requirement: str
@@ -69,12 +69,12 @@ class Judgement:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether the verdict is pass."""
         return self.verdict == Verdict.PASS
 
     @property
     def ratio(self) -> float | None:
-        """Observed ÷ bound, when the requirement has a bound."""
+        """Observed ÷ bound, if the requirement has a bound."""
         if self.observed is None or self.bound is None:
             return None
         if self.bound == 0:
@@ -82,12 +82,15 @@ class Judgement:
         return self.observed / self.bound
 
 
-def found(requirement: str, passed: bool, message: str, case: str, **details: Any) -> Judgement:
+def judgement_of(
+    requirement: str, passed: bool, message: str, case: str, **details: Any
+) -> Judgement:
     """Return the judgement of one check: pass or fail.
 
     Examples
     --------
-    >>> found("RND-010", False, "values: 1 of 2 differ", "rnd-ties", index=(1,)).verdict.value
+    >>> judgement = judgement_of("RND-010", False, "values: 1 of 2 differ", "rnd-ties", index=(1,))
+    >>> judgement.verdict.value
     'fail'
     """
     verdict = Verdict.PASS if passed else Verdict.FAIL
@@ -95,7 +98,7 @@ def found(requirement: str, passed: bool, message: str, case: str, **details: An
 
 
 def worst_of(judgements: Sequence[Judgement]) -> Judgement:
-    """Choose the first of the worst verdict, among those with the largest observed ÷ bound."""
+    """Return a judgement with the worst verdict; among these, one with the largest ratio."""
     rank = min(j.verdict.rank for j in judgements)
     candidates = [j for j in judgements if j.verdict.rank == rank]
     return max(candidates, key=lambda j: -1.0 if j.ratio is None else _number(j.ratio))
@@ -105,6 +108,6 @@ def _number(ratio: float) -> float:
     return float("inf") if math.isnan(ratio) else ratio
 
 
-def known(judgement: Judgement, reason: str, link: str) -> Judgement:
-    """Mark a failed judgement as one that a deviation file knows."""
+def known_deviation(judgement: Judgement, reason: str, link: str) -> Judgement:
+    """Turn a failed judgement into a known deviation."""
     return replace(judgement, verdict=Verdict.KNOWN, reason=reason, link=link)

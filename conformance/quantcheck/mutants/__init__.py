@@ -1,9 +1,9 @@
-"""Mutants: the reference with a mistake in it, each a bug that somebody had or could have.
+"""Mutants: copies of the reference with one mistake each, which real code has had or could have.
 
-A vector lists the mutants it kills; regeneration fails when a listed one survives. A mutant names
-module, function and statement, and what takes its place (`Edit`). It is loaded as a copy under
-another package name: the reference itself is untouched.
-The catalogue has one module per section, in the order of SPEC.md.
+A vector lists the mutants that it kills, and every mutant must be killed by a vector. A mutant
+names module, function, statement and replacement (`Edit`). It is loaded as a copy under another
+package name, so that the reference is unchanged. The catalogue has one module per section, in the
+order of SPEC.md.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ MUTANTS: tuple[Mutant, ...] = (
 
 
 def find(identity: str) -> Mutant:
-    """Return the mutant of an id.
+    """Return the mutant with an id.
 
     Raises
     ------
     LookupError
-        There is none; the message names all.
+        There is none; the message lists all ids.
 
     Examples
     --------
@@ -53,12 +53,12 @@ def load(mutant: Mutant | str, *, plain: bool = False) -> LoadedMutant:
     ----------
     mutant : Mutant, or the id of one
     plain : bool, default False
-        Whether the plain forms answer instead of those that the public functions run.
+        Whether the plain forms answer instead of the fast ones.
 
     Raises
     ------
     LookupError
-        An unknown id, or an edit whose statement does not stand exactly once in its function.
+        The id is unknown, or the statement of an edit does not occur exactly once in its function.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Edits are applied to parsed code: neither comments nor strings nor layout can match."""
+"""Applies edits to parsed code, so that comments, strings and layout never match."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SCOPES = (*FUNCTIONS, ast.ClassDef)
 
 @dataclass(frozen=True)
 class _Place:
-    """Code that matches a pattern: an expression or statements in a list, or a field of a node."""
+    """A place that matches a pattern: some statements of a list, or an expression in a node."""
 
     first: ast.AST
     holder: ast.AST | list[Any]
     key: str | int | slice
 
     def put(self, new: list[ast.stmt]) -> None:
-        """Put other code there: statements in a slice, else the value of the one statement."""
+        """Replace the code: statements by statements, an expression by an expression."""
         for node in (node for statement in new for node in ast.walk(statement)):
             ast.copy_location(node, self.first)
         value: Any = new if isinstance(self.key, slice) else vars(new[0])["value"]
@@ -45,7 +45,7 @@ def edited(source: str, edits: Iterable[Edit]) -> ast.Module:
     Raises
     ------
     LookupError
-        The module has no such function, or the statement does not stand exactly once in it.
+        The module has no such function, or the statement does not occur exactly once in it.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def edited(source: str, edits: Iterable[Edit]) -> ast.Module:
         return 3 * x
     >>> edited(source, [Edit("m", "double", "3 * x", "4 * x")])
     Traceback (most recent call last):
-    LookupError: '3 * x' stands 0 times in m, double; expected once
+    LookupError: '3 * x' occurs 0 times in m, double; expected once
     """
     tree = ast.parse(source)
     for edit in edits:
@@ -63,7 +63,7 @@ def edited(source: str, edits: Iterable[Edit]) -> ast.Module:
         places = list(_places(_scope(tree, edit), old, new))
         if len(places) != 1:
             times = f"{len(places)} times in {edit.where}"
-            raise LookupError(f"{edit.statement!r} stands {times}; expected once")
+            raise LookupError(f"{edit.statement!r} occurs {times}; expected once")
         places[0].put(new)
     return ast.fix_missing_locations(tree)
 
@@ -79,12 +79,14 @@ def _scope(tree: ast.Module, edit: Edit) -> ast.AST:
         inner = (child for scope in scopes for child in _definitions(scope))
         scopes = [child for child in inner if getattr(child, "name", "") == name]
     if len(scopes) != 1:
-        raise LookupError(f"{edit.module} has {len(scopes)} functions {edit.function!r}, not one")
+        raise LookupError(
+            f"{edit.module} has {len(scopes)} functions {edit.function!r}; expected one"
+        )
     return scopes[0]
 
 
 def _definitions(scope: ast.AST) -> Iterator[ast.AST]:
-    """Yield functions and classes of a scope, not those inside them."""
+    """Yield the functions and classes of a scope, without nested ones."""
     for child in ast.iter_child_nodes(scope):
         if isinstance(child, SCOPES):
             yield child
@@ -93,7 +95,7 @@ def _definitions(scope: ast.AST) -> Iterator[ast.AST]:
 
 
 def _nodes(scope: ast.AST) -> Iterator[ast.AST]:
-    """Yield what is in a function; in a module or a class, what is outside functions."""
+    """Yield the nodes of a function; of a module or a class, those outside functions."""
     yield scope
     for child in ast.iter_child_nodes(scope):
         if isinstance(scope, FUNCTIONS):
@@ -125,7 +127,7 @@ def _expressions(node: ast.AST, pattern: ast.expr) -> Iterator[_Place]:
 
 
 def _statements(block: list[Any], pattern: list[ast.stmt]) -> Iterator[_Place]:
-    """Yield the runs of a block that equal some statements."""
+    """Yield the places of a block whose statements equal the pattern."""
     for start in range(len(block) - len(pattern) + 1):
         run = slice(start, start + len(pattern))
         if all(_equal(a, b) for a, b in zip(block[run], pattern, strict=True)):
@@ -133,7 +135,7 @@ def _statements(block: list[Any], pattern: list[ast.stmt]) -> Iterator[_Place]:
 
 
 def _parameters(arguments: ast.arguments, pattern: ast.stmt) -> Iterator[_Place]:
-    """Yield the defaults of parameters that equal an assignment with annotation."""
+    """Yield the defaults of parameters that equal an annotated assignment."""
     both = [*arguments.posonlyargs, *arguments.args]
     named: list[tuple[list[ast.arg], list[Any]]] = [
         (both[len(both) - len(arguments.defaults) :], arguments.defaults),
@@ -149,5 +151,5 @@ def _parameters(arguments: ast.arguments, pattern: ast.stmt) -> Iterator[_Place]
 
 
 def _equal(code: Any, pattern: ast.AST) -> bool:
-    """Tell whether two pieces of code are the same, wherever they stand."""
+    """Tell whether two pieces of code are the same, apart from their position."""
     return type(code) is type(pattern) and ast.dump(code) == ast.dump(pattern)

@@ -1,8 +1,8 @@
-"""Loading a mutant: a copy of both packages under another name, some modules of it edited.
+"""Loads a mutant: a copy of both packages under another name, in which some modules are edited.
 
-A module of the copy runs with a `__builtins__` of its own, whose `__import__` turns `quantref` and
-`quantcheck` into the copy's, in functions as at the top. So modules run as they are, packages and
-relative imports included, and two copies share nothing but the compiled code of unedited modules.
+A module of the copy runs with its own `__builtins__`, whose `__import__` redirects `quantref` and
+`quantcheck` to the copy, in functions too. So modules run unchanged, including packages and
+relative imports. Two copies share only the compiled code of unedited modules.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 from quantcheck.mutants.edits import edited
 from quantcheck.mutants.mutant import Edit, Mutant
 
-# The module and the function that answer questions.
+# The module and its function that answer questions.
 ENTRY, ANSWER = "quantcheck.targets.reference.operations", "answer"
 COPIED = ("quantref", "quantcheck")
 PREFIX = "mutant_of_the_reference_"
@@ -42,22 +42,22 @@ PLAIN = tuple(
         ("gptq", "gptq_quantize"),
     )
 )
-"""What makes the plain forms public."""
+"""Imports that make the plain forms public."""
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class LoadedMutant:
-    """A mutant that answers questions like the reference does.
+    """A mutant that answers questions as the reference does.
 
     Attributes
     ----------
     mutant : Mutant
     answer : callable
-        From question to answer.
+        Returns the answer to a question.
     package : str
-        The package that holds the copies, `PACKAGE.quantref` and `PACKAGE.quantcheck`.
+        Name of the package that contains both copies, `PACKAGE.quantref` and `PACKAGE.quantcheck`.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class LoadedMutant:
 
 @dataclass(frozen=True)
 class _Copy:
-    """A package that holds copies: compiled code of edited modules, and builtins of all."""
+    """A package of copies: compiled code of edited modules, and the builtins of all modules."""
 
     edited: Mapping[str, CodeType]
     builtins: dict[str, Any]
@@ -84,18 +84,18 @@ _COUNTER = itertools.count()
 
 
 def load_mutant(mutant: Mutant, *, plain: bool = False) -> LoadedMutant:
-    """Return a mutant as a target; the same mutant is loaded once.
+    """Return a mutant as a target; each mutant is loaded only once.
 
     Parameters
     ----------
     mutant : Mutant
     plain : bool, default False
-        Whether the plain forms answer instead of those that the public functions run.
+        Whether the plain forms answer instead of the fast ones.
 
     Raises
     ------
     LookupError
-        The statement of an edit does not stand exactly once where the edit says.
+        The statement of an edit does not occur exactly once in the function of the edit.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def _loaded(mutant: Mutant, plain: bool) -> LoadedMutant:
     package = f"{PREFIX}{next(_COUNTER)}_{mutant.id.replace('-', '_')}"
     _COPIES[package] = _Copy(code, {**vars(builtins), "__import__": _importer(package)})
     if _FINDER not in sys.meta_path:
-        sys.meta_path.insert(0, _FINDER)  # before the one that would find the originals
+        sys.meta_path.insert(0, _FINDER)  # before the finder of the originals
     try:
         entry = importlib.import_module(f"{package}.{ENTRY}")
     except BaseException:
@@ -134,7 +134,7 @@ def _loaded(mutant: Mutant, plain: bool) -> LoadedMutant:
 def _edited_code(mutant: Mutant, module: str, edits: Iterable[Edit]) -> CodeType:
     """Return the compiled code of a module with its edits.
 
-    The file name is none, so that no traceback shows lines of the original.
+    Its file name is not that of the original, so that tracebacks show no lines of the original.
     """
     tree = edited(source(module), [edit for edit in edits if edit.module == module])
     return compile(tree, f"<mutant {mutant.id}: {module}>", "exec", dont_inherit=True)
@@ -164,7 +164,7 @@ def source(module: str) -> str:
 
 
 def _file(spec: ModuleSpec | None) -> str | None:
-    """Return the file of a module of Python, whoever loads it: pytest loads some by itself."""
+    """Return the source file of a module; with any loader, since pytest has a loader of its own."""
     origin = None if spec is None else spec.origin
     return origin if origin is not None and origin.endswith(".py") else None
 
@@ -192,14 +192,14 @@ def _importer(package: str) -> Callable[..., ModuleType]:
 
 @cache
 def _code(path: str) -> CodeType:
-    """Return the compiled code of an unedited file, for all copies."""
+    """Return the compiled code of an unedited file, which all copies share."""
     code = SourceFileLoader("", path).get_code("")
     assert code is not None  # noqa: S101
     return code
 
 
 class _Loader(SourceFileLoader):
-    """Runs a file as a module of a copy."""
+    """Runs a source file as a module of a copy."""
 
     def get_code(self, fullname: str) -> CodeType:
         package, _, original = fullname.partition(".")
@@ -213,9 +213,9 @@ class _Loader(SourceFileLoader):
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds the modules of all copies where the originals are.
+    """Finds the modules of all copies in the folders of the originals.
 
-    It stays on `sys.meta_path`: functions of a copy import modules when they are called.
+    It stays on `sys.meta_path`, since functions of a copy may import modules when they are called.
     """
 
     def find_spec(

@@ -1,4 +1,4 @@
-"""A mutant: a few edits of the reference's code, the mistake that they make, and its effect."""
+"""A mutant: edits of the reference's code that make one mistake, and the effect of the mistake."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Edit:
-    """One change of one function, in source text that is compared as parsed code.
+    """One change of one function. Its source text is compared as parsed code.
 
     Attributes
     ----------
     module : str
-        Full dotted name.
+        Full dotted name of the module.
     function : str
         Qualified name of the function or class; "" for statements outside functions.
     statement : str
-        One statement, a run of statements, one expression, or a parameter with its default
-        ("size: int = 3"). It must stand exactly once in the function.
+        One statement, consecutive statements, one expression, or a parameter with its default
+        ("size: int = 3"). It must occur exactly once in the function.
     replacement : str
-        An expression in the place of an expression, any statements in the place of statements.
+        Statements if `statement` is statements, an expression if it is an expression.
 
     Examples
     --------
@@ -40,22 +40,23 @@ class Edit:
 
 @dataclass(frozen=True)
 class Mutant:
-    """The reference with a mistake in it.
+    """The reference with one mistake.
 
     Attributes
     ----------
     id : str
     edits : tuple of Edit
-        Applied together; they change the form that the public function runs.
+        Edits that are applied together. They change the form that the public function runs.
     effect : str
-        What the mistake does.
+        The effect of the mistake.
     sections : tuple of str
-        Sections whose vectors can tell it from the reference.
+        Sections whose vectors can detect it.
     blames : str
-        The requirement that it breaks: over all vectors of its sections, the first of SPEC.md that
-        fails. Decided from its effect and SPEC.md, not from what is blamed.
+        The requirement that it breaks. Over all vectors of its sections, this must be the first
+        requirement of SPEC.md that fails. It is derived from the effect and SPEC.md, and not from
+        the suite's verdicts.
     mirror : tuple of Edit
-        The same mistake in the plain form, where the public function runs another form.
+        The same mistake in the plain form, if the public function runs a fast form.
 
     Examples
     --------
@@ -83,7 +84,7 @@ def mutant(
     blames: str,
     mirror: Edit | tuple[Edit, ...] | None = None,
 ) -> Mutant:
-    """Return a mutant of one edit; the arguments have the order of a sentence about it.
+    """Return a mutant with one edit.
 
     Examples
     --------

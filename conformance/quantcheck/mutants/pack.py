@@ -20,7 +20,7 @@ MUTANTS: tuple[Mutant, ...] = (
            bytes_[...] = 0
            fields = np.concatenate([np.zeros((-len(fields) % per_byte, *fields.shape[1:]), np.uint8), fields])
            """,
-           "Padding goes before the codes instead of behind them.", "pack", blames="PACK-020",
+           "Padding is put before the codes instead of after them.", "pack", blames="PACK-020",
            mirror=pack("fields[: len(lines)] = lines.astype(np.uint8) & (2**width - 1)",
                   "fields[len(fields) - len(lines) :] = lines.astype(np.uint8) & (2**width - 1)")),
     mutant("pack-unsigned", "quantref.fast.packing", "_unpack",
@@ -32,7 +32,7 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("pack-last-axis", "quantref.fast.packing", "_pack",
            "np.moveaxis(fields, axis, 0)",
            "np.moveaxis(fields, axis, 0)[::-1]",
-           "The packing axis is walked backwards.", "pack", blames="PACK-010",
+           "Codes are packed in reverse order along the axis.", "pack", blames="PACK-010",
            mirror=pack("np.moveaxis(q, axis, 0)",
                   "np.moveaxis(q, axis, 0)[::-1]")),
     mutant("pack-3bit-pairs", "quantref.packing", "",
@@ -42,7 +42,7 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("pack-sign-nibble", "quantref.fast.packing", "_unpack",
            "np.uint8(2 ** (bits - 1))",
            "np.uint8(8)",
-           "The sign of a field is taken to be bit 3, whatever its width.", "pack", blames="PACK-030",
+           "The sign of a field of any width is taken to be bit 3.", "pack", blames="PACK-030",
            mirror=unpack("codes >= 2 ** (width - 1)",
                   "codes >= 8")),
     mutant("pack-unpack-tail", "quantref.fast.packing", "_unpack",
@@ -56,17 +56,17 @@ MUTANTS: tuple[Mutant, ...] = (
            moved = scratch.empty("moved", every.shape, every.dtype)
            np.right_shift(lines[len(lines) - len(every) :], every.dtype.type(bits * k), out=moved)
            """,
-           "Unpacking drops codes at the front where it should drop padding at the end.", "pack", blames="PACK-040",
+           "Unpacking drops codes at the front instead of padding at the end.", "pack", blames="PACK-040",
            mirror=unpack("codes[:length]",
                   "codes[len(codes) - length :]")),
     mutant("pack-length-unchecked", "quantref.inputs.arrays", "require_length",
            "number < 0 or -(-number // per_byte) != n_bytes",
            "(number := min(number, n_bytes * per_byte)) < 0",
-           "A length that does not belong to the packed bytes is taken.", "pack", blames="PACK-080"),
+           "A length that does not match the packed bytes is accepted.", "pack", blames="PACK-080"),
     mutant("pack-range-unchecked", "quantref.fast.packing", "pack_codes",
            "part.size and (int(part.max()) > hi or (lo < 0 and int(part.min()) < lo))",
            "False",
-           "Codes that do not fit lose their upper bits.", "pack", blames="PACK-080",
+           "Codes that do not fit are accepted, and lose their upper bits.", "pack", blames="PACK-080",
            mirror=pack("require_codes(q, *code_bounds(bits, signed=q.dtype == np.int8), bits)",
                   "pass")),
 )  # fmt: skip

@@ -1,1 +1,1 @@
-"""The algorithms in exact rational arithmetic, and the bounds on honest rounding errors."""
+"""The algorithms in exact rational arithmetic, and bounds on the rounding errors of others."""

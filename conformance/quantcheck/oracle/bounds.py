@@ -1,7 +1,7 @@
-"""How far an honest implementation may be from the exact answer (SPEC.md, section 8).
+"""Bounds on a correct implementation's distance from the exact answer (SPEC.md, section 8).
 
-The formulas of the certificate in Python floats, from the exact factor: the same bytes on any
-machine. A test holds the two equal.
+These are the formulas of the certificate in Python floats, computed from the exact factor, so that
+every machine gives the same bytes. A test compares them with the certificate's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LIKELY = 8.0
 
 
 def growth(steps: float, u: float) -> float:
-    """Return gamma = steps · u / (1 − steps · u), the bound on `steps` accumulated roundings.
+    """Return γ(steps, u) = steps · u / (1 − steps · u), which bounds `steps` accumulated roundings.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def steps_of(n: int) -> int:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Bounds on an honest implementation's error, in processing order.  [CERT-060]
+    """Bounds on a correct implementation's errors, in processing order.  [CERT-060]
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Bounds:
     likely : (n_out, n_in) array
         |error of w'_j| <= LIKELY · √steps · u · likely.
     inverse : (n_in, n_in) array
-        |M⁻¹|, which carries errors of w' to partly compensated weights.
+        |M⁻¹|, which maps errors of w' to errors of partly compensated weights.
     """
 
     always: NDArray[np.float64]
@@ -61,7 +61,7 @@ class Bounds:
     inverse: NDArray[np.float64]
 
     def target(self, u: float) -> NDArray[np.float64]:
-        """Return the bound (n_out, n_in) on the error of w' in arithmetic of unit roundoff u."""
+        """Return β (n_out, n_in), the bound on the error of w' for unit roundoff u."""
         steps = steps_of(self.always.shape[1])
         likely, gamma = LIKELY * math.sqrt(steps) * u * self.likely, growth(steps, u)
         if math.isinf(gamma):  # 0 · ∞ is no number
@@ -69,12 +69,12 @@ class Bounds:
         return np.minimum(gamma * self.always, likely)  # [CERT-060]
 
     def base(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the bound on partly compensated weights, given that on w'.  [CERT-060]"""
+        """Return the bound on partly compensated weights from the bound on w'.  [CERT-060]"""
         return target @ self.inverse
 
 
 def for_exact(answer: ExactGPTQ) -> Bounds:
-    """Return the bounds of an exact answer, in Python floats only."""
+    """Return the bounds for an exact answer, computed in Python floats."""
     n = len(answer.order)
     unit = [[0.0] * k + [1.0] + [float(answer.factor.unit(k, j)) for j in range(k + 1, n)]
             for k in range(n)]  # fmt: skip
@@ -127,7 +127,7 @@ def _magnitudes(answer: ExactGPTQ) -> list[list[float]]:
 
 
 def _dot(a: list[float], b: list[float]) -> float:
-    """Return the inner product, correctly rounded sums: the same on every machine."""
+    """Return the inner product with a correctly rounded sum, the same on every machine."""
     return math.fsum(x * y for x, y in zip(a, b, strict=True))
 
 
@@ -137,7 +137,7 @@ def _squares(values: Iterable[float]) -> list[float]:
 
 
 def _norm_of(absolute: list[list[float]]) -> float:
-    """Return the same bound on the spectral norm as `_norm_bound`."""
+    """Return the bound on the spectral norm that `norm_bound` of the certificate returns."""
     columns = max(math.fsum(row[j] for row in absolute) for j in range(len(absolute)))
     return math.sqrt(columns * max(math.fsum(row) for row in absolute))
 

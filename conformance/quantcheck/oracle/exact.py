@@ -1,11 +1,11 @@
-"""The same algorithms in rational arithmetic: the oracle behind the golden vectors.
+"""The algorithms of SPEC.md in rational arithmetic: the oracle of the golden vectors.
 
-Every finite float is a dyadic rational, and GPTQ in its LDLᵀ form needs no square root, so every
-rounding is decided exactly, on any machine. Nothing here uses NumPy's arithmetic or a BLAS; arrays
-come and go as nested lists of `fractions.Fraction`. Only the default profile is implemented.
+Every finite float is a dyadic rational, and GPTQ in its LDLᵀ form needs no square root. So every
+rounding is decided exactly, on any machine. This module uses neither NumPy's arithmetic nor a BLAS.
+Arrays are nested lists of `fractions.Fraction`. Only the default profile is implemented.
 
-Each code comes with its margin: the distance of w / s + z to the nearest point where the clipped
-code changes, in units of one code. An exact tie has margin 0.
+Each code has a margin: the distance of w / s + z to the nearest point where the clipped code
+changes, in codes. An exact tie has margin 0.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def abs_max(
 def affine_range(
     lo: Fraction, hi: Fraction, *, bits: int, symmetric: bool
 ) -> tuple[Fraction, int, Fraction]:
-    """Return scale, zero-point and the zero-point's margin for the weights' smallest and largest.
+    """Return scale, zero-point and the zero-point's margin for the range of some weights.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def affine_range(
 class ExactFactor:
     """H = M D Mᵀ with M unit upper triangular, D diagonal; M_kj = numerators[k][j] / minors[j].
 
-    `minors[j]` is the determinant of the trailing block from column j on, of the scaled matrix.
+    `minors[j]` is the determinant of the scaled matrix's trailing block from column j on.
     """
 
     numerators: list[list[int]]
@@ -140,7 +140,7 @@ def ldl(hessian: Matrix) -> ExactFactor:
     return _ldl(tuple(map(tuple, hessian)))
 
 
-@lru_cache(maxsize=8)  # problems with one Hessian follow one another
+@lru_cache(maxsize=8)  # consecutive problems often share a Hessian
 def _ldl(hessian: tuple[tuple[Fraction, ...], ...]) -> ExactFactor:
     n = len(hessian)
     common = math.lcm(*(h.denominator for row in hessian for h in row))
@@ -202,7 +202,7 @@ def prepare(
 
 @dataclass(frozen=True)
 class ExactGPTQ:
-    """Everything exact about one GPTQ problem; columns in processing order unless said otherwise.
+    """The exact solution of one GPTQ problem; columns are in processing order.
 
     `codes`, `margins`, `residuals` (w' − ŵ), `targets` (w') and `weights` are (n_out, n_in);
     `scale`, `zero_point`, `zero_margin`, `low` and `high` (the range's ends) are (n_out, n_groups).
@@ -255,7 +255,7 @@ def gptq(
     size = n_in if group_size == -1 else group_size
     group = [j // size for j in range(n_in)]
 
-    differences: Matrix = [[] for _ in range(n_out)]  # w_k − ŵ_k of the columns done
+    differences: Matrix = [[] for _ in range(n_out)]  # w_k − ŵ_k of the finished columns
     codes: list[list[int]] = [[] for _ in range(n_out)]
     margins: Matrix = [[] for _ in range(n_out)]
     residuals: Matrix = [[] for _ in range(n_out)]
@@ -305,8 +305,8 @@ def gptq(
 def compensated(row: Row, differences: Row, factor: ExactFactor, end: int) -> Row:
     """Return weights up to column `end` with the errors of the first columns fully applied.
 
-    With Q the columns done and F the others, the compensation is the y with
-    y M_FF = (w − ŵ)_Q M_QF, solved from left to right.
+    With Q the finished columns and F the others, the compensation y solves y M_FF = (w − ŵ)_Q M_QF,
+    from left to right.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""Layers in rational arithmetic: the oracle of section 9, element by element.
+"""Layers in rational arithmetic, element by element: the oracle of section 9.
 
-Nested lists are replaced by dicts from index to number, so that any rank and any equation is one
-loop. Nothing here uses NumPy's arithmetic.
+Arrays are dicts from index to number, so that one loop handles every rank and equation. This module
+does not use NumPy's arithmetic.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def abs_max(
 def terms(
     equation: Equation, sizes: Mapping[str, int]
 ) -> Iterator[tuple[Index, list[tuple[Index, Index]]]]:
-    """Yield every output index, and the pairs of indices whose products make it.
+    """Yield every output index, and the pairs of input and kernel indices that it sums over.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def contract(
 
 
 def broadcast(bias: Numbers, shape: Index, outputs: Index) -> Numbers:
-    """Return a bias for every output index; its axes are the last ones, length 1 repeats.
+    """Return a bias for every output index; its axes are the last ones, and length 1 is repeated.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def broadcast(bias: Numbers, shape: Index, outputs: Index) -> Numbers:
 
 
 def round_up(x: Fraction) -> float:
-    """Return a float of three digits that is not below x.
+    """Return x rounded up to a float of three digits.
 
     Examples
     --------

@@ -1,8 +1,7 @@
-"""Properties: what must hold for every input, section by section (SPEC.md, section 12).  [VER-070]
+"""Properties: statements that hold for every input, by section (SPEC.md, section 12).  [VER-070]
 
-A property draws samples. Most samples are one question whose answer is known from rational
-arithmetic, as that of a golden vector; a *law* needs no such oracle: it holds the answers to
-several questions against each other.
+A property draws samples. Most samples are one question whose answer rational arithmetic gives, as
+for a golden vector. A *law* needs no such oracle: it compares the answers to several questions.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ Law = Callable[[tuple[Case, ...], Answers, float], list[Judgement]]
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large drawn inputs are.
+    """The shapes of drawn inputs.
 
     Attributes
     ----------
     free : bool
-        False: few shapes, those of the vectors, so that a compiling backend meets none twice.
-        True: any small shape.
+        False: the few shapes of the vectors, so that a backend compiles little. True: any small
+        shape.
     """
 
     free: bool = False
@@ -46,14 +45,14 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Sample:
-    """One draw: questions, and how their answers are judged.
+    """One draw: questions, and the way in which their answers are judged.
 
     Attributes
     ----------
     cases : tuple of Case
     law : callable, optional
-        (cases, decoded outputs, unit roundoff) to findings; without it, each case judges its own
-        answer.
+        Returns findings for (cases, decoded outputs, unit roundoff). Without it, each answer is
+        judged by itself.
     """
 
     cases: tuple[Case, ...]
@@ -62,20 +61,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class Property:
-    """What must hold for every draw.
+    """A statement that must hold for every draw.
 
     Attributes
     ----------
     id : str
         prop-SECTION-NAME.
     title : str
-        One sentence, for people.
+        The statement in one sentence.
     requirements : tuple of str
-        What it speaks about; the first is blamed when nothing more specific is wrong.
+        The requirements that it judges; the first one fails if no more specific one does.
     draw : callable
-        Sizes to a strategy of samples.
+        Returns a strategy of samples for `Sizes`.
     examples : int
-        How many samples the default profile draws.
+        Number of samples that the default profile draws.
     """
 
     id: str
@@ -94,7 +93,7 @@ class Property:
 
 
 def named(case: Case, identity: str) -> Case:
-    """Return the case under an id that its question decides: the same draw, the same id."""
+    """Return the case with an id that is a hash of its question."""
     question = {**case.question(), "id": ""}
     text = json.dumps(question, sort_keys=True, separators=(",", ":"))
     return replace(case, id=f"{identity}:{hashlib.sha256(text.encode()).hexdigest()[:12]}")
@@ -107,7 +106,7 @@ def single(
     draw: Callable[[Sizes], st.SearchStrategy[Case]],
     examples: int = 15,
 ) -> Property:
-    """Return the property that each drawn case is answered as rational arithmetic says."""
+    """Return the property that the answer to every drawn case agrees with rational arithmetic."""
 
     def samples(sizes: Sizes) -> st.SearchStrategy[Sample]:
         return draw(sizes).map(
@@ -125,7 +124,7 @@ def law(
     holds: Law,
     examples: int = 10,
 ) -> Property:
-    """Return the property that the answers to drawn questions agree as a law says."""
+    """Return the property that the answers to drawn questions satisfy a law."""
 
     def samples(sizes: Sizes) -> st.SearchStrategy[Sample]:
         return draw(sizes).map(

@@ -42,7 +42,7 @@ def _case(x: Array, **changes: Any) -> Case:
 def _tied(draw: Draw) -> Array:
     """Draw (4, 8) float32 with exact ties: the largest magnitude is 127 over a power of two.
 
-    Epsilon vanishes beside the magnitudes, so that the scale is that power.
+    Epsilon is negligible, so that the scale is that power.
     """
     made = []
     for _ in range(4):
@@ -98,7 +98,7 @@ def _axes(draw: Draw, sizes: Sizes) -> Case:
 def _clips(draw: Draw, _: Sizes) -> Case:
     bounds, dtype = draw(st.sampled_from(RANGES))
     x = draw(matrices(shapes=[(4, 8)], kinds=("plain", "negative", "outlier")))
-    x[:, 0] = -8.0  # the largest magnitude may be negative: the lower clip acts
+    x[:, 0] = -8.0  # the element of largest magnitude may be negative: the lower clip acts
     return _case(x, value_range=bounds, output_dtype=dtype)
 
 
@@ -212,7 +212,7 @@ def _permutes(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judge
     ]  # fmt: skip
 
 
-# Plain cases first, then one topic after the other: the first failure names the cause.
+# General properties come first, then one topic after another: the first failure names the cause.
 PROPERTIES = (
     single("prop-abs-values", "Scales and codes of generated rows, subnormal to huge.",
            (*CORE, "ABS-050"), _values, 25),
@@ -225,10 +225,10 @@ PROPERTIES = (
            CORE, _doubles, 8),
     single("prop-abs-ranges", "Codes are clipped to the range as given.",
            ("ABS-070", *CORE), _clips, 12),
-    single("prop-abs-epsilon", "Epsilon counts beside small magnitudes.", CORE, _epsilons, 10),
+    single("prop-abs-epsilon", "Epsilon matters for small magnitudes.", CORE, _epsilons, 10),
     single("prop-abs-quantizer", "The axis of the call comes before the stored one.",
            ("CFG-020", *CORE), _called, 10),
-    single("prop-abs-dequantize", "Codes go back by division.", ("ABS-080",), _dequantized, 10),
+    single("prop-abs-dequantize", "Dequantization divides codes.", ("ABS-080",), _dequantized, 10),
     single("prop-abs-refused", "Bad inputs are refused.", ("ABS-100",), _refused, 20),
     law("prop-abs-scaling", "x and ε times 2^k: scale over 2^k, the same codes.",
         ("ABS-010", "ABS-030"), _scaled, _scales, 8),

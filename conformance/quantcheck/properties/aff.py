@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from quantcheck.corpus.affine import FULL, parameters_case, quantize_case
+from quantcheck.corpus.affine.build import FULL, parameters_case, quantize_case
 from quantcheck.corpus.draw import exact_list, floats, refused
 from quantcheck.judge.verdict import Judgement
 from quantcheck.oracle.exact import fractions_of, nearest_float
@@ -30,7 +30,7 @@ def _parameters(weights: Array, **changes: Any) -> Case:
 
 @st.composite
 def _drawn(draw: Draw, /, sizes: Sizes, *kinds: str, **fixed: Any) -> Case:
-    """Draw weights of some kinds and the settings that are not fixed."""
+    """Draw rows of these kinds, and the settings that are not fixed."""
     bits = fixed.pop("bits", None) or draw(st.sampled_from((2, 3, 4, 8, 5)))
     settings = {
         "symmetric": draw(st.booleans()),
@@ -45,7 +45,7 @@ def _drawn(draw: Draw, /, sizes: Sizes, *kinds: str, **fixed: Any) -> Case:
 
 @st.composite
 def _plain(draw: Draw, sizes: Sizes) -> Case:
-    """Draw rows of both signs, asymmetric, each with a range of its own: nothing special."""
+    """Draw rows of both signs, asymmetric, each with its own range."""
     kinds = ("plain", "fine", "ties", "near ties", "outlier", "small", "large")
     case = draw(_drawn(sizes, *kinds, symmetric=False, per_channel=True, group_size=-1))
     return _parameters(two_sided(case.inputs["weights"]), **case.parameters)
@@ -179,7 +179,7 @@ def _scaled(draw: Draw, sizes: Sizes) -> tuple[Case, Case]:
 
 
 def _all_zero(case: Case) -> Array:
-    """Whether a group holds zeros alone: its range −1 … 1 does not scale."""
+    """Whether a group is all zeros; its range −1 … 1 does not scale with the weights."""
     weights, given = case.inputs["weights"], case.parameters
     groups = group_layout(weights.shape[1], given["group_size"])
     live = np.stack([weights[:, g.start : g.end].any(axis=1) for g in groups], axis=1)
@@ -198,11 +198,11 @@ def _scales(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgeme
 
 @st.composite
 def _returned(draw: Draw, sizes: Sizes) -> tuple[Case, Case]:
-    """Draw codes; the second question quantizes what the first one's answer should be."""
+    """Draw codes; the second question quantizes the expected answer to the first one."""
     case = draw(_dequantized(sizes))
     maps = [case.inputs[name] for name in ("scale", "zero_point", "g_idx")]
     values = case.expected["outputs"]["values"]
-    return case, quantize_case("drawn", "generated codes, there again", values, *maps, bits=8)
+    return case, quantize_case("drawn", "generated codes, quantized again", values, *maps, bits=8)
 
 
 def _returns(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
@@ -228,7 +228,7 @@ def _permutes(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judge
     ]  # fmt: skip
 
 
-# Plain cases first, then one topic after the other: the first failure names the cause.
+# General properties come first, then one topic after another: the first failure names the cause.
 PROPERTIES = (
     single("prop-aff-plain", "Scales and zero-points of rows of both signs.",
            (*CORE, "AFF-090"), _plain, 20),
@@ -248,7 +248,7 @@ PROPERTIES = (
            (*CODES, "AFF-100"), _codes, 25),
     single("prop-aff-ties", "Exact ties round first and shift then.", CODES,
            lambda sizes: _codes(sizes, ties=True), 15),
-    single("prop-aff-near-ties", "One float beside a tie, either neighbour or the nearer one.",
+    single("prop-aff-near-ties", "One float next to a tie: either neighbour or the nearer one.",
            CODES, _neighbours, 10),
     single("prop-aff-dequantize", "Codes go back by s·(q − z).",
            ("AFF-080", "AFF-100"), _dequantized, 12),

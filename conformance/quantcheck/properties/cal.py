@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from quantcheck.corpus.cal import FULL, windows_case
-from quantcheck.corpus.cal_models import model_gptq_case, model_int8_case, random_model
+from quantcheck.corpus.cal.models import model_gptq_case, model_int8_case, random_model
+from quantcheck.corpus.cal.windows import FULL, windows_case
 from quantcheck.corpus.draw import refused
 from quantcheck.properties import Sizes, single
 from quantcheck.properties.strategies import Draw, grids
@@ -54,7 +54,7 @@ def _pieces(draw: Draw, _: Sizes) -> Case:
 
 @st.composite
 def _texts(draw: Draw, _: Sizes) -> Case:
-    """Draw texts without a letter twice, and how the tokenizer is called."""
+    """Draw texts in which no letter occurs twice, and the kind of tokenizer."""
     letters = [chr(97 + int(k)) for k in _distinct(draw(grids(24)))]
     cuts = sorted(draw(st.sets(st.integers(1, 23), max_size=4)))
     parts = np.split(np.array(letters), cuts)
@@ -139,7 +139,7 @@ def _wide_layers(
     sizes: list[tuple[int, ...]],
     windows: int,
 ) -> Case:
-    """Draw a model of 2 bits whose last layer has many rows: what it was calibrated with shows."""
+    """Draw a 2-bit model whose last layer has many rows, so that a wrong Hessian changes codes."""
     arrays = random_model(draw(st.integers(0, 10**6)), sizes)
     tokens = _distinct(draw(grids(32)))
     title = f"a generated model, {windows} windows"
@@ -149,7 +149,7 @@ def _wide_layers(
 
 @st.composite
 def _later_block(draw: Draw, _: Sizes) -> Case:
-    """Draw two blocks of one wide layer each: only the first can change the second."""
+    """Draw two blocks of one wide layer each: only the first block can affect the second."""
     flat: dict[str, Any] = {"activations": ["relu"], "residual": False}
     arrays = random_model(draw(st.integers(0, 10**6)), [(6,), (48,)])
     tokens = _distinct(draw(grids(32)))
@@ -164,7 +164,7 @@ def _model_int8(draw: Draw, _: Sizes) -> Case:
     return model_int8_case("drawn", "a generated model, int8", arrays, blocks)
 
 
-# Plain cases first, then one topic after the other: the first failure names the cause.
+# General properties come first, then one topic after another: the first failure names the cause.
 PROPERTIES = (
     single("prop-cal-windows", "Windows are spread over the whole stream.",
            ("CAL-010", "CAL-020", "CAL-030", "CAL-040"), _placed, 20),
@@ -188,6 +188,6 @@ PROPERTIES = (
     single("prop-cal-models", "Whole models: windows, Hessians of quantized blocks, codes.",
            ("CAL-110", "CAL-090", "CAL-100", "CAL-140", "CAL-120", "CAL-130"), _model_gptq, 4),
     single("prop-cal-int8", "Whole models, int8.", ("CAL-150",), _model_int8, 4),
-    single("prop-cal-refused", "What is no token is refused.", ("CAL-080",), _refused, 9),
+    single("prop-cal-refused", "Values that are no tokens are refused.", ("CAL-080",), _refused, 9),
     single("prop-cal-few", "Too few tokens are refused.", ("CAL-070",), _few, 8),
 )  # fmt: skip

@@ -18,7 +18,7 @@ RANGES = ([-127, 127], [-128, 127], [-8, 7], [-100, 1], [0, 127])
 
 @st.composite
 def _arguments(draw: Draw) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Draw arguments of AbsMaxQuantizer, and the fields that they make."""
+    """Draw arguments of AbsMaxQuantizer, and the fields that they give."""
     axes = st.one_of(
         st.none(),
         st.integers(-3, 3),

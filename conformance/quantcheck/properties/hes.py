@@ -35,7 +35,7 @@ def _tokens(draw: Draw, sizes: Sizes) -> Array:
 
 @st.composite
 def _split(draw: Draw, x: Array) -> list[Array]:
-    """Draw a way to batch tokens: any cuts, batches of rank 1 to 4."""
+    """Draw a division of tokens into batches of rank 1 to 4."""
     cuts = sorted(draw(st.sets(st.sampled_from((1, 4, 8, 16, 24)), max_size=3)))
     parts = np.split(x, [c for c in cuts if c < len(x)])
     return [_shaped(part, draw(st.integers(1, 4))) for part in parts]
@@ -213,18 +213,18 @@ def _reorders(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judge
     return [found, equal(cases[1], "HES-100", "transpose", other.T, other)]
 
 
-# Plain cases first, then one topic after the other: the first failure names the cause.
+# General properties come first, then one topic after another: the first failure names the cause.
 PROPERTIES = (
     single("prop-hes-sum", "The sum over generated tokens.", ("HES-010", "HES-100"), _whole, 15),
-    single("prop-hes-ranks", "The same in a batch of any rank.", ("HES-020",), _ranked, 8),
-    single("prop-hes-batches", "The same in batches of any rank and size.",
+    single("prop-hes-ranks", "The sum over one batch of any rank.", ("HES-020",), _ranked, 8),
+    single("prop-hes-batches", "The sum over batches of any rank and size.",
            ("HES-030",), _batched, 12),
     law("prop-hes-split", "How tokens are batched does not change the sum.",
         ("HES-030",), _two_ways, _agrees, 10),
     single("prop-hes-half", "float16 activations.", ("HES-010", "HES-100"), _halves, 5),
     single("prop-hes-damping", "Damping by the mean diagonal.",
            ("HES-050", "HES-040", "HES-060"), _prepared, 12),
-    single("prop-hes-dead", "Dead columns are mended before the mean is taken.",
+    single("prop-hes-dead", "Dead columns get a diagonal of 1 before the mean is taken.",
            ("HES-040", "HES-050", "HES-060"), lambda s: _prepared(s, dead=True), 12),
     single("prop-hes-order", "A stable descending order of the undamped diagonal.",
            ("HES-060", "HES-050"), lambda s: _prepared(s, ordered=True), 20),

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from quantcheck.corpus.draw import refused
-from quantcheck.corpus.lay_build import INT8, WEIGHT_ONLY, lay_gptq_case, lay_int8_case
-from quantcheck.corpus.lay_rows import lay_embedding_case, lay_reverse_case
+from quantcheck.corpus.lay.build import INT8, WEIGHT_ONLY, lay_gptq_case, lay_int8_case
+from quantcheck.corpus.lay.rows import lay_embedding_case, lay_reverse_case
 from quantcheck.properties import Sizes, single
 from quantcheck.properties.strategies import Draw, grids
 from quantcheck.wire.cases import Case
@@ -29,7 +29,7 @@ ELLIPSIS = ("...x,xy->...y", (2, 3, 6), (6, 5), "y", (5,))
 
 @st.composite
 def _array(draw: Draw, *shape: int, kinds: bool = False) -> Array:
-    """Draw float32 numbers; by row of the last axis of some kind, if so asked."""
+    """Draw float32 numbers; with `kinds`, each row along the last axis is of one of them."""
     count = int(np.prod(shape))
     x = (draw(grids(count)) / 256.0).reshape(shape)
     if kinds:
@@ -166,13 +166,13 @@ def _refused(draw: Draw, _: Sizes) -> Case:
     return refused("lay", "drawn", title, "dense_int8", "LAY-150", error, given, inputs)
 
 
-# What a property speaks about: its topic, then what else is seen where something else is wrong.
+# The requirements of a property: its topic first, then others that a wrong answer may fail.
 INT8_DENSE = ("LAY-030", "LAY-010", "LAY-020")
 EINSUM = ("LAY-020", "LAY-010", "LAY-030", "LAY-050")
 EINSUM_PACKED = ("LAY-110", "LAY-090", "LAY-100", "LAY-050")
 RELOADED = ("LAY-130", "LAY-140", "LAY-010", "LAY-020", "LAY-030", "LAY-040", "LAY-050")
 
-# Plain cases first, then one topic after the other: the first failure names the cause.
+# General properties come first, then one topic after another: the first failure names the cause.
 PROPERTIES = (
     single("prop-lay-dense", "Dense, int8: codes, scales and outputs.",
            INT8_DENSE, lambda s: _dense(s, bias=False), 12),
@@ -180,7 +180,7 @@ PROPERTIES = (
            ("LAY-050", *INT8_DENSE), lambda s: _dense(s, bias=True), 10),
     single("prop-lay-einsum", "EinsumDense, int8, attention projections in and out.",
            EINSUM, _einsum, 12),
-    single("prop-lay-ellipsis", "EinsumDense over whatever axes there are.",
+    single("prop-lay-ellipsis", "EinsumDense with any axes.",
            EINSUM, lambda s: _einsum(s, equations=(ELLIPSIS,)), 4),
     single("prop-lay-weight-only", "Without an activation quantizer activations stay floats.",
            ("LAY-040", "LAY-010", "LAY-020", "LAY-050"),

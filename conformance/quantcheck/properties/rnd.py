@@ -23,7 +23,7 @@ INTEGERS = ("int8", "uint8", "int16", "int32")
 
 @st.composite
 def _numbers(draw: Draw, dtype: str) -> Array:
-    """Draw numbers around ties: halves, their neighbours, and anything of the dtype."""
+    """Draw ties, their neighbours, and any numbers of the dtype."""
     halves = draw(grids(12, spread=600)) / 2.0
     exponents = draw(grids(12, spread=22))
     values = cast(np.where(exponents > 10, halves * 2.0 ** (exponents - 10), halves), dtype)
@@ -80,8 +80,8 @@ def _odd(sizes: Sizes) -> st.SearchStrategy[tuple[Case, Case]]:
 
 
 def _is_odd(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
-    there, back = (np.asarray(a["values"]) for a in answers)
-    return [equal(cases[1], "RND-010", "rint(-x) and -rint(x)", back, -there)]
+    plain, negated = (np.asarray(a["values"]) for a in answers)
+    return [equal(cases[1], "RND-010", "rint(-x) and -rint(x)", negated, -plain)]
 
 
 PROPERTIES = (

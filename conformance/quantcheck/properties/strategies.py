@@ -1,8 +1,8 @@
-"""Hypothesis strategies that draw the nasty corners on purpose.
+"""Hypothesis strategies that draw corner cases on purpose.
 
-Every number comes from drawn integers by exact arithmetic (multiples of powers of two, rounded once
-where a dtype asks for it), so that a draw is the same on every machine. Rows are drawn kind by
-kind: what breaks quantizers is seldom noise, and mostly a row of one sign, of ties, or of zeros.
+Every number is computed from drawn integers by exact arithmetic (multiples of powers of two,
+rounded once if a dtype needs it), so that a draw is the same on every machine. Each row has a kind,
+since random noise seldom breaks quantizers, and rows of one sign, of ties or of zeros often do.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ def rows(
 
 @st.composite
 def tied(draw: Draw, *, grid: NDArray[np.int64], bits: int, near: bool) -> NDArray[np.float64]:
-    """Draw values on exact ties of a dyadic scale, or at a chosen distance from them.
+    """Draw exact ties of a power-of-two scale, or values at a chosen distance from them.
 
-    The first two elements are the ends of a range of 2^bits − 1 steps, so that the scale that fits
-    the row is the power of two.
+    The first two elements are the ends of a range of 2^bits − 1 steps, so that the row's scale is
+    this power of two.
     """
     maxq = 2**bits - 1
     zero = draw(st.integers(0, maxq))
@@ -100,29 +100,29 @@ def matrices(
     bits: int = 4,
     kinds: Sequence[str] = ROW_KINDS,
 ) -> NDArray[np.float32]:
-    """Draw weights (n_out, n_in) float32, each row of a kind of its own."""
+    """Draw weights (n_out, n_in) float32; each row has its own kind."""
     n_out, n_in = draw(st.sampled_from(shapes))
     return np.stack([draw(rows(length=n_in, bits=bits, kinds=kinds)) for _ in range(n_out)])
 
 
 def two_sided(weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give columns alternating signs, none zero: every group of two or more reaches over zero."""
+    """Give columns alternating signs and no zeros, so that every range contains zero inside."""
     signs = np.where(np.arange(weights.shape[1]) % 2, 1, -1)
     return (np.maximum(np.abs(weights), np.float32(2.0**-24)) * signs).astype(np.float32)
 
 
 def cast(array: Array, dtype: str) -> Array:
-    """Round to a dtype of the vectors, saturating: no draw overflows on the way."""
+    """Round to a dtype of the vectors with saturation, so that no draw overflows."""
     most = 65504.0 if dtype == "float16" else 3.0e38
     return np.clip(array.astype(np.float64), -most, most).astype(dtype_of(dtype))
 
 
 @st.composite
 def token_arrays(draw: Draw, *, width: int, count: int | None = None) -> NDArray[np.float32]:
-    """Draw activations (tokens, width) float32: multiples of 1/8, correlated, some columns special.
+    """Draw activations (tokens, width) float32: correlated multiples of 1/8.
 
-    Columns may be dead, nearly dead, duplicated, of very different size, or of equal norm (so that
-    the ordering metric has ties).
+    Some columns may be dead, nearly dead, duplicated, of very different size, or of equal norm,
+    which gives ties of the ordering metric.
     """
     count = draw(st.integers(1, 3 * width)) if count is None else count
     x = draw(grids(count * width, spread=16)).reshape(count, width) / 8.0
@@ -152,11 +152,11 @@ def hessians(
     dead : bool
         Whether some columns are never active, and one nearly so.
     definite : bool
-        Whether to add enough to the diagonal that it has a factor without damping.
+        Whether to increase the diagonal so that a factor exists without damping.
     """
     x = draw(token_arrays(width=width)).astype(np.float64)
     idle = ~x.any(axis=0)
-    x[0, idle] = (np.flatnonzero(idle) + 1) / 8.0  # dead columns are drawn on purpose alone
+    x[0, idle] = (np.flatnonzero(idle) + 1) / 8.0  # a column is dead only if `dead` is true
     if dead:
         places = draw(st.sets(st.integers(0, width - 1), min_size=1, max_size=max(1, width // 3)))
         x[:, sorted(places)] = 0
@@ -171,7 +171,7 @@ def hessians(
 
 
 def well_posed(hessian: Array, damping: float) -> bool:
-    """Whether every pivot is well above what single precision may take for zero.  [HES-080]"""
+    """Whether every pivot is clearly positive in single precision.  [HES-080]"""
     H = hessian.copy()
     idle = np.diagonal(H) == 0
     H[idle, idle] = 1.0

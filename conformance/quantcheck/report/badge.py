@@ -11,22 +11,22 @@ from quantcheck.report.document import worst_verdicts
 from quantcheck.report.looks import LOOKS
 
 LABEL = "quantref"
-# Each with white text on it: a contrast of at least 4.5.
+# White text on each colour has a contrast of at least 4.5.
 GREEN, AMBER, RED, PURPLE, GREY = "#2b7a2b", "#8f6400", "#c0342b", "#8a3ea8", "#5f6368"
 _NARROW, _WIDE = "ijl.,:;|!' tfrI()-", "mwMW—"
 HEIGHT, PADDING = 20, 6
 
 
 def as_badge(document: Mapping[str, Any]) -> str:
-    """Give the document as a badge: requirements, each with its worst verdict on any target."""
+    """Return the badge: it counts requirements by their worst verdict on any target."""
     text, colour = summary(document)
-    told = f"{LABEL}: {text}"
+    parts = f"{LABEL}: {text}"
     left, right = _width(LABEL) + 2 * PADDING, _width(text) + 2 * PADDING
     total = left + right
     return f"""\
 <svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{HEIGHT}" role="img" \
-aria-label={quoteattr(told)}>
-<title>{escape(told)}</title>
+aria-label={quoteattr(parts)}>
+<title>{escape(parts)}</title>
 <clipPath id="round"><rect width="{total}" height="{HEIGHT}" rx="3"/></clipPath>
 <g clip-path="url(#round)">
 <rect width="{left}" height="{HEIGHT}" fill="#444"/>
@@ -41,7 +41,7 @@ aria-label={quoteattr(told)}>
 
 
 def summary(document: Mapping[str, Any]) -> tuple[str, str]:
-    """Give the words of a badge and its colour.
+    """Return the text of a badge and its colour.
 
     Examples
     --------
@@ -52,24 +52,24 @@ def summary(document: Mapping[str, Any]) -> tuple[str, str]:
     """
     verdicts = list(worst_verdicts(document["reports"]).values())
     count = {name: verdicts.count(name) for name in set(verdicts)}
-    told = [
+    parts = [
         f"{count[verdict]} {LOOKS[verdict].word}"
         for verdict in (Verdict.ERROR, Verdict.FAIL, Verdict.PASS, Verdict.KNOWN)
         if verdict in count
     ]
     if document["exit_code"] == 130:
-        return ", ".join([*told, "stopped"]), GREY
+        return ", ".join([*parts, "stopped"]), GREY
     if document["exit_code"] == 3:
-        return ", ".join(told if "error" in count else [*told, "broken"]), PURPLE
+        return ", ".join(parts if "error" in count else [*parts, "broken"]), PURPLE
     if document["exit_code"] == 1:
-        return ", ".join(told if "fail" in count else [*told, "stale deviations"]), RED
-    if document["exit_code"] in (2, 4) or not told:
-        return ", ".join([*told, "not judged"]), GREY
-    return ", ".join(told), AMBER if "known deviation" in count else GREEN
+        return ", ".join(parts if "fail" in count else [*parts, "stale deviations"]), RED
+    if document["exit_code"] in (2, 4) or not parts:
+        return ", ".join([*parts, "not judged"]), GREY
+    return ", ".join(parts), AMBER if "known deviation" in count else GREEN
 
 
 def _width(text: str) -> int:
-    """Estimate the width of text in an 11 px sans serif; `textLength` makes it so.
+    """Estimate the width of text in an 11 px sans serif; `textLength` sets it exactly.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The consoles of every command: as wide as the terminal, with ? for what it cannot show."""
+"""The consoles of every command: as wide as the terminal, with ? for missing characters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDTH = 120  # columns where there is no terminal, as in logs
 
 
 def consoles() -> tuple[Console, Console]:
-    """Return the consoles for results and for complaints; a terminal without ÷ shows ? instead."""
+    """Return the consoles for results and for error messages."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -22,5 +22,5 @@ def consoles() -> tuple[Console, Console]:
 
 
 def say(console: Console, text: str) -> None:
-    """Print text as it is: no markup, no colours, no breaks."""
+    """Print text without markup, colours or line breaks."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What a report holds: one part per target, and what the whole run was made of.  [VER-050]"""
+"""The report of a run: one part per target, and the provenance of the run.  [VER-050]"""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from quantcheck.report.looks import BLAME, FAILED, VERDICTS
 FORMAT = 2
 SCHEMA = Path(__file__).resolve().parents[1] / "report.schema.json"
 MEANINGS = {
-    0: "every requirement passes, or deviates as known",
-    1: "a requirement fails, or a listed deviation does not hold any more",
+    0: "every requirement passes, or is a known deviation",
+    1: "a requirement fails, or a listed deviation no longer occurs",
     2: "usage",
     3: "the target broke",
-    4: "the suite could not prove itself",
-    130: "stopped; this is what was done",
+    4: "the suite failed its own checks",
+    130: "stopped; this is the report of the finished part",
 }
 
 
 def empty(spec: str, exit_code: int, aborted: dict[str, str] | None) -> dict[str, Any]:
-    """Make the report of a run that never came to a verdict."""
+    """Make the report of a run without verdicts."""
     target = {"spec": spec, "name": "", "version": "", "backend": "", "precision": ""}
     return {
         "format": FORMAT,
@@ -51,11 +51,11 @@ def merged(
     Parameters
     ----------
     reports : sequence of mapping
-        As `quantcheck.run.results.report` makes them, in the order of the command line.
+        Reports from `quantcheck.run.results.report`, in the order of the command line.
     run : mapping
-        Versions, hashes and times, as `quantcheck.report.provenance.of_run` makes them.
+        Versions, hashes and times from `quantcheck.report.provenance.of_run`.
     not_run : iterable of str
-        Targets that an interruption kept from being asked.
+        Targets that were not asked because of an interruption.
     """
     return {
         "format": FORMAT,
@@ -74,7 +74,7 @@ def schema() -> dict[str, Any]:
 
 
 def counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Count the verdicts of rows, in the order of `VERDICTS`, those that do not occur left out.
+    """Count the verdicts of rows, in the order of `VERDICTS`, without those that do not occur.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def failed_of(row: Mapping[str, Any]) -> tuple[int, int]:
-    """Count the cases of a requirement that failed, broke or deviate as known, and all of them.
+    """Count a requirement's cases that fail, end in an error or are known deviations, and all.
 
     Examples
     --------
@@ -100,9 +100,9 @@ def failed_of(row: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def by_id(reports: Iterable[Mapping[str, Any]]) -> dict[str, dict[int, Mapping[str, Any]]]:
-    """Turn reports into rows of a matrix: requirement, then number of the report, to its row.
+    """Return the rows of each requirement by the number of the report, for a matrix.
 
-    In the order of SPEC.md; rows that no target has a case for are left out.
+    Requirements are in the order of SPEC.md. Those without a case for any target are left out.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def by_id(reports: Iterable[Mapping[str, Any]]) -> dict[str, dict[int, Mapping[s
 
 
 def worst_verdicts(reports: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Give each requirement the worst verdict that it has on any target.
+    """Return the worst verdict of each requirement on any target.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def worst_verdicts(reports: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def sha256(path: Path) -> str | None:
-    """Give the SHA-256 of a file's bytes, None where it cannot be read."""
+    """Return the SHA-256 of a file's bytes, None if it cannot be read."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:

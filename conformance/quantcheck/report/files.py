@@ -1,4 +1,4 @@
-"""Says beforehand whether a file can be written; `quantref.formats.files` writes it."""
+"""Checks before a run whether a file can be written; `quantref.formats.files` writes it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 
 from quantcheck.errors import UsageError
-from quantref.formats.files import beside, is_stream
+from quantref.formats.files import is_stream, temporary_file_for
 
 
 def check(path: str) -> None:
-    """Refuse a path that could not be written after hours of work.
+    """Refuse a path that cannot be written.
 
     Raises
     ------
     UsageError
-        It is a directory, or nothing can be made in its directory.
+        The path is a directory, or no file can be made in its directory.
     """
     target = Path(path).resolve()
     if target.is_dir():
@@ -26,7 +26,7 @@ def check(path: str) -> None:
         if is_stream(target):
             os.close(os.open(target, os.O_WRONLY))
         else:
-            with beside(target):
+            with temporary_file_for(target):
                 pass
     except OSError as error:
         raise UsageError("a file that can be written", f"{path}: {error.strerror}") from None

@@ -1,4 +1,4 @@
-"""JUnit XML: a test suite per target, a test case per requirement, for other people's CI."""
+"""JUnit XML for CI systems: a test suite per target, a test case per requirement."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def as_junit(document: Mapping[str, Any]) -> str:
-    """Give the document as JUnit XML.
+    """Return the document as JUnit XML.
 
-    A run that broke, was stopped, or proved nothing has a test case `run` more, with its error.
+    A run that broke, was stopped or gave no verdict has an additional test case `run` with the
+    error.
     """
     root = ET.Element("testsuites", name="quantcheck")
     for made in document["reports"]:
@@ -42,9 +43,9 @@ def _suite(made: Mapping[str, Any]) -> ET.Element:
     for name, value in {**facts, **target["versions"], "exit code": made["exit_code"]}.items():
         ET.SubElement(properties, "property", name=_clean(name), value=_clean(str(value)))
     if made["aborted"] is not None or made["exit_code"] in (4, 130):
-        told = made["aborted"] or {"kind": "", "message": "", "stderr": ""}
-        message = f"{told['kind']}: {told['message']}" if told["kind"] else _meaning(made)
-        _case(suite, target["spec"], "run", "error", message, told["stderr"])
+        error = made["aborted"] or {"kind": "", "message": "", "stderr": ""}
+        message = f"{error['kind']}: {error['message']}" if error["kind"] else _meaning(made)
+        _case(suite, target["spec"], "run", "error", message, error["stderr"])
     for row in made["requirements"]:
         _requirement(suite, target["spec"], row)
     if target["stderr"]:
@@ -66,8 +67,8 @@ def _requirement(suite: ET.Element, spec: str, row: Mapping[str, Any]) -> None:
         lines += [f"{key}: {worst[key]}" for key in ("index", "expected", "got") if worst[key]]
         lines += [requirement["paragraph"], *row.get("reproduction", [])]
     message = worst.get("reason") or worst.get("message") or ""
-    told = f"{verdict}: {message}" if message else verdict
-    _case(suite, spec, requirement["id"], LOOKS[verdict].junit, told, "\n".join(lines))
+    text = f"{verdict}: {message}" if message else verdict
+    _case(suite, spec, requirement["id"], LOOKS[verdict].junit, text, "\n".join(lines))
 
 
 def _case(
@@ -82,12 +83,12 @@ def _case(
 
 
 def _count(element: ET.Element) -> None:
-    """Set the numbers of test cases, failures, errors and skipped below an element."""
+    """Set the counts of tests, failures, errors and skipped tests of an element."""
     element.set("tests", str(len(list(element.iter("testcase")))))
     for name, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         element.set(name, str(len(list(element.iter(tag)))))
 
 
 def _clean(text: str) -> str:
-    """Take out what XML cannot hold, such as the escapes that colour a terminal."""
+    """Remove characters that XML does not allow, such as the escapes that colour a terminal."""
     return NOT_XML.sub("", text)

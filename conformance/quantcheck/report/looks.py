@@ -1,4 +1,4 @@
-"""How each verdict looks, on every kind of report."""
+"""Symbols, words and styles of the verdicts, for every kind of report."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from quantcheck.judge.verdict import Verdict
 
 @dataclass(frozen=True)
 class Look:
-    """One verdict, for people.
+    """Presentation of one verdict.
 
     Attributes
     ----------
     symbol : str
     letter : str
-        In place of the symbol where an encoding lacks it.
+        Replaces the symbol if an encoding lacks it.
     word, short : str
-        The word for it beside its symbol, and where there is little room.
+        The word for the verdict, and a shorter one for narrow columns.
     style : str
-        Of rich, on a terminal.
+        Style of rich on a terminal.
     junit : str, optional
-        Element of a JUnit test case; None for one that passed.
+        Child element of a JUnit test case; None for a pass.
     """
 
     symbol: str
@@ -41,7 +41,7 @@ LOOKS: dict[str, Look] = {
     Verdict.FAIL: Look("✗", "F", "fail", "fail", "bold red", "failure"),
     Verdict.KNOWN: Look("≈", "K", "known", "known", "yellow", "skipped"),
     Verdict.ERROR: Look("!", "!", "error", "error", "bold magenta", "error"),
-    # A requirement that nothing was said about has not passed: it is skipped, and says why.
+    # A requirement without a verdict has not passed: it is skipped, with the reason.
     Verdict.NOT_JUDGED: Look("?", "?", "not judged", "unjudged", "yellow", "skipped"),
     Verdict.UNSUPPORTED: Look("–", "-", "unsupported", "unsup.", "dim", "skipped"),
     Verdict.NOT_COVERED: Look("·", ".", "not covered", "", "dim", "skipped"),
@@ -59,11 +59,11 @@ BLAME = (
     Verdict.UNSUPPORTED,
     Verdict.NOT_COVERED,
 )
-"""Verdicts, worst first, when one word has to stand for several targets."""
+"""Verdicts from worst to best, for one word about several targets."""
 
 
 def css_class(verdict: str) -> str:
-    """Return the class of a verdict on a page.
+    """Return the CSS class of a verdict.
 
     Examples
     --------

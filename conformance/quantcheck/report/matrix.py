@@ -15,9 +15,9 @@ from quantcheck.report.document import by_id, failed_of
 from quantcheck.report.looks import FAILED, LOOKS
 from quantcheck.report.terminal import divide, figures, meaning
 
-CELLS = (14, 10)  # characters of a column of the matrix; where neither fits, symbols alone
+CELLS = (14, 10)  # widths of a column; if neither fits, symbols alone
 NARROW = 4
-LEAST_TEXT = 24
+MIN_TEXT = 24
 
 
 def print_matrix(console: Console, reports: Sequence[dict[str, Any]]) -> None:
@@ -41,7 +41,7 @@ def _matrix(
     specs: Sequence[str],
     console: Console,
 ) -> Table:
-    """Build requirements × targets, with as many words as there is room for."""
+    """Build the table requirements × targets, with words if they fit."""
     cell = next((n for n in CELLS if _room(console, n * len(specs), len(specs)) >= 0), 0)
     headings = _headings(specs, cell) if cell else [str(n + 1) for n in range(len(specs))]
     width = max(len(part) for heading in headings for part in heading.split("\n"))
@@ -49,9 +49,9 @@ def _matrix(
     room = _room(console, width * len(specs), len(specs) + 1)
     table = Table(title="requirements × targets", title_justify="left")
     table.add_column("id", no_wrap=True)
-    texts = room >= LEAST_TEXT
+    texts = room >= MIN_TEXT
     if texts:
-        table.add_column("what it says", ratio=1)
+        table.add_column("text", ratio=1)
     for heading in headings:
         table.add_column(escape(heading), width=width, no_wrap=True)
     section = ""
@@ -65,7 +65,7 @@ def _matrix(
 
 
 def _room(console: Console, used: int, columns: int) -> int:
-    """Say how many characters are left beside the id and so many columns with their borders."""
+    """Return the width that remains next to the id and the columns, with borders."""
     return console.width - 12 - used - 3 * columns
 
 
@@ -85,7 +85,7 @@ def _symbol(verdict: str, console: Console) -> str:
 
 
 def _headings(specs: Sequence[str], width: int) -> list[str]:
-    r"""Break targets over lines of a column's width, numbered as the closing lines are.
+    r"""Break names of targets into lines; numbers are those of the closing lines.
 
     Examples
     --------

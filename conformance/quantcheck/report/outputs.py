@@ -1,4 +1,4 @@
-"""The files that a command line asks for: checked before any work, written at the end."""
+"""The report files of a command line: checked before any work, written at the end."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def add_options(add: Callable[..., Any]) -> None:
 
 
 def as_json(document: Document) -> str:
-    """Give the whole document; `report.schema.json` describes it."""
+    """Return the document as JSON text; `report.schema.json` describes it."""
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_html(document: Document) -> str:
-    """Give a self-contained page; the template engine is loaded for it alone."""
+    """Return a self-contained page; the template engine is imported only here."""
     from quantcheck.report.page import as_html as render
 
     return render(document)
@@ -52,10 +52,10 @@ def check(options: Namespace, *others: str | None) -> None:
     Raises
     ------
     UsageError
-        Naming the path.
+        The message names the path.
     """
     if options.html:
-        import jinja2  # noqa: F401 - what is missing is told before the work, not after it
+        import jinja2  # noqa: F401 - a missing package is reported before the work
     if options.found and not Path(options.found).is_dir():
         raise UsageError("--found to name a directory", options.found)
     paths = [path for path in (*wanted(options).values(), *others) if path]
@@ -68,12 +68,12 @@ def check(options: Namespace, *others: str | None) -> None:
 
 
 def wanted(options: Namespace) -> dict[str, str]:
-    """Give the kinds of report that were asked for, each with its path."""
+    """Return the requested kinds of report with their paths."""
     return {kind: getattr(options, kind) for kind in MAKERS if getattr(options, kind)}
 
 
 def write(options: Namespace, document: Document) -> dict[str, str]:
-    """Write what was asked for; returns kinds and paths."""
+    """Write the requested reports; return kinds and paths."""
     made = wanted(options)
     for kind, path in made.items():
         write_text(Path(path), MAKERS[kind](document))
@@ -85,7 +85,7 @@ def write(options: Namespace, document: Document) -> dict[str, str]:
 
 
 def found(document: Document) -> dict[str, str]:
-    """Give the smallest failing examples of properties: file names and vectors."""
+    """Return the smallest failing examples of properties: vectors by file name."""
     texts = [
         text for made in document["reports"] for case in made["cases"] for text in case["vectors"]
     ]

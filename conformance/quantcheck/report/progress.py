@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, lines elsewhere."""
+"""Shows the progress of a run: a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from rich.progress import (
 
 from quantcheck.report.console import say
 
-SAYS = {
-    "canary": "checking that a planted bug is caught in {section}",
+MESSAGES = {
+    "canary": "checking that a mutant is detected in section {section}",
     "drawing": "drawing examples of section {section}",
     "shrinking": "looking for a smaller example of {case}",
     "starting": "starting the target",
     "ready": "{name} {version} is ready",
 }
-"""What is said about an event, with the event's own fields."""
+"""Text for each kind of event, with fields of the event."""
 
 
 @contextmanager
 def progress(spec: str, console: Console) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Show how far the run of one target is; gives what has to be told its events.
+    """Show the progress of one target's run; return the function to call with each event.
 
     Parameters
     ----------
     spec : str
-        What the user wrote.
+        The target as the user wrote it.
     console : Console
     """
     columns = (TextColumn("{task.description}", markup=False), BarColumn())
@@ -45,7 +45,7 @@ def progress(spec: str, console: Console) -> Iterator[Callable[[Mapping[str, Any
 
 
 class _Bar:
-    """A bar that is drawn again at each event."""
+    """A progress bar that each event updates."""
 
     def __init__(self, spec: str, bar: Progress) -> None:
         self.spec = spec
@@ -63,7 +63,7 @@ class _Bar:
 
 
 class _Lines:
-    """A line for what takes a while, and one where a section begins."""
+    """A line for each slow step, and one for the beginning of a section."""
 
     def __init__(self, spec: str, console: Console) -> None:
         self.spec = spec
@@ -80,4 +80,4 @@ class _Lines:
 
 
 def _text(event: Mapping[str, Any]) -> str:
-    return SAYS[event["event"]].format(**event)
+    return MESSAGES[event["event"]].format(**event)

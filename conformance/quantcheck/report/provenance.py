@@ -1,4 +1,4 @@
-"""What a run was made of: versions, hashes and times, so that it can be had again."""
+"""The provenance of a run, which allows to repeat it: versions, hashes and times."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ PACKAGES = ("numpy", "scipy", "hypothesis")
 def of_run(
     started: datetime, seconds: float, *, vectors: Path | None, sections: Iterable[str]
 ) -> dict[str, Any]:
-    """Tell versions, platform, specification and corpus of a run.
+    """Return versions, platform, specification and corpus of a run.
 
     Parameters
     ----------
     started : datetime
         With its time zone.
     seconds : float
-        How long the run took.
+        Duration of the run.
     vectors : Path, optional
-        Folder of vectors in place of those of the package.
+        Folder of vectors that replaces those of the package.
     sections : iterable of str
-        What was asked for.
+        The selected sections.
     """
     import quantref
     from quantcheck.spec.places import directory, spec_path
@@ -59,7 +59,7 @@ def of_run(
 
 
 def of_deviations(path: Path | None) -> dict[str, str | None] | None:
-    """Tell which file of known deviations was used, by its name and hash."""
+    """Return name and hash of the file of known deviations."""
     return None if path is None else {"name": path.name, "sha256": sha256(path)}
 
 

@@ -1,4 +1,4 @@
-"""Prints reports: what deviates and how to see it, then a table, then a closing line."""
+"""Prints reports: deviations and how to reproduce them, then a table, then a closing line."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from quantcheck.report.console import say
 from quantcheck.report.document import MEANINGS, counts, failed_of
 from quantcheck.report.looks import FAILED, LOOKS
 
-MOST_CHARACTERS = 90
-MOST_RATIO = 1e9
-MOST_VECTORS = 3
-ROOMY = 100  # columns from which a table of one target has room for what requirements say
+MAX_CHARACTERS = 90
+MAX_RATIO = 1e9
+MAX_VECTORS = 3
+ROOMY = 100  # least width for a column with the text of requirements
 
 
 def print_targets(console: Console, rows: Iterable[tuple[str, str]]) -> None:
     """Print the kinds of target."""
-    table = Table("target", "what it is", title="targets")
+    table = Table("target", "description", title="targets")
     for name, text in rows:
         table.add_row(escape(name), escape(text))
     console.print(table)
 
 
 def print_report(console: Console, made: dict[str, Any], *, alone: bool = True) -> None:
-    """Print one target: what matters most stands last.
+    """Print the report of one target, the most important part last.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def print_report(console: Console, made: dict[str, Any], *, alone: bool = True) 
     made : dict
         Its report.
     alone : bool
-        False where `print_matrix` follows: then details alone are printed, and of known deviations
-        the reason alone.
+        False if `print_matrix` follows. Then only details are printed, and for known deviations
+        only the reason.
     """
     if made["asked"]:
         _print_details(console, made, brief=not alone)
@@ -71,20 +71,20 @@ def _closing(made: dict[str, Any]) -> str:
 
 
 def meaning(made: dict[str, Any]) -> str:
-    """Return what the exit code says."""
+    """Return the meaning of the exit code."""
     return f"{MEANINGS[made['exit_code']]} (exit {made['exit_code']})"
 
 
 def figures(made: dict[str, Any]) -> str:
-    """Return what was asked, and how many verdicts of each kind there are."""
+    """Return the numbers of cases, detected canaries, and verdicts of each kind."""
     known = made["deviations"]
-    told = [
+    parts = [
         f"{made['asked']} of {made['selected']} cases",
-        f"{len(made['canaries'])} planted bugs caught",
+        f"{len(made['canaries'])} canaries detected",
         f"deviations: {known['name'] if known else 'none known'}",
         ", ".join(f"{n} {name}" for name, n in counts(made["requirements"]).items()),
     ]
-    return "; ".join(filter(None, told))
+    return "; ".join(filter(None, parts))
 
 
 def _table(made: dict[str, Any], width: int) -> Table:
@@ -95,7 +95,7 @@ def _table(made: dict[str, Any], width: int) -> Table:
     roomy = width >= ROOMY
     table.add_column("requirement" if roomy else "id", no_wrap=True)
     if roomy:
-        table.add_column("what it says", ratio=1)
+        table.add_column("text", ratio=1)
     table.add_column("verdict", no_wrap=True)
     table.add_column("cases", justify="right", no_wrap=True)
     table.add_column("worst case", overflow="fold")
@@ -119,7 +119,7 @@ def _table(made: dict[str, Any], width: int) -> Table:
 
 
 def divide(table: Table, section: str, id_: str) -> str:
-    """Draw a line where another section begins."""
+    """Draw a line if another section begins."""
     other = id_.partition("-")[0]
     if section not in ("", other):
         table.add_section()
@@ -127,7 +127,7 @@ def divide(table: Table, section: str, id_: str) -> str:
 
 
 def _short(text: str) -> str:
-    return shorten(text, MOST_CHARACTERS, placeholder=" …")
+    return shorten(text, MAX_CHARACTERS, placeholder=" …")
 
 
 def _cases(row: Mapping[str, Any]) -> str:
@@ -140,7 +140,7 @@ def _ratio(ratio: float | str | None) -> str:
         return ""
     if isinstance(ratio, str):
         return ratio
-    return f"{ratio:.3g}" if ratio < MOST_RATIO else "≫ 1"
+    return f"{ratio:.3g}" if ratio < MAX_RATIO else "≫ 1"
 
 
 # Details
@@ -161,7 +161,7 @@ def _print_details(console: Console, made: dict[str, Any], *, brief: bool) -> No
             "link": worst["link"],
             "message": worst["message"],
             "expected": worst["expected"],
-            "came": worst["got"],
+            "got": worst["got"],
             "margin": worst["margin"],
         }
         reason_alone = brief and row["verdict"] == "known deviation"
@@ -169,7 +169,7 @@ def _print_details(console: Console, made: dict[str, Any], *, brief: bool) -> No
             if value not in (None, "") and (name in ("reason", "link") or not reason_alone):
                 say(console, f"  {name}: {value}")
         if row.get("reproduction") and not reason_alone:
-            say(console, "  to see it:")
+            say(console, "  to reproduce:")
             for line in row["reproduction"]:
                 say(console, f"    {line}")
     _print_broken(console, made)
@@ -178,22 +178,22 @@ def _print_details(console: Console, made: dict[str, Any], *, brief: bool) -> No
 
 
 def _print_vectors(console: Console, made: dict[str, Any]) -> None:
-    """Print the smallest examples that break the properties of the worst cases."""
+    """Print the smallest failing examples of the properties that are worst cases."""
     worst = {row["worst"]["case"]: row for row in made["requirements"] if row["worst"]}
     found = [case for case in made["cases"] if case.get("vectors") and case["case"] in worst]
-    for case in found[:MOST_VECTORS]:
-        say(console, f"\nthe smallest example that breaks {case['case']}, as a vector:")
+    for case in found[:MAX_VECTORS]:
+        say(console, f"\nthe smallest failing example of {case['case']}, as a vector:")
         for text in case["vectors"]:
             say(console, text.rstrip())
-    if len(found) > MOST_VECTORS:
-        more = ", ".join(case["case"] for case in found[MOST_VECTORS:])
+    if len(found) > MAX_VECTORS:
+        more = ", ".join(case["case"] for case in found[MAX_VECTORS:])
         say(console, f"\nthose of {more} are in the report of --json and --html")
 
 
 def _print_broken(console: Console, made: dict[str, Any]) -> None:
-    """Trace and stderr of the first case that broke."""
+    """Print trace and stderr of the first case that ended in an error."""
     broken = [case for case in made["cases"] if case["trace"] or case["stderr"]]
     if broken:
         case = broken[0]
-        say(console, f"\nwhat the target left behind in case {case['case']}:")
+        say(console, f"\nmessages of the target in case {case['case']}:")
         say(console, (case["trace"] + case["stderr"])[-4000:])

@@ -1,1 +1,1 @@
-"""One run: a target, the cases, the known deviations, and the verdicts."""
+"""Runs the suite on a target: cases, known deviations and verdicts; and the suite's self-test."""

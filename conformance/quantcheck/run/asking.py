@@ -1,4 +1,4 @@
-"""Asks a target what cases and samples of properties say, and has the answers judged."""
+"""Asks a target the questions of cases and properties, and judges the answers."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from quantcheck.run.pool import Pool
 from quantcheck.targets import Target
 from quantcheck.wire.cases import Case
 
-SHRINKING_LIMIT = 60.0  # seconds of a run
+SHRINKING_LIMIT = 60.0  # seconds per run
 Event = Callable[[dict[str, Any]], None]
 
 
 class Asking:
-    """The processes of one target, what they are asked, and what came of samples.
+    """Asks the processes of one target, and keeps the samples of properties and their outcomes.
 
     Parameters
     ----------
     targets : sequence of Target
-        At least one, none of them started; the first one says what the target is.
+        At least one, none of them started; the handshake of the first one counts.
     draws : Draws
         How samples of properties are drawn.
     event : callable
-        Told what happens, as JSON objects.
+        Called with each event, a JSON object.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Asking:
         self.shrinking = SHRINKING_LIMIT
 
     def submit(self, cases: Iterable[Case]) -> None:
-        """Let several processes start on what they can answer; a single one is asked in order."""
+        """Queue the questions for several processes; a single process is asked in order."""
         if len(self.pool.targets) > 1:
             self.pool.submit([case.question() for case in cases if self._has(case.operation)])
 
@@ -83,7 +83,7 @@ class Asking:
 
     # Properties
 
-    def of_property(self, prop: Property) -> CaseResult:
+    def judge_property(self, prop: Property) -> CaseResult:
         """Ask the samples of one property and judge the answers together."""
         outcomes = self._outcomes(prop)
         broken = next((o for o in outcomes if o.trace or o.stderr), None)
@@ -101,12 +101,12 @@ class Asking:
         )
 
     def _outcomes(self, prop: Property) -> list[Outcome]:
-        """Judge every sample of a property; under a time budget, draw and ask on until it ends."""
+        """Judge every sample of a property; with a time budget, draw more samples until it ends."""
         outcomes = [self._judge(sample) for sample in self.samples[prop.id]]
         end = time.monotonic() + self.draws.seconds
         fresh = self.draws
         while time.monotonic() < end and not any(o.failed() for o in outcomes):
-            fresh = fresh.following()
+            fresh = fresh.next_draws()
             samples = draw(prop, fresh)
             self.submit(case for sample in samples for case in sample.cases)
             outcomes += [self._judge(sample) for sample in samples]
@@ -125,7 +125,7 @@ class Asking:
         return replace(generated.judge(sample, answers, self.u), stderr=stderr, seconds=seconds)
 
     def shrunk(self, prop: Property, judgements: Sequence[Judgement]) -> list[str]:
-        """Look for the smallest sample of the first failure that nobody knows yet; its vectors."""
+        """Shrink the first failure that is no known deviation; return the vectors of the sample."""
         failed = [j for j in judgements if j.verdict == Verdict.FAIL and not j.stale]
         if not failed or self.shrinking <= 0:
             return []

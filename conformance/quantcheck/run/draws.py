@@ -1,7 +1,7 @@
-"""Draws the samples of a property: the same for the same seed, whatever the target.  [VER-070]
+"""Draws the samples of a property: the seed alone decides them, and not the target.  [VER-070]
 
-Samples are drawn before anything is asked: the same questions can be written to a file and answered
-elsewhere.
+All samples are drawn before the first question, so that the questions can also be written to a
+file.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Draws:
     seed : int
         The same seed draws the same samples.
     free : bool
-        Whether shapes are free: see `Sizes`.
+        Whether any small shape is drawn, see `Sizes`.
     factor : float
-        Times the number of examples that a property asks for.
+        Factor of the number of examples of each property.
     seconds : float
-        Time budget of each property beyond its first samples.
+        Time budget for further samples of each property.
     """
 
     seed: int = SEED
@@ -43,27 +43,27 @@ class Draws:
     factor: float = 1.0
     seconds: float = 0.0
 
-    def following(self) -> Draws:
-        """Return other draws of the same kind."""
+    def next_draws(self) -> Draws:
+        """Return the draws of the next seed."""
         return replace(self, seed=self.seed + 1)
 
     def count(self, prop: Property) -> int:
-        """How many samples of a property are drawn."""
+        """Return the number of samples that are drawn of a property."""
         return max(1, round(prop.examples * self.factor))
 
     def to_json(self) -> dict[str, Any]:
-        """Return what the report says about them."""
+        """Return the fields for the report."""
         return asdict(self)
 
 
 def seed_of(prop: Property, base: int) -> int:
-    """Return the seed of a property: others do not shift when one is added."""
+    """Return the seed of a property, which does not depend on other properties."""
     digest = hashlib.sha256(f"{base}:{prop.id}".encode()).digest()
     return int.from_bytes(digest[:8], "big")
 
 
 def draw(prop: Property, draws: Draws | None = None) -> list[Sample]:
-    """Draw samples of a property: the same samples for the same draws."""
+    """Draw the samples of a property; equal draws give equal samples."""
     found: list[Sample] = []
 
     def collect(sample: Sample) -> None:
@@ -74,9 +74,9 @@ def draw(prop: Property, draws: Draws | None = None) -> list[Sample]:
 
 
 def walk(test: Callable[[Sample], None], prop: Property, draws: Draws, *phases: Phase) -> None:
-    """Call `test` with the samples of a property, as Hypothesis draws them in these phases.
+    """Call `test` with the samples of a property that Hypothesis draws in these phases.
 
-    What decides the draws is set here, whatever profile is loaded.
+    All settings that affect the draws are set here, so that the loaded profile has no effect.
     """
     chosen = settings(
         settings.get_profile("default"),
@@ -96,10 +96,10 @@ def walk(test: Callable[[Sample], None], prop: Property, draws: Draws, *phases: 
 
 @contextmanager
 def _no_local_constants() -> Iterator[None]:
-    """Keep Hypothesis from drawing numbers that it read in the source of imported modules.
+    """Stop Hypothesis from drawing constants that it finds in the source of imported modules.
 
-    With them the same seed draws other samples in a process that imported other modules. A release
-    of Hypothesis that does it elsewhere draws others again: the digest of the samples tells.
+    With these constants the samples of a seed depend on the imported modules. If a later release of
+    Hypothesis collects them elsewhere, the digests of the samples change.
     """
     from hypothesis.internal.conjecture import providers
 
@@ -123,6 +123,6 @@ def cases_of(sections: Iterable[str], draws: Draws) -> list[Case]:
 
 
 def digest(samples: Iterable[Sample]) -> str:
-    """Return a hash of what is asked: the same for the same draws.  [VER-070]"""
+    """Return a hash of the questions; equal draws give equal hashes.  [VER-070]"""
     ids = ",".join(case.id for sample in samples for case in sample.cases)
     return hashlib.sha256(ids.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Runs one target from beginning to end, in this process."""
+"""Runs the suite on one target, in this process."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from quantcheck.run.settings import Settings
 
 
 @dataclass(frozen=True)
-class Ended:
-    """What a run leaves.
+class RunResult:
+    """The result of a run.
 
     Attributes
     ----------
     report : dict
-        As `report` in report.schema.json.
+        `report` of report.schema.json.
     deviations : dict, optional
-        The deviation file brought up to date; None where nothing was asked.
+        The updated deviation file; None if nothing was asked.
     """
 
     report: dict[str, Any]
     deviations: dict[str, Any] | None
 
 
-def run_target(settings: Settings, event: Event | None = None) -> Ended:
-    """Put one target to the suite.  [VER-050]
+def run_target(settings: Settings, event: Event | None = None) -> RunResult:
+    """Run the suite on one target.  [VER-050]
 
-    Whatever happens, the target is ended and there is a report of what was done. Ctrl-C ends the
-    run; the second Ctrl-C ends this function at once, with KeyboardInterrupt.
+    After any error the target is stopped, and the finished part is reported. Ctrl-C ends the run
+    with a report. A second Ctrl-C ends this function at once, with KeyboardInterrupt.
 
     Parameters
     ----------
     settings : Settings
     event : callable, optional
-        Told what happens, as JSON objects, see `quantcheck.report.progress`.
+        Called with each event, a JSON object, see `quantcheck.report.progress`.
     """
     with _quiet():
         run = Run(settings, event)
@@ -62,30 +62,30 @@ def _course(run: Run) -> None:
 
 
 def _take(run: Run, step: Any) -> None:
-    """Take one step; what ends it early is noted in the run."""
+    """Run one step; an exception that ends it is stored in the run."""
     try:
         step(run)
     except KeyboardInterrupt:
         if run.interrupted:
             raise
         run.interrupted = True
-    except Exception as error:  # noqa: BLE001 - an error of the suite is told in a report
+    except Exception as error:  # noqa: BLE001 - the report contains errors of the suite
         run.abort(error)
 
 
-def _ended(run: Run) -> Ended:
+def _ended(run: Run) -> RunResult:
     try:
-        return Ended(results.report(run), results.deviation_file(run))
+        return RunResult(results.report(run), results.deviation_file(run))
     except Exception as error:  # noqa: BLE001 - likewise
         run.abort(error)
-        made = empty(run.settings.target, EXIT_SUITE, results.told(run.aborted))
+        made = empty(run.settings.target, EXIT_SUITE, results.error_to_json(run.aborted))
         times = {"started": run.started.isoformat(timespec="seconds"), "seconds": run.seconds}
-        return Ended({**made, **times}, None)
+        return RunResult({**made, **times}, None)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Show no warnings: they are about the numbers of answers, which are judged."""
+    """Hide warnings about numbers in answers; judges report such numbers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

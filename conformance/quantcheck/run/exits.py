@@ -9,7 +9,7 @@ EXIT_INTERRUPTED = 130
 
 
 def exit_code_of(error: QuantcheckError) -> int:
-    """Give the exit code of an error that ends a run."""
+    """Return the exit code of an error that ends a run."""
     if isinstance(error, UsageError):
         return EXIT_USAGE
     if isinstance(error, DeviationError):

@@ -1,4 +1,4 @@
-"""Judges the answers to the samples of a property, and shrinks what fails.  [VER-070]"""
+"""Judges the answers to the samples of a property, and shrinks failures.  [VER-070]"""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ SHRINK_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one sample showed.
+    """The judgements of one sample.
 
     Attributes
     ----------
     sample : Sample
     judgements : tuple of Judgement
     trace, stderr : str
-        What the target left behind where it broke.
+        The target's own messages after an error.
     seconds : float
-        How long the target took.
+        Time until the answers came.
     """
 
     sample: Sample
@@ -81,7 +81,7 @@ def judge(sample: Sample, answers: Sequence[Mapping[str, Any]], u: float) -> Out
 
 
 def _without_outputs(sample: Sample, case: Case, answer: Mapping[str, Any]) -> Outcome:
-    """Judge a law to which some question has no numbers as answer."""
+    """Judge a law if some answer has no outputs."""
     if "refused" in answer:
         message = f"expected an answer, got a refusal: {answer['refused']}"
         return Outcome(sample, tuple(everywhere(case, Verdict.FAIL, message)))
@@ -99,7 +99,7 @@ def ask(sample: Sample, target: Ask, u: float) -> Outcome:
 
 
 def summary(prop: Property, outcomes: Sequence[Outcome]) -> list[Judgement]:
-    """Return one judgement per requirement of a property: the worst over its samples."""
+    """Return the worst judgement over all samples for each requirement of a property."""
     found: dict[str, list[Judgement]] = {}
     for number, outcome in enumerate(outcomes, 1):
         for judgement in outcome.judgements:
@@ -115,11 +115,11 @@ def summary(prop: Property, outcomes: Sequence[Outcome]) -> list[Judgement]:
 
 
 class _FoundError(Exception):
-    """A sample fails; Hypothesis looks for a smaller one."""
+    """Raised for a failing sample, so that Hypothesis looks for a smaller one."""
 
 
-class _OutOfTime(BaseException):  # no error, and nothing that Hypothesis may catch
-    """Looking for a smaller sample has taken long enough."""
+class _OutOfTime(BaseException):  # Hypothesis must not catch it
+    """Raised when the time for shrinking is over."""
 
 
 def shrink(
@@ -132,23 +132,23 @@ def shrink(
     known: Iterable[Outcome] = (),
     seconds: float = SHRINK_SECONDS,
 ) -> Outcome | None:
-    """Return the smallest failing sample that was found in the time given.
+    """Return the smallest failing sample found within a time limit.
 
     Parameters
     ----------
     prop : Property
     requirement : str
-        Which failure to keep while shrinking.
+        The requirement that the sample must fail.
     target : callable
-        From question to answer.
+        Returns the answer to a question.
     u : float
         Unit roundoff of the target.
     draws : Draws, optional
-        As they were, so that the same failure is met first.
+        Those of the run, so that the same failure comes first.
     known : iterable of Outcome
-        Of samples that were asked before.
+        Outcomes of samples that were asked before.
     seconds : float
-        After which the smallest one so far is returned.
+        Time limit.
     """
     end = time.monotonic() + seconds
     outcomes = {digest([o.sample]): o for o in known}
@@ -166,7 +166,7 @@ def shrink(
             raise _FoundError
 
     chosen = draws or Draws()
-    # Small shapes first: where one of them fails as well, it is the better example.
+    # Small shapes first: if one of them fails too, it is the better example.
     for attempted in (replace(chosen, free=True), chosen):
         try:
             walk(attempt, prop, attempted, Phase.generate, Phase.shrink)
@@ -179,7 +179,7 @@ def shrink(
 
 
 def canary(section: str, drawn: Mapping[Property, Sequence[Sample]]) -> tuple[str, str]:
-    """Show that the properties of a section catch a planted bug.  [VER-030]
+    """Show that the properties of a section detect a canary.  [VER-030]
 
     Returns
     -------
@@ -188,7 +188,7 @@ def canary(section: str, drawn: Mapping[Property, Sequence[Sample]]) -> tuple[st
     Raises
     ------
     CanaryError
-        When none was caught.
+        No mutant of the section was detected.
     """
     from quantcheck import mutants
 
@@ -199,4 +199,4 @@ def canary(section: str, drawn: Mapping[Property, Sequence[Sample]]) -> tuple[st
         for prop, samples in drawn.items():
             if any(ask(sample, broken.answer, 2.0**-24).failed() for sample in samples):
                 return mutant.id, prop.id
-    raise CanaryError(f"a planted bug caught by the properties of section {section}", "none")
+    raise CanaryError(f"a mutant detected by the properties of section {section}", "none")

@@ -1,4 +1,4 @@
-"""The corpus of a run, and the planted bugs that show that it bites.  [VER-030]"""
+"""Loads the vectors of a run, and checks by canaries that they detect bugs.  [VER-030]"""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def load(directory: Path | None = None) -> dict[str, Case]:
-    """Every case by id, with hashes checked and none missing.
+    """Return every case by id, after checking hashes and number.
 
     Raises
     ------
     CorpusError
-        When a vector is damaged, there are none, or fewer than MANIFEST.json says.
+        A vector is damaged, or there are none, or fewer than MANIFEST.json lists.
     """
     from quantcheck.spec import places
     from quantcheck.wire.cases import load_all
@@ -36,17 +36,17 @@ def load(directory: Path | None = None) -> dict[str, Case]:
     if not cases:
         raise CorpusError(f"vectors in {root}", "none")
     if len(cases) < listed:
-        raise CorpusError(f"{listed} vectors as MANIFEST.json says", f"{len(cases)} in {root}")
+        raise CorpusError(f"{listed} vectors as in MANIFEST.json", f"{len(cases)} in {root}")
     return {case.id: case for case in cases}
 
 
 def _listed(root: Path) -> int:
-    """How many vectors MANIFEST.json lists."""
+    """Return the number of vectors in MANIFEST.json."""
     path = root / "MANIFEST.json"
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CorpusError("MANIFEST.json beside the vectors", str(error)) from None
+        raise CorpusError("MANIFEST.json with the vectors", str(error)) from None
     files = manifest.get("files", manifest.get("cases"))
     if not isinstance(files, (dict, list)) or not files:
         raise CorpusError("a list of files in MANIFEST.json", repr(files)[:80])
@@ -56,26 +56,25 @@ def _listed(root: Path) -> int:
 def canary(
     section: str, cases: Iterable[Case], mutants: Sequence[Any] | None = None
 ) -> tuple[str, str]:
-    """Show that the vectors of one section catch a planted bug.
+    """Show that the vectors of one section detect a canary.
 
     Parameters
     ----------
     section : str
-        Which section.
     cases : iterable of Case
-        Its vectors.
+        The vectors of the section.
     mutants : sequence of quantcheck.mutants.Mutant, optional
-        The planted bugs; by default all those of the reference.
+        Candidates; by default all mutants of the reference.
 
     Returns
     -------
     mutant id, case id : str
-        The first planted bug that was caught, and by which case.
+        The first mutant that was detected, and the case that detected it.
 
     Raises
     ------
     CanaryError
-        When none was.
+        No mutant of the section was detected.
     """
     from quantcheck import mutants as planted
 
@@ -89,11 +88,11 @@ def canary(
         for case in killers:
             if caught(case, broken.answer(case.question())):
                 return mutant.id, case.id
-    tried = ", ".join(m.id for m in pool) or "no mutant of this section"
-    raise CanaryError(f"a planted bug caught in section {section}", f"none of: {tried}")
+    tried = ", ".join(m.id for m in pool) or "no mutant in this section"
+    raise CanaryError(f"a mutant detected in section {section}", f"none of: {tried}")
 
 
 def caught(case: Case, answer: Mapping[str, Any]) -> bool:
-    """Whether a broken answer gets another verdict than pass."""
+    """Whether the verdict on a mutant's answer is not pass."""
     judgements, _ = judge_answer(case, answer, unit_roundoff=2.0**-24)
     return any(j.verdict in (Verdict.FAIL, Verdict.ERROR) for j in judgements)

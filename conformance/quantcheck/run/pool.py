@@ -1,4 +1,4 @@
-"""Asks several processes of one target at the same time, those of one shape in one process."""
+"""Asks several processes of one target in parallel; questions of one shape go to one process."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ HEAVY = {"gptq_quantize": 100.0, "quantize_model_gptq": 1000.0}  # times the ele
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of one question.
+    """The reply to one question.
 
     Attributes
     ----------
     answer : dict
-        The wire answer; {"broken": message} where the target broke.
+        The wire answer; {"broken": message} if the target broke.
     stderr : str
-        What a broken target left behind.
+        The stderr of a target that broke.
     seconds : float
     """
 
@@ -53,15 +53,15 @@ class Pool:
     Parameters
     ----------
     targets : iterable of Target
-        At least one; those that are not started start with their first question.
+        At least one. A target that is not started starts with its first question.
 
     Notes
     -----
-    A question is identified by its id and asked once: the same id has the same answer.
+    A question is identified by its id and asked once, since the same id has the same answer.
 
-    A compiling backend compiles for every shape it meets, in each process again. So a shape belongs
-    to the process that met it first: a free process takes the next question of its own shapes or
-    of new ones, and when there are none, the last of what another would have got.
+    Each process of a compiling backend compiles every new shape. So a shape belongs to the first
+    process that gets it. A free process takes the next question with one of its shapes or with a
+    new shape. If there is none, it takes the last question that waits for another process.
     """
 
     def __init__(self, targets: Iterable[Target]) -> None:
@@ -81,9 +81,9 @@ class Pool:
             thread.start()
 
     def submit(self, questions: Iterable[Question]) -> None:
-        """Start asking questions: the costly ones first, the others in the order they came.
+        """Queue questions: the costly ones first, the others in the given order.
 
-        That is the order in which they are judged, which goes on meanwhile.
+        Answers are judged in the same order while further questions are asked.
         """
         with self._changed:
             for question in questions:
@@ -95,12 +95,12 @@ class Pool:
             self._changed.notify_all()
 
     def reply(self, question: Question) -> Reply:
-        """Wait for what comes of a question, asking it now if nobody has."""
+        """Wait for the reply to a question; ask it now if it was not asked before."""
         future = self._replies.get(question["id"])
         return self.ask(question) if future is None else future.result()
 
     def ask(self, question: Question) -> Reply:
-        """Ask now, before what waits, whether it was asked before or not."""
+        """Ask before all waiting questions, even if it was asked before."""
         urgent = _Waiting(question, math.inf, None)
         with self._changed:
             self._waiting.insert(0, urgent)
@@ -108,7 +108,7 @@ class Pool:
         return urgent.future.result()
 
     def close(self) -> None:
-        """Ask nothing more and close every target."""
+        """Ask no further questions, and close every target."""
         try:
             self._end()
             for target in self.targets:
@@ -119,7 +119,7 @@ class Pool:
             self.kill()
 
     def kill(self) -> None:
-        """Ask nothing more and end every target, without waiting."""
+        """Ask no further questions, and kill every target without waiting."""
         self._end()
         for target in self.targets:
             target.kill()
@@ -143,11 +143,11 @@ class Pool:
                 taken = self._take(number)
             try:
                 taken.future.set_result(_asked(self.targets[number], taken.question))
-            except Exception as error:  # noqa: BLE001 - raised where the reply is waited for
+            except Exception as error:  # noqa: BLE001 - the waiting thread raises it again
                 taken.future.set_exception(error)
 
     def _take(self, number: int) -> _Waiting:
-        """Choose for a free process among what waits."""
+        """Choose a waiting question for a free process."""
         own = (w for w in self._waiting if self._owners.get(w.shape, number) == number)
         taken = next(own, self._waiting[-1])
         self._waiting.remove(taken)
@@ -166,13 +166,13 @@ def _asked(target: Target, question: Question) -> Reply:
 
 
 def cost(question: Question) -> float:
-    """Return how costly a question is, in no unit: GPTQ walks over every column."""
+    """Return a relative cost of a question; GPTQ processes every column."""
     sizes = [_elements(value) for value in question["inputs"].values()]
     return float(sum(sizes)) * HEAVY.get(question["operation"], 1.0)
 
 
 def shape(question: Question) -> Hashable:
-    """Return what questions have in common that a backend compiles the same code for."""
+    """Return a key that is equal for questions for which a backend compiles the same code."""
     inputs = tuple((name, _shape(value)) for name, value in sorted(question["inputs"].items()))
     return question["operation"], inputs
 
@@ -185,7 +185,7 @@ def _elements(value: Any) -> int:
 
 def _shape(value: Any) -> Hashable:
     if isinstance(value, list):
-        return frozenset(_shape(item) for item in value)  # layers of a model, whatever their number
+        return frozenset(_shape(item) for item in value)  # layers of a model, of any number
     if isinstance(value, dict) and "shape" in value:
         return (value["dtype"], *value["shape"])
     return ()

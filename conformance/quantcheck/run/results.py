@@ -1,4 +1,4 @@
-"""What came of a run: verdicts, exit code, report, and the deviation file brought up to date."""
+"""Results of a run: verdicts, exit code, report, and the updated deviation file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FACTS = ("name", "version", "backend", "precision", "versions")  # of a handshak
 
 
 def exit_code(run: Run) -> int:
-    """Say what the command ends with.  [VER-050]"""
+    """Return the exit code of a run.  [VER-050]"""
     if run.interrupted:
         return EXIT_INTERRUPTED
     if run.aborted is not None:
@@ -42,8 +42,8 @@ def exit_code(run: Run) -> int:
 
 
 def report(run: Run) -> dict[str, Any]:
-    """Make the report, as plain JSON."""
-    made = empty(run.settings.target, exit_code(run), told(run.aborted))
+    """Make the report as plain JSON."""
+    made = empty(run.settings.target, exit_code(run), error_to_json(run.aborted))
     target = run.target
     made["target"]["stderr"] = target.stderr
     if target.started:
@@ -58,7 +58,7 @@ def report(run: Run) -> dict[str, Any]:
         "seconds": run.seconds,
         "deviations": provenance.of_deviations(run.deviation_file),
     }
-    if run.properties:  # all was read
+    if run.properties:  # vectors and specification were read
         made["examples"] = {**run.settings.draws.to_json(), "properties": len(run.properties)}
         made["requirements"] = [_requirement(run, r) for r in _by_requirement(run)]
         made["cases"] = [to_json(result) for result in run.results]
@@ -76,7 +76,7 @@ def document(run: Run) -> dict[str, Any]:
 
 
 def _by_requirement(run: Run) -> list[RequirementResult]:
-    """One verdict per requirement of SPEC.md."""
+    """Return one verdict per requirement of SPEC.md."""
     known: dict[str, Case | Property] = {**run.cases, **run.properties}
     named = {r for id_ in run.selected for r in known[id_].requirements}
     return by_requirement(run.requirements, run.results, named)
@@ -90,8 +90,8 @@ def _requirement(run: Run, result: RequirementResult) -> dict[str, Any]:
     return made
 
 
-def told(error: QuantcheckError | None) -> dict[str, str] | None:
-    """Return what a report says about the error that ended a run."""
+def error_to_json(error: QuantcheckError | None) -> dict[str, str] | None:
+    """Return the error that ended a run as JSON."""
     if error is None:
         return None
     stderr = error.stderr if isinstance(error, TargetError) else ""
@@ -102,7 +102,7 @@ def told(error: QuantcheckError | None) -> dict[str, str] | None:
 
 
 def reproduction_of(run: Run, judgement: Judgement) -> list[str]:
-    """Plain lines that show the judgement; empty for targets other than Keras."""
+    """Return lines that reproduce the judgement; empty for targets other than Keras."""
     for entry in run.deviations:
         listed = judgement.case in entry.cases and entry.requirement == judgement.requirement
         if listed and entry.reproduction:
@@ -122,7 +122,7 @@ def reproduction_of(run: Run, judgement: Judgement) -> list[str]:
 
 
 def _example(run: Run, judgement: Judgement) -> Case | None:
-    """Find the case of a judgement; of a property, the first sample that fails it."""
+    """Return the case of a judgement; of a property, the first failing sample."""
     if judgement.case in run.cases:
         return run.cases[judgement.case]
     for outcome in run.asking.outcomes.get(judgement.case, ()):
@@ -135,7 +135,7 @@ def _example(run: Run, judgement: Judgement) -> Case | None:
 
 
 def deviation_file(run: Run) -> dict[str, Any] | None:
-    """Bring the deviation file up to date with a run; None where nothing was asked."""
+    """Return the updated deviation file; None if nothing was asked."""
     if not run.results:
         return None
     lines = {

@@ -1,4 +1,4 @@
-"""One run: a target, what it is asked, the known deviations, and what came of them."""
+"""One run: a target, its cases and properties, the known deviations, and the results."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from quantcheck.wire.cases import Case
 
 
 class Run:
-    """The course of one run: `load`, `begin`, `ask` for each case and property, `close`.
+    """One run. Call `load`, `begin`, `ask` for each case and property, and `close`.
 
     Parameters
     ----------
     settings : Settings
     event : callable, optional
-        Told what happens, as JSON objects.
+        Called with each event, a JSON object.
 
     Attributes
     ----------
     cases, properties : dict
-        Everything that could be asked, by id.
+        All cases and properties by id.
     selected : list of str
-        Ids of what is asked.
+        Ids of the selected cases and properties.
     results : list of CaseResult
-        What was asked and judged so far.
+        Results so far.
     aborted : QuantcheckError, optional
-        What ended the run before its end.
+        The error that ended the run early.
     interrupted : bool
-        Whether Ctrl-C did.
+        Whether Ctrl-C ended the run early.
     """
 
     def __init__(self, settings: Settings, event: Event | None = None) -> None:
@@ -67,12 +67,12 @@ class Run:
         self.interrupted = False
 
     def load(self) -> None:
-        """Read the specification and everything that could be asked.
+        """Read the specification, the vectors and the properties.
 
         Raises
         ------
         QuantcheckError
-            When the vectors are damaged or not all there, or SPEC.md cannot be read.
+            Vectors are damaged or missing, or SPEC.md cannot be read.
         """
         self.requirements = requirements.load()
         self.cases = golden.load(self.settings.vectors)
@@ -81,7 +81,7 @@ class Run:
             self.reasons = deviations.read(self.settings.reasons)
 
     def chosen(self) -> list[str]:
-        """Return the ids of what the settings ask, vectors first in each section."""
+        """Return the ids of the selected cases and properties, vectors first in each section."""
         only, sections = self.settings.only, self.settings.sections
         asked: list[Case | Property] = []
         if only != "generated":
@@ -91,7 +91,7 @@ class Run:
         return [each.id for section in sections for each in asked if each.section == section]
 
     def begin(self, selected: Iterable[str]) -> None:
-        """Prove that the suite bites, start the target, and read what is known about it.
+        """Check the canaries, start the target, and read its known deviations.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class Run:
         Raises
         ------
         QuantcheckError
-            When the run cannot mean anything.
+            A canary is not detected, the target does not start, or the deviations do not fit.
         """
         self.selected = list(selected)
         chosen = [self.cases[id_] for id_ in self.selected if id_ in self.cases]
@@ -125,7 +125,7 @@ class Run:
             self._draw(section, [prop for prop in drawn if prop.section == section])
 
     def _draw(self, section: str, drawn: Iterable[Property]) -> None:
-        """Draw the samples of a section, and show that they catch a planted bug."""
+        """Draw the samples of a section, and show that they detect a canary."""
         self.event({"event": "drawing", "section": section})
         samples = {prop: draw(prop, self.settings.draws) for prop in drawn}
         mutant, found = generated.canary(section, samples)
@@ -134,7 +134,7 @@ class Run:
         self.asking.submit(case for made in samples.values() for s in made for case in s.cases)
 
     def ask(self, identity: str) -> CaseResult:
-        """Ask one case or property and judge what came."""
+        """Ask one case or property, and judge the answers."""
         if identity in self.cases:
             return self._check(self.cases[identity])
         return self._check_property(self.properties[identity])
@@ -145,7 +145,7 @@ class Run:
         return self._add(replace(result, judgements=tuple(judgements)))
 
     def _check_property(self, prop: Property) -> CaseResult:
-        result = self.asking.of_property(prop)
+        result = self.asking.judge_property(prop)
         known = self.known_draws.get(prop.id)
         judgements = deviations.apply(
             prop,
@@ -158,7 +158,7 @@ class Run:
 
     @cached_property
     def known_draws(self) -> dict[str, str]:
-        """Digests of the samples that the deviation file was made with."""
+        """Return the digests of samples in the deviation file, by property."""
         if self.deviation_file is None:
             return {}
         return dict(deviations.read(self.deviation_file).get("draws", {}))
@@ -178,7 +178,7 @@ class Run:
         return result
 
     def abort(self, error: Exception) -> None:
-        """Note what ended the run; an error that is not the suite's own says where it arose."""
+        """Store the error that ended the run; an unexpected error gets its traceback."""
         if isinstance(error, QuantcheckError):
             self.aborted = error
         else:
@@ -190,11 +190,11 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """How long it has taken."""
+        """Return the duration so far."""
         return round(time.monotonic() - self._clock, 3)
 
     def kill(self) -> None:
-        """Leave no process of the target running, without waiting."""
+        """Kill every process of the target, without waiting."""
         self.asking.pool.kill()
 
 

@@ -1,4 +1,4 @@
-"""What a run is told: the target, what it is asked, and how; for the command and for pytest."""
+"""The settings of a run: target, cases and draws; for the command and for the pytest plugin."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ KINDS = ("vectors", "generated")
 
 @dataclass(frozen=True)
 class Settings:
-    """One run, checked when it is made.
+    """The settings of one run, validated when they are made.
 
     Attributes
     ----------
     target : str
         One of the forms of `quantcheck.targets.list_targets`.
     vectors, deviations : Path, optional
-        In place of those that belong to the package.
+        They replace the package's own.
     reasons : Path, optional
-        Deviations of another version, whose reasons are proposed for what fails here too.
+        Deviations of another version, whose reasons are proposed for the same failures.
     draws : Draws
         How samples of properties are drawn.
     workers : int, optional
-        Processes of the target; by default 1, for Keras 2.
+        Number of processes of the target; by default 1, for Keras 2.
     only : str, optional
-        "vectors" or "generated": the other kind of case is left out.
+        "vectors" or "generated": only cases of this kind are asked.
     sections : tuple of str
     time_limit : float, optional
-        Seconds for one answer; by default the target's own limit.
+        Seconds for one answer; by default that of the target.
 
     Raises
     ------
     UsageError
-        Naming the option that cannot work.
+        The message names the invalid option.
 
     Examples
     --------
@@ -81,7 +81,7 @@ class Settings:
 
     def targets(self) -> list[Target]:
         """Build the processes of the target, none of them started."""
-        # What JAX compiles for the default questions is kept for the next run.
+        # Code that JAX compiles for the default questions is kept for the next run.
         default = self.draws == Draws()
         compiled = platformdirs.user_cache_path("quantcheck") / "jax" if default else None
         first = open_target(self.target, time_limit=self.time_limit, compiled=compiled)
@@ -97,23 +97,23 @@ class Settings:
 
 def add_options(add: Callable[..., Any]) -> None:
     """Add an option for each setting, to a parser of argparse or to a group of pytest's."""
-    add("--vectors", metavar="DIR", help="golden vectors, in place of those of the package")
-    add("--deviations", metavar="FILE", help="known deviations, in place of ours")
+    add("--vectors", metavar="DIR", help="golden vectors instead of the package's")
+    add("--deviations", metavar="FILE", help="known deviations instead of the package's")
     add("--time-limit", type=float, metavar="S", help="seconds per question (60; Keras 300)")
     add("--workers", type=int, metavar="N", help="processes of a target (1; Keras 2)")
-    add("--only", choices=KINDS, help="leave the other kind of case out")
-    add("--fuzz", type=float, metavar="MINUTES", help="draw generated cases until the time is over")
-    add("--seed", type=int, metavar="N", help="of the generated cases; the default is fixed")
+    add("--only", choices=KINDS, help="ask cases of this kind only")
+    add("--fuzz", type=float, metavar="MINUTES", help="draw generated cases for this time")
+    add("--seed", type=int, metavar="N", help="seed of generated cases; the default is fixed")
     add("--section", action="append", choices=SECTIONS, help="this section alone (repeatable)")
 
 
 def settings_of(options: Any, target: str, reasons: str | None = None) -> Settings:
-    """Return the settings that options say.
+    """Return the settings that options describe.
 
     Parameters
     ----------
     options : namespace
-        As a parser with `add_options` gives it.
+        Parsed options of a parser with `add_options`.
     target : str
     reasons : str, optional
         Path of a deviation file of another version.
@@ -121,7 +121,7 @@ def settings_of(options: Any, target: str, reasons: str | None = None) -> Settin
     Raises
     ------
     UsageError
-        Naming the option that cannot work.
+        The message names the invalid option.
     """
     return Settings(
         target,
@@ -137,7 +137,7 @@ def settings_of(options: Any, target: str, reasons: str | None = None) -> Settin
 
 
 def draws_of(seed: int | None, minutes: float | None) -> Draws:
-    """Return the draws of a seed; with a time budget, of free shapes until it is spent."""
+    """Return the draws of a seed; with a time budget they have any small shape."""
     chosen = Draws() if seed is None else Draws(seed=seed)
     if minutes is None:
         return chosen

@@ -1,1 +1,1 @@
-"""`quantcheck smoke TARGET`: does a target speak the protocol?"""
+"""`quantcheck smoke TARGET`: tests whether a target speaks the protocol."""

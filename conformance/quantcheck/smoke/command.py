@@ -1,8 +1,8 @@
-"""`quantcheck smoke TARGET`: tells a broken adapter from a quantizer that does not conform.
+"""`quantcheck smoke TARGET`: distinguishes a broken adapter from a quantizer that does not conform.
 
-It asks one small question per operation, and looks at form alone: names, shapes, dtypes, never
-values. Exit codes: 0 the adapter does what the protocol asks; 2 usage; 3 the adapter
-is broken; 4 the vectors are; 130 stopped by Ctrl-C.
+It asks one small question per operation, and judges only the form of the answer: names, shapes and
+dtypes, but no values. Exit codes: 0 the adapter follows the protocol; 2 usage; 3 the adapter is
+broken; 4 the vectors are damaged; 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -58,24 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="quantcheck smoke",
-        description="Tell a broken adapter from a quantizer that does not conform.",
+        description="Test whether a target follows the protocol; values are not judged.",
         epilog=(__doc__ or "").partition("\n\n")[2],
     )
     add = parser.add_argument
-    add("target", metavar="TARGET", help="such as process:COMMAND; all but answers:FILE")
-    add("--json", metavar="FILE", help="write what was seen here")
+    add("target", metavar="TARGET", help="such as process:COMMAND; not answers:FILE")
+    add("--json", metavar="FILE", help="write the results here")
     add("--time-limit", type=float, metavar="S", help="seconds per question (60; Keras 300)")
     add("--start-limit", type=float, metavar="S", help=f"seconds to start ({START_LIMIT:g})")
     return parser
 
 
 def _target(options: argparse.Namespace) -> ProcessTarget:
-    """Build what is tried.
+    """Build the target to test.
 
     Raises
     ------
     UsageError
-        Naming what cannot work.
+        The message names the invalid option.
     """
     start = START_LIMIT if options.start_limit is None else options.start_limit
     for name, limit in (("--time-limit", options.time_limit), ("--start-limit", start)):
@@ -114,10 +114,10 @@ def _conclude(console: Console, smoke: Smoke, code: int) -> None:
     if code == EXIT_TARGET and smoke.stderr.strip():
         say(console, f"the end of its stderr:\n{smoke.stderr[-STDERR_SHOWN:].strip()}")
     said = {
-        EXIT_PASS: "the adapter does what the protocol asks; whether it conforms, quantcheck says",
+        EXIT_PASS: "the adapter follows the protocol; run quantcheck to judge the quantizer",
         EXIT_TARGET: "the adapter is broken",
-        EXIT_INTERRUPTED: "stopped; this is what was done",
+        EXIT_INTERRUPTED: "stopped; these are the finished steps",
     }
     failed = [step.name for step in smoke.steps if step.passed is False]
-    told = f" at: {', '.join(failed)}" if failed else ""
-    say(console, f"{smoke.target.spec}: {said[code]}{told} (exit {code})")
+    where = f" at: {', '.join(failed)}" if failed else ""
+    say(console, f"{smoke.target.spec}: {said[code]}{where} (exit {code})")

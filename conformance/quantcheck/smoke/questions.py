@@ -1,4 +1,4 @@
-"""What the smoke test asks: one small legal question per operation, and what is none."""
+"""Questions of the smoke test: a small valid one per operation, and invalid ones."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from quantcheck.wire import schema as wire
 if TYPE_CHECKING:
     from quantcheck.wire.cases import Case
 
-SMALL = 4  # elements that an input has at least: in a single one no shape can be wrong
+SMALL = 4  # least size of an input, since a single element cannot show a wrong shape
 USUAL = ("float32", "float64", "int8", "uint8", "int32")
-WRONG = {"bits": 99, "class": "NoSuchClass", "sequence_length": 0}  # parameters out of their domain
+WRONG = {
+    "bits": 99,
+    "class": "NoSuchClass",
+    "sequence_length": 0,
+}  # values outside the domain of parameters
 UNKNOWN = {"operation": "no_such_operation", "parameters": {}, "inputs": {}}
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A legal question, and outputs that have the form of a right answer.
+    """A valid question, and outputs that have the form of a right answer.
 
     Attributes
     ----------
@@ -30,7 +34,7 @@ class Probe:
     question : dict
         As on the wire.
     outputs : dict
-        The expected ones; only their names, shapes and kinds are used.
+        Expected outputs, of which only names, shapes and kinds are used.
     """
 
     operation: str
@@ -67,7 +71,7 @@ def probes(cases: Iterable[Case]) -> list[Probe]:
 
 
 def _size(case: Case) -> tuple[bool, int]:
-    """Order cases: those that show a wrong shape first, then the shorter ones."""
+    """Return a sort key: cases that can show a wrong shape come first, then shorter ones."""
     arrays = [a for value in case.inputs.values() for a in _arrays(value)]
     telling = all(a.dtype.name in USUAL for a in arrays)
     telling = telling and max((a.size for a in arrays), default=SMALL) >= SMALL
@@ -79,12 +83,12 @@ def _arrays(value: Any) -> list[Any]:
 
 
 def misfit(probe: Probe, outputs: object) -> str | None:
-    """Say how outputs differ in form from those of a right answer; values do not count.
+    """Return how outputs differ in form from those of a right answer; values are ignored.
 
     Returns
     -------
     str or None
-        What was expected and what came; None where the form is right.
+        The expected and the given form; None if the form is right.
     """
     from quantcheck.wire.arrays import decode_array
     from quantref.errors import QuantrefError
@@ -110,13 +114,13 @@ def misfit(probe: Probe, outputs: object) -> str | None:
     return None
 
 
-def spoil(question: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a legal question one that has to be refused.
+def invalidate(question: Mapping[str, Any]) -> dict[str, Any]:
+    """Change a valid question so that it must be refused.
 
     Examples
     --------
     >>> x = {"dtype": "float32", "shape": [1], "data": [0.5]}
-    >>> spoil({"id": "a", "inputs": {"x": x}})["inputs"]["x"]["data"]
+    >>> invalidate({"id": "a", "inputs": {"x": x}})["inputs"]["x"]["data"]
     ['NaN']
     """
     made: dict[str, Any] = json.loads(json.dumps(question))

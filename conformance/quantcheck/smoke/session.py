@@ -1,4 +1,4 @@
-"""One run of a program under the smoke test: what came, what should have come, what to mend."""
+"""One run of a program in the smoke test: its lines, the expected lines, and faults to mend."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from quantcheck.targets.pipes import Pipes
 from quantcheck.targets.process import ProcessTarget
 from quantcheck.wire.protocol import PROTOCOL, check_answer, read_line, short
 
-GRACE = 1.0  # seconds that the right line may come after a wrong one
+GRACE = 1.0  # seconds to wait for the right line after a wrong one
 PAUSE = 0.1
 FLUSH = (
     "Answer each question before reading the next, end the line with a newline, and flush stdout."
 )
-CLEAN = "Write nothing but answers to stdout; what is meant for people belongs on stderr."
-FORM = "The line must be as SPEC.md 12 and the JSON Schema of the protocol say."
-CRASH = 'Let the program answer {"error": message} where it breaks; its stderr says why it ended.'
+CLEAN = "Write only answers to stdout; write messages for people to stderr."
+FORM = "The line must follow SPEC.md 12 and the JSON Schema of the protocol."
+CRASH = 'After an exception, answer {"error": message}; stderr shows why the program ended.'
 SLOW = "Answer within the time limit, or raise it with --time-limit."
 
 
-class Fault(Exception):  # noqa: N818 - what was found, not an error of ours
-    """What is wrong with a target, and how to mend it."""
+class Fault(Exception):  # noqa: N818 - a fault of the target, not an error of the suite
+    """A fault of a target, and how to mend it."""
 
     def __init__(self, message: str, mend: str) -> None:
         self.message = message
@@ -32,8 +32,8 @@ class Fault(Exception):  # noqa: N818 - what was found, not an error of ours
         super().__init__(message)
 
 
-class Silence(Fault):
-    """Nothing came in time."""
+class NoLineInTime(Fault):
+    """No line came within the time limit."""
 
 
 class Session:
@@ -42,14 +42,14 @@ class Session:
     Parameters
     ----------
     target : ProcessTarget
-        Its command, environment and limits; it is not started itself.
+        Its command, environment and limits are used; it is not started itself.
     end_limit : float
         Seconds from `stop`, or the end of input, to the end of the process.
 
     Attributes
     ----------
     noise : list of str
-        Lines of stdout that were no answers.
+        Lines of stdout that are no answers.
     """
 
     def __init__(self, target: ProcessTarget, end_limit: float) -> None:
@@ -64,30 +64,30 @@ class Session:
 
     @property
     def stderr(self) -> str:
-        """The end of what the program wrote to stderr."""
+        """The last part of the program's stderr."""
         return self.pipes.stderr()
 
     # Lines
 
     def first_line(self, limit: float) -> bytes:
-        """Send `start` and await the first line, whatever it is."""
+        """Send `start`, and return the first line."""
         self.pipes.send({"start": {"protocol": PROTOCOL}})
         return self._line("handshake", limit, "Start within the time limit: see --start-limit.")
 
     def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """One question, one well-formed answer.
+        """Send one question, and return its well-formed answer.
 
         Raises
         ------
         Fault
-            When none came.
+            No such answer came.
         """
         self._drain()
         self.pipes.send(question)
         return self.answer([str(question["id"])])
 
     def answer(self, identities: Iterable[str]) -> dict[str, Any]:
-        """Await the answer to one of these questions; other lines before it are noise."""
+        """Wait for the answer to one of these questions; other lines before it are noise."""
         wanted = list(identities)
         due = f"answer to {' or '.join(wanted)}"
         wrong: Fault | None = None
@@ -121,19 +121,19 @@ class Session:
             raise Fault(f"expected {due}, got {got}", CRASH)
         return line
 
-    def _silence(self, due: str, limit: float, slow: str) -> Silence:
-        """Find out why nothing came: ended input and a killed program give up what they held."""
+    def _silence(self, due: str, limit: float, slow: str) -> NoLineInTime:
+        """Find out why no line came: end the input, then kill the program, and read its buffers."""
         self.ended = True
         message = f"expected {due} within {limit:g} s, got "
         self.pipes.send(end=True)
         late = self._held(GRACE)
         if late is not None and late.endswith(b"\n"):
-            return Silence(f"{message}it only when the input ended", FLUSH)
+            return NoLineInTime(f"{message}it only when the input ended", FLUSH)
         self.pipes.kill()
         late = self._held(0.0) if late is None else late
         if late:
-            return Silence(f"{message}half a line {short(late)}", FLUSH)
-        return Silence(f"{message}nothing", f"{slow} {FLUSH}")
+            return NoLineInTime(f"{message}half a line {short(late)}", FLUSH)
+        return NoLineInTime(f"{message}nothing", f"{slow} {FLUSH}")
 
     def _held(self, limit: float) -> bytes | None:
         try:
@@ -142,7 +142,7 @@ class Session:
             return None
 
     def _drain(self) -> None:
-        """Count as noise what came since the last answer."""
+        """Count the lines since the last answer as noise."""
         while True:
             try:
                 line = self.pipes.receive(0.0)
@@ -155,24 +155,24 @@ class Session:
     # End
 
     def stop(self) -> None:
-        """Send `stop`; the program has to end.
+        """Send `stop`, after which the program must end.
 
         Raises
         ------
         Fault
-            When it runs on.
+            The program is still running after the time limit.
         """
         self._drain()
         self.pipes.send({"stop": {}})
         self._await_end('{"stop": {}}', 'End at the line {"stop": {}}.')
 
     def all_at_once(self, questions: Iterable[Mapping[str, Any]], limit: float) -> None:
-        """Send start, questions and the end of input, as a file does; all has to be answered.
+        """Send start, questions and the end of input, as a file does; await every answer.
 
         Raises
         ------
         Fault
-            When it is not, or the program runs on.
+            An answer is missing, or the program is still running after the time limit.
         """
         asked = list(questions)
         self.pipes.send({"start": {"protocol": PROTOCOL}}, *asked, end=True)
@@ -180,29 +180,29 @@ class Session:
         open_ = [str(question["id"]) for question in asked]
         while open_:
             open_.remove(str(self.answer(open_)["id"]))
-        self._await_end("the end of its input", "End when stdin has ended, as at stop.")
+        self._await_end("the end of its input", "End at the end of stdin, as at stop.")
 
     def _await_end(self, after: str, mend: str) -> None:
         self.ended = True
         try:
             self.pipes.process.wait(self.end_limit)
         except subprocess.TimeoutExpired:
-            got = f"a process that runs on for {self.end_limit:g} s"
+            got = f"a process that is still running after {self.end_limit:g} s"
             raise Fault(f"expected an end after {after}, got {got}", mend) from None
         self._drain()
 
-    def left(self) -> list[int]:
-        """List processes that outlive the program, given a moment to end too."""
+    def remaining_processes(self) -> list[int]:
+        """List processes that are still running a moment after the end of the program."""
         found: list[int] = []
         for _ in range(round(self.end_limit / PAUSE)):
-            found = self.pipes.left()
+            found = self.pipes.remaining_processes()
             if not found:
                 return []
             time.sleep(PAUSE)
         return found
 
     def close(self) -> None:
-        """Kill what is left."""
+        """Kill all remaining processes."""
         self.pipes.kill()
 
 

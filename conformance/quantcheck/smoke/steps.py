@@ -1,4 +1,4 @@
-"""The course of the smoke test: one step after another, each with what to mend."""
+"""The steps of the smoke test; a step that fails says what to mend."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from functools import partial
 from typing import Any
 
 from quantcheck.errors import TargetProtocolError
-from quantcheck.smoke.questions import UNKNOWN, Probe, misfit, spoil
-from quantcheck.smoke.session import CLEAN, FORM, Fault, Session, Silence
+from quantcheck.smoke.questions import UNKNOWN, Probe, invalidate, misfit
+from quantcheck.smoke.session import CLEAN, FORM, Fault, NoLineInTime, Session
 from quantcheck.targets.process import ProcessTarget
 from quantcheck.wire.protocol import Handshake, read_line
 
-MOST_SILENCES = 2  # questions without an answer, each of which costs the time limit
-MOST_STDERR = 1 << 20
+MAX_SILENCES = 2  # unanswered questions, each of which takes the time limit
+MAX_STDERR = 1 << 20
 END_LIMIT = 10.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that was tried.
+    """The result of one step.
 
     Attributes
     ----------
     name : str
     passed : bool, optional
-        None where it could not be tried.
+        None if the step could not be tried.
     message : str
-        What was seen.
+        The observation.
     mend : str
-        What to do about it.
+        Advice on a failure.
     """
 
     name: str
@@ -45,11 +45,11 @@ class Smoke:
     Parameters
     ----------
     target : ProcessTarget
-        Not started; it is what is to be run, and how long it may take.
+        The program to start, and its time limits.
     probes : sequence of Probe
-        One legal question per operation.
+        One valid question per operation.
     tell : callable
-        Told each step when it is done.
+        Called with each finished step.
     end_limit : float
         Seconds from `stop`, or the end of input, to the end of the process.
     """
@@ -77,11 +77,11 @@ class Smoke:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed."""
+        """Whether no step failed."""
         return bool(self.steps) and all(step.passed is not False for step in self.steps)
 
     def run(self) -> None:
-        """Take all steps; ends what it started also when it is interrupted."""
+        """Run all steps; the program is ended even after an interruption."""
         try:
             self._run()
         finally:
@@ -89,7 +89,7 @@ class Smoke:
 
     def _run(self) -> None:
         if not self._start():
-            self._add("the rest", None, "not tried after what failed before")
+            self._add("the rest", None, "not tried after an earlier failure")
             return
         named = self.handshake.operations if self.handshake else ()
         for probe in (p for p in self.probes if not named or p.operation in named):
@@ -129,23 +129,23 @@ class Smoke:
         if "outputs" in answer:
             wrong = misfit(probe, answer["outputs"])
             if wrong is not None:
-                mend = "Outputs have the names, shapes and dtypes that SPEC.md asks for."
+                mend = "Outputs must have the names, shapes and dtypes of SPEC.md."
                 raise Fault(wrong, mend)
             self._answered.append(probe)
             return "answered, in the right form"
         if "error" in answer:
-            raise Fault(f"a legal question broke it: {answer['error']}", _trace(answer))
+            raise Fault(f"a valid question led to an error: {answer['error']}", _trace(answer))
         if "unsupported" in answer:
             return f"unsupported: {answer['unsupported']}"
         self._answered.append(probe)
-        return f"refused a legal question, which the suite will judge: {answer['refused']}"
+        return f"refused a valid question, which the suite will judge: {answer['refused']}"
 
     def _bad_input(self) -> str:
         probe = self._one()
-        answer = self._ask({**spoil(probe.question), "id": "smoke-bad-input"})
+        answer = self._ask({**invalidate(probe.question), "id": "smoke-bad-input"})
         (kind,) = (k for k in ("outputs", "refused", "unsupported", "error") if k in answer)
         note = "" if kind == "refused" else ", which the suite will judge"
-        return f"{probe.operation} of bad input came back as {kind}{note}"
+        return f"{probe.operation} answered bad input with {kind}{note}"
 
     def _unknown_operation(self) -> str:
         return self._unsupported({"id": "smoke-unknown", **UNKNOWN}, "an operation")
@@ -156,25 +156,25 @@ class Smoke:
         asked = {**question, "parameters": parameters, "id": "smoke-unknown-parameter"}
         return self._unsupported(asked, "a question with a parameter")
 
-    def _unsupported(self, question: dict[str, Any], what: str) -> str:
+    def _unsupported(self, question: dict[str, Any], unknown: str) -> str:
         answer = self._ask(question)
         if "unsupported" not in answer:
             kind = next(key for key in answer if key != "id")
             raise Fault(
                 f"expected unsupported, got {kind}",
-                f'Answer {{"unsupported": reason}} to {what} that it does not know.',
+                f'Answer {{"unsupported": reason}} to {unknown} that the target does not know.',
             )
         return f"unsupported: {answer['unsupported']}"
 
     def _goes_on(self) -> str:
         self._ask({**self._one().question, "id": "smoke-again"})
-        return "answers again after that, in the same process"
+        return "answers the next question, in the same process"
 
     def _stop(self) -> str:
         session = self._open()
         session.stop()
         self._leaves_nothing(session)
-        return "ends at stop, and leaves no process"
+        return "ends at stop, and leaves no process running"
 
     def _end_of_input(self) -> str:
         session = self._session = Session(self.target, self.end_limit)
@@ -182,14 +182,14 @@ class Smoke:
         question = self._answered[0].question if self._answered else UNKNOWN
         session.all_at_once([{**question, "id": id_} for id_ in ids], self.target.start_limit)
         self._leaves_nothing(session)
-        return "answers what waits in its input, and ends with it"
+        return "answers all questions in its input, and ends at the end of input"
 
     def _leaves_nothing(self, session: Session) -> None:
-        left = session.left()
+        left = session.remaining_processes()
         if left:
             raise Fault(
-                f"expected no process left, got {', '.join(map(str, left))}",
-                "End the processes that it starts before it ends itself.",
+                f"expected no remaining process, got {', '.join(map(str, left))}",
+                "End child processes before the program ends.",
             )
 
     def _streams(self) -> None:
@@ -197,29 +197,29 @@ class Smoke:
         if self._noise:
             self._add("stdout", False, f"got {noise} {self._noise[0]}", CLEAN)
         else:
-            self._add("stdout", True, "nothing but answers")
+            self._add("stdout", True, "only answers")
         written = f"{self._stderr_bytes} bytes"
-        if self._stderr_bytes > MOST_STDERR:
-            mend = "Write less: the suite keeps the last 64 KiB, and a flood hides why it broke."
-            self._add("stderr", False, f"expected at most {MOST_STDERR} bytes, got {written}", mend)
+        if self._stderr_bytes > MAX_STDERR:
+            mend = "Write less: the suite keeps only the last 64 KiB."
+            self._add("stderr", False, f"expected at most {MAX_STDERR} bytes, got {written}", mend)
         else:
             self._add("stderr", True, written)
 
     # Course
 
     def _try(self, name: str, work: Callable[[], str], *, fresh: bool = True) -> None:
-        if self._silences >= MOST_SILENCES:
-            self._add(name, None, "not tried after what failed before")
+        if self._silences >= MAX_SILENCES:
+            self._add(name, None, "not tried after an earlier failure")
             return
         if not fresh and self._session is None:
-            self._add(name, None, "not tried: no process is left that could")
+            self._add(name, None, "not tried: the process has ended")
             return
         try:
             message = work()
         except LookupError:
             self._add(name, None, "not tried: no operation was answered")
         except Fault as fault:
-            self._silences += isinstance(fault, Silence)
+            self._silences += isinstance(fault, NoLineInTime)
             self._add(name, False, fault.message, fault.mend)
             if self._session is not None and self._session.ended:
                 self._end()
@@ -233,7 +233,7 @@ class Smoke:
         return self._open().ask(question)
 
     def _open(self) -> Session:
-        """Give the running process, or a new one in place of one that broke."""
+        """Return the running process, or a new one if it broke."""
         if self._session is None:
             self._session = Session(self.target, self.end_limit)
             self._session.first_line(self.target.start_limit)
@@ -256,9 +256,9 @@ class Smoke:
 def _described(handshake: Handshake, probes: Sequence[Probe]) -> str:
     known = {probe.operation for probe in probes}
     strange = [name for name in handshake.operations if name not in known]
-    told = f"{handshake.name} {handshake.version}, {handshake.precision}"
-    told += f", {len(handshake.operations) or 'all'} operations"
-    return f"{told}; not asked here: {', '.join(strange)}" if strange else told
+    text = f"{handshake.name} {handshake.version}, {handshake.precision}"
+    text += f", {len(handshake.operations) or 'all'} operations"
+    return f"{text}; not asked here: {', '.join(strange)}" if strange else text
 
 
 def _trace(answer: dict[str, Any]) -> str:

@@ -1,1 +1,1 @@
-"""SPEC.md as data: where it lies, its sections, and its requirements."""
+"""SPEC.md as data: its path, its sections, and its requirements."""

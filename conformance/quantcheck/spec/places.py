@@ -1,4 +1,4 @@
-"""Where SPEC.md and the golden vectors lie: in the installed package, or in the checkout."""
+"""Paths of SPEC.md and the golden vectors, in the installed package or in the checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the requirements out of SPEC.md: id, check kind, level, first sentence and all of it."""
+"""Reads the requirements of SPEC.md: id, check, level, first sentence and paragraph."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Requirement:
     id : str
         Such as GPTQ-060.
     check : str
-        How it is judged: exact, bound, certificate, error, law, …
+        Kind of check: exact, bound, certificate, error or law.
     level : str
         core or optional.
     text : str
-        Its first sentence.
+        The first sentence.
     paragraph : str
-        All of it.
+        The whole paragraph.
     """
 
     id: str
@@ -54,7 +54,7 @@ def parse(text: str) -> dict[str, Requirement]:
     Raises
     ------
     SpecificationError
-        When an id appears twice, or a bold id has no check and level.
+        An id occurs twice, or a bold id has no check and level.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def load(path: Path | None = None) -> dict[str, Requirement]:
     Raises
     ------
     SpecificationError
-        When the file cannot be read or holds no requirement.
+        The file cannot be read, or has no requirement.
     """
     if path is None:
         path = spec_path()
@@ -98,7 +98,7 @@ def load(path: Path | None = None) -> dict[str, Requirement]:
 
 
 def _paragraphs(text: str) -> Iterable[str]:
-    """Blocks of lines; a line that starts with a bold id starts a block too."""
+    """Yield blocks of lines; a line that starts with a bold id begins a block too."""
     block: list[str] = []
     for line in text.splitlines():
         starts = re.match(r"\s*(?:[-*]\s+)?\*\*\[", line) is not None

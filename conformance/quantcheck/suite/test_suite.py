@@ -1,4 +1,4 @@
-"""Every golden vector and every property, put to the target of `quantcheck.plugin`."""
+"""Judges the target of `quantcheck.plugin` on every golden vector and every property."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-# Whoever collects this package without the plugin gets skips with a reason, no missing fixtures.
+# Without the plugin these tests are skipped with a reason, instead of failing for lack of fixtures.
 pytestmark = pytest.mark.skipif(
     "not config.pluginmanager.has_plugin('quantcheck.plugin')",
     reason="needs a target: run `quantcheck TARGET`, or pytest -p quantcheck.plugin --target …",

@@ -1,4 +1,4 @@
-"""Targets: whatever answers questions, in a process of its own or in a file."""
+"""Targets: programs that answer questions in a process of their own, and files of answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _PACKAGES = {"jax": "jax", "tensorflow": "tensorflow", "torch": "torch", "openvi
 
 
 def list_targets() -> list[tuple[str, str]]:
-    """Every kind of target with a sentence about it, and whether it is installed here."""
+    """Return every kind of target, its description, and whether it is installed."""
     keras = find_spec("keras") is not None
     rows = []
     for backend in KERAS_BACKENDS:
@@ -47,11 +47,11 @@ def list_targets() -> list[tuple[str, str]]:
     return [
         *rows,
         ("reference", "the NumPy reference itself"),
-        ("mutant:ID", "the reference with a mistake in it: must fail"),
-        ("variant:ID", "an honest implementation in other arithmetic: must pass"),
-        ("python:MODULE:OBJECT", "a callable, or an object with .answer, from question to answer"),
+        ("mutant:ID", "the reference with one mistake: must fail"),
+        ("variant:ID", "a correct implementation in other arithmetic: must pass"),
+        ("python:MODULE:OBJECT", "a callable, or an object with .answer, that answers a question"),
         ("process:COMMAND", "any program that speaks the JSON-lines protocol"),
-        ("answers:FILE", "answers made elsewhere to what --questions FILE wrote"),
+        ("answers:FILE", "a file of answers to the questions of --questions FILE"),
     ]
 
 
@@ -62,26 +62,26 @@ def open_target(
     start_limit: float = START_LIMIT,
     compiled: Path | None = None,
 ) -> Target:
-    """Build the target that `spec` names; used as a context manager it starts and ends it.
+    """Build the target that `spec` names; as a context manager it is started and ended.
 
     Parameters
     ----------
     spec : str
         One of the forms of `list_targets`.
     time_limit : float, optional
-        Seconds for one answer; by default 60, and 300 for Keras, whose backends compile every
-        shape that they meet for the first time.
+        Seconds for one answer; by default 60, and 300 for Keras, whose backends compile every new
+        shape.
     start_limit : float
         Seconds for the handshake.
     compiled : Path, optional
-        Where JAX keeps what it compiled; by default until this process ends.
+        Folder for code that JAX compiles; by default a temporary one of this process.
 
     Raises
     ------
     UnknownTargetError
-        When there is no such kind of target; the message lists those that exist.
+        There is no such kind of target; the message lists the kinds.
     UsageError
-        When a file of answers is not there.
+        A file of answers does not exist.
     """
     kind, _, name = spec.partition(":")
     if kind != "answers" or not name:
@@ -92,9 +92,9 @@ def open_target(
 
 
 def default_workers(target: Target) -> int:
-    """Return how many processes of a target are asked at the same time: two for Keras.
+    """Return the number of processes of a target: two for Keras, else one.
 
-    Its backends compile or trace every shape that they meet, on one core each.
+    Backends of Keras compile or trace every new shape, and use one core for it.
     """
     return min(2, os.cpu_count() or 1) if target.spec.startswith("keras:") else 1
 
@@ -106,13 +106,13 @@ def open_process(
     start_limit: float = START_LIMIT,
     compiled: Path | None = None,
 ) -> ProcessTarget:
-    """Build a target that runs in a process: all but `answers:FILE`; see `open_target`."""
+    """Build a target that runs in a process, which is any but `answers:FILE`; see `open_target`."""
     command = _command(spec)
     limit = COMPILING_LIMIT if spec.startswith("keras:") else TIME_LIMIT
     environment = {} if spec.startswith("process:") else import_path()
     if spec.startswith("keras:"):
-        # Keras takes the offset of calibration windows from a hash that Python draws anew in each
-        # process (CAL-050 shows it, in processes of its own): a verdict must not depend on it.
+        # Keras derives the offset of calibration windows from a hash with a random seed per
+        # process. CAL-050 judges this with new processes. Other verdicts must not depend on it.
         environment["PYTHONHASHSEED"] = "0"
     if spec == "keras:jax" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         environment |= compilation_cache(compiled or _shared_folder())
@@ -126,7 +126,7 @@ def open_process(
 
 
 def compilation_cache(folder: str | Path) -> dict[str, str]:
-    """Environment variables under which JAX keeps what it compiles, for processes beside it."""
+    """Return environment variables that let all processes share code that JAX compiles."""
     return {
         "JAX_COMPILATION_CACHE_DIR": str(folder),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -169,10 +169,10 @@ def _module(name: str, *arguments: str) -> list[str]:
 
 
 def import_path() -> dict[str, str]:
-    """PYTHONPATH under which a worker imports the same packages as this process.
+    """Return a PYTHONPATH with which a worker imports the same packages as this process.
 
-    What was inherited keeps its place among the folders of this process: a folder that holds
-    another version of Keras, put before the installed one, stays before it.
+    Folders of an inherited PYTHONPATH keep their position. So a folder with another version of
+    Keras stays before the installed one.
     """
     roots = [str(Path(__file__).resolve().parents[2])]
     reference = find_spec("quantref")

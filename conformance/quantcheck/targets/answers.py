@@ -1,8 +1,7 @@
-"""Target `answers:FILE`: answers that were made elsewhere, for machines that cannot run the suite.
+"""Target `answers:FILE`: answers from a machine that cannot run the suite.
 
-`quantcheck --questions FILE` writes what has to be answered. The file of answers is what a
-`process:` target prints when it reads those questions: the handshake first, then one answer per
-line, in any order.
+`quantcheck --questions FILE` writes the questions. The file of answers is the output of a
+`process:` target for these questions: first the handshake, then one answer per line, in any order.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from quantcheck.errors import TargetCrashed, TargetError, TargetProtocolError
 from quantcheck.targets.base import Target
 from quantcheck.wire.protocol import Handshake, check_answer, read_line, short
 
-MOST_NAMED = 5  # ids or lines in one message
+MAX_NAMED = 5  # ids or lines in one message
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,12 @@ class _Line:
 
 
 class AnswersTarget(Target):
-    r"""A file of answers, read once; nothing is started.  [VER-040]
+    r"""A file of answers, which is read once; no process is started.  [VER-040]
 
     Parameters
     ----------
     spec : str
-        What the user wrote, for reports.
+        The target as the user wrote it, for reports.
     path : Path
         JSON lines: the handshake, then the answers.
 
@@ -65,9 +64,9 @@ class AnswersTarget(Target):
         Raises
         ------
         TargetCrashed
-            When it cannot be read.
+            The file cannot be read.
         TargetProtocolError
-            When its first line is no well-formed handshake.
+            The first line is no well-formed handshake.
         """
         self._lines, self._damaged = {}, {}
         try:
@@ -96,20 +95,20 @@ class AnswersTarget(Target):
             if not isinstance(identity, str):
                 raise TargetProtocolError("answer with an id", short(answer))
         except TargetProtocolError as error:
-            # Nobody can tell which question it was meant for: that one is found to be missing.
+            # Its question is unknown, and will be reported as unanswered.
             self._damaged[number] = str(error)
         else:
             self._lines.setdefault(identity, []).append(_Line(number, answer))
 
     def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """Find the answer to one wire question.
+        """Return the answer to one wire question.
 
         Raises
         ------
         TargetCrashed
-            When the file has none.
+            The file has no answer.
         TargetProtocolError
-            When it has several, or what it has is not an answer.
+            The file has several answers, or the answer is malformed.
         """
         identity = str(question["id"])
         self._asked.add(identity)
@@ -136,29 +135,29 @@ class AnswersTarget(Target):
         return found[0].answer
 
     def close(self) -> None:
-        """Nothing runs."""
+        """Do nothing, since no process runs."""
 
     def kill(self) -> None:
-        """Nothing runs."""
+        """Do nothing, since no process runs."""
 
     @property
     def stderr(self) -> str:
-        """Damaged lines, and answers that no question asked for."""
+        """Damaged lines, and answers to questions that were not asked."""
         unasked = [identity for identity in self._lines if identity not in self._asked]
-        told = self._damage()
+        text = self._damage()
         if unasked:
-            told += f"{len(unasked)} answers to questions that were not asked: {_some(unasked)}\n"
-        return told
+            text += f"{len(unasked)} answers to questions that were not asked: {_some(unasked)}\n"
+        return text
 
     def _damage(self) -> str:
-        named = list(self._damaged.items())[:MOST_NAMED]
+        named = list(self._damaged.items())[:MAX_NAMED]
         lines = [f"{self.path.name}, line {number}: {message}" for number, message in named]
-        if len(self._damaged) > MOST_NAMED:
+        if len(self._damaged) > MAX_NAMED:
             lines.append(f"{len(self._damaged)} damaged lines in all")
         return "".join(f"{line}\n" for line in lines)
 
 
 def _some(names: Iterable[str]) -> str:
     listed = list(names)
-    more = [f"and {len(listed) - MOST_NAMED} more"] if len(listed) > MOST_NAMED else []
-    return ", ".join([*listed[:MOST_NAMED], *more])
+    more = [f"and {len(listed) - MAX_NAMED} more"] if len(listed) > MAX_NAMED else []
+    return ", ".join([*listed[:MAX_NAMED], *more])

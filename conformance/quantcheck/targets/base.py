@@ -1,4 +1,4 @@
-"""What a run needs of a target, whatever stands behind it."""
+"""The interface of every target."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from quantcheck.wire.protocol import Handshake
 
 
 class Target(Protocol):
-    """Whatever answers questions: start, ask, close.
+    """A program or file that answers questions: start, ask, close.
 
     Attributes
     ----------
     spec : str
-        What the user wrote, for reports.
+        The target as the user wrote it, for reports.
     parallel : bool
-        Whether several of them, each started, answer sooner than one.
+        Whether several processes of the target answer faster than one.
     """
 
     spec: str
@@ -38,31 +38,31 @@ class Target(Protocol):
         self.close()
 
     def start(self) -> Handshake:
-        """Make it ready for questions.
+        """Start the target.
 
         Raises
         ------
         TargetError
-            When no well-formed handshake came.
+            No well-formed handshake came.
         """
         ...
 
     def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """One wire question, one wire answer.
+        """Ask one wire question, and return the wire answer.
 
         Raises
         ------
         TargetError
-            When none came; the next question may be answered all the same.
+            No answer came. Later questions may still be answered.
         """
         ...
 
     def close(self) -> None:
-        """Leave nothing running; what was ended answers nothing more until it is started again."""
+        """End all processes; `start` starts the target again."""
         ...
 
     def kill(self) -> None:
-        """Leave nothing running, without waiting."""
+        """Kill all processes, without waiting."""
         ...
 
     @property
@@ -72,12 +72,12 @@ class Target(Protocol):
 
     @property
     def handshake(self) -> Handshake:
-        """What the target said when it started.
+        """The handshake that the target sent when it started.
 
         Raises
         ------
         TargetProtocolError
-            When the target was never started.
+            The target was never started.
         """
         if self._handshake is None:
             raise TargetProtocolError("a started target", "no handshake yet")
@@ -85,5 +85,5 @@ class Target(Protocol):
 
     @property
     def stderr(self) -> str:
-        """What it said aside, for people."""
+        """The last part of the target's standard error."""
         ...

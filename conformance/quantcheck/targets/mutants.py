@@ -1,4 +1,4 @@
-"""Target `mutant:ID`: the reference with a mistake in it, a target that must fail."""
+"""Target `mutant:ID`: the reference with one mistake, which must fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One started process: a time limit, stderr kept, nothing left running.  [VER-040]"""
+"""One process of a target: time limits, its stderr, and its end.  [VER-040]"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LINE_LIMIT = 256 * 1024 * 1024
 
 
 class Pipes:
-    """One started process: pipes, the threads that read them, and its end."""
+    """One started process: pipes, the threads that serve them, and the end of the process."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         try:
@@ -44,7 +44,7 @@ class Pipes:
         self._thread(self._watch)
 
     def exchange(self, message: Mapping[str, Any], limit: float, due: str) -> dict[str, Any]:
-        """Send one line, await one line, within `limit` seconds."""
+        """Send one line, and return the next line within `limit` seconds."""
         self.send(message)
         try:
             line = self.receive(limit)
@@ -57,17 +57,17 @@ class Pipes:
         return read_line(line, due)
 
     def send(self, *messages: Mapping[str, Any], end: bool = False) -> None:
-        """Send lines, and close the input after them where `end` says so; does not wait."""
+        """Send lines without waiting; if `end`, close the input after them."""
         data = b"".join(json.dumps(m, allow_nan=False).encode() + b"\n" for m in messages)
         self._thread(lambda: self._write(data, end=end))
 
     def receive(self, limit: float) -> bytes | None:
-        """Await one line of stdout, None at its end.
+        """Wait for one line of stdout, and return it; None at the end of stdout.
 
         Raises
         ------
         TimeoutError
-            When nothing came within `limit` seconds.
+            No line came within `limit` seconds.
         """
         if self._over:
             return None
@@ -79,11 +79,11 @@ class Pipes:
         return line
 
     def stderr(self) -> str:
-        """Give what is kept of the standard error."""
+        """Return the last part of the standard error."""
         return bytes(self._kept[-STDERR_KEPT:]).decode("utf-8", "replace")
 
     def stop(self) -> str:
-        """Say stop, wait a moment, then kill."""
+        """Send `stop`, wait a moment, and kill the process."""
         with contextlib.suppress(OSError, ValueError):
             self._thread(lambda: self._write(b'{"stop": {}}\n', end=False)).join(0.5)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -91,8 +91,8 @@ class Pipes:
         return self.kill()
 
     def kill(self) -> str:
-        """Kill the whole process group, close the pipes; returns the end of stderr."""
-        # The group outlives its leader when the target left children behind.
+        """Kill the whole process group and close the pipes; return the end of stderr."""
+        # The group exists after the end of its leader if children are still running.
         with contextlib.suppress(OSError):
             if hasattr(os, "killpg"):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -108,15 +108,15 @@ class Pipes:
         return self.stderr()
 
     def ending(self) -> str:
-        """Say how the process ended, or that it closed its stdout."""
+        """Return how the process ended, or that it closed its stdout."""
         try:
             code = self.process.wait(2.0)
         except subprocess.TimeoutExpired:
             return "closed stdout"
         return f"process ended by signal {-code}" if code < 0 else f"process ended with code {code}"
 
-    def left(self) -> list[int]:
-        """List what it started and what still runs once it has ended; empty without /proc."""
+    def remaining_processes(self) -> list[int]:
+        """List the process's children that still run after its end; empty without /proc."""
         found = []
         for path in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
@@ -147,7 +147,7 @@ class Pipes:
         self._lines.put(None)
 
     def _watch(self) -> None:
-        """End the lines when the process has ended, though a child may hold its stdout open."""
+        """End the lines when the process has ended, even if a child keeps its stdout open."""
         self.process.wait()
         self._reader.join(1.0)
         self._lines.put(None)
@@ -162,7 +162,7 @@ class Pipes:
 
 
 def _lines_of(pipe: IO[bytes] | None) -> Iterator[bytes]:
-    """Lines of at most `LINE_LIMIT` bytes; the last may lack its end."""
+    """Yield lines of at most `LINE_LIMIT` bytes; the last may have no newline."""
     with contextlib.suppress(OSError, ValueError):
         while pipe is not None and (line := pipe.readline(LINE_LIMIT)):
             yield line

@@ -21,15 +21,15 @@ class ProcessTarget(Target):
     Parameters
     ----------
     spec : str
-        What the user wrote, for reports.
+        The target as the user wrote it, for reports.
     command : sequence of str
         Program and arguments.
     environment : mapping, optional
-        Variables set on top of this process's own.
+        Variables that are added to this process's own.
     time_limit, start_limit : float
         Seconds for one answer, and for the handshake.
     restarts : int
-        How often a broken target is started again before the rest of its answers are errors.
+        Number of restarts of a broken target; after them all answers are errors.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class ProcessTarget(Target):
     # Life cycle
 
     def start(self) -> Handshake:
-        """Start the process and shake hands.
+        """Start the process, and read its handshake.
 
         Raises
         ------
         TargetCrashed, TargetTimeout, TargetProtocolError
-            When no well-formed handshake came within `start_limit` seconds.
+            No well-formed handshake came within `start_limit` seconds.
         """
         self._ended = False
         return self._launch()
@@ -72,7 +72,7 @@ class ProcessTarget(Target):
     def _launch(self) -> Handshake:
         running = Pipes(self.command, self.environment)
         self._running = running
-        if self._ended:  # by another thread, which may have seen nothing to end
+        if self._ended:  # another thread closed it before the process existed
             self.kill()
             raise TargetCrashed("a running target", "an ended one")
         try:
@@ -86,7 +86,7 @@ class ProcessTarget(Target):
         return handshake
 
     def close(self) -> None:
-        """Ask the process to stop, and kill what is left of its process group."""
+        """Ask the process to stop, and kill the rest of its process group."""
         self._ended = True
         if self._running is not None:
             self._last_stderr = self._running.stop()
@@ -107,12 +107,12 @@ class ProcessTarget(Target):
         return self._running.stderr() if self._running is not None else self._last_stderr
 
     def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """One wire question, one wire answer.
+        """Ask one wire question, and return the wire answer.
 
         Raises
         ------
         TargetCrashed, TargetTimeout, TargetProtocolError
-            When none came. The next question starts the target again, a limited number of times.
+            No answer came. The next question restarts the target, unless `restarts` is used up.
         """
         if self._running is None:
             if self._ended:
@@ -136,7 +136,7 @@ class ProcessTarget(Target):
         return answer
 
     def _break(self, error: TargetError) -> TargetError:
-        """Kill the process and hang what it wrote to stderr on the error."""
+        """Kill the process, and add its stderr to the error."""
         if self._running is not None:
             self._last_stderr = self._running.kill()
             self._running = None

@@ -1,4 +1,4 @@
-"""Target `python:module:object`: a callable from question to answer, in a worker process."""
+"""Target `python:module:object`: a callable that answers questions, in a worker process."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from quantcheck.targets.worker import Answer, claim_stdout, serve, versions_of
 
 
 def load(spec: str) -> tuple[object, Answer]:
-    """Import `module:object`; the object is called, or its `answer` is.
+    """Import `module:object`, and return its method `answer` or the object itself.
 
     Raises
     ------
     TypeError
-        When the object is neither callable nor has a callable `answer`.
+        The object is not callable, and has no callable `answer`.
     """
     module, _, name = spec.partition(":")
     thing: object = importlib.import_module(module)

@@ -45,7 +45,7 @@ OPERATIONS = (
 
 
 def claim_stdout() -> IO[str]:
-    """Keep the real stdout for answers; what libraries print goes to stderr from now on.
+    """Keep the real stdout for answers, and redirect the output of libraries to stderr.
 
     Returns
     -------
@@ -61,19 +61,19 @@ def claim_stdout() -> IO[str]:
 def serve(answer: Answer, ready: Mapping[str, Any], out: IO[str]) -> None:
     """Answer questions until `stop` or the end of stdin.
 
-    What lives between two questions (modules, compiled code) is taken out of the garbage
-    collector's sight: Keras collects after every layer that it quantizes, and each collection would
-    walk over all of it.
+    Objects that live between two questions (modules, compiled code) are frozen for the garbage
+    collector. Keras collects garbage after every layer that it quantizes, and each collection would
+    otherwise visit all of them.
 
     Parameters
     ----------
     answer : callable
-        One wire question to one wire answer; an exception becomes an `error` answer. It is asked
+        Returns the wire answer to a wire question; an exception becomes an `error` answer. It gets
         questions alone, without parameters and inputs that their operation does not have.
     ready : mapping
         The handshake without `protocol`.
     out : text stream
-        Where answers go, from `claim_stdout`.
+        Output for answers, from `claim_stdout`.
     """
     for line in sys.stdin.buffer:
         reply = _reply(answer, ready, line)
@@ -113,7 +113,7 @@ def _answer(answer: Answer, question: dict[str, Any]) -> dict[str, Any]:
     try:
         given = {**answer(question), "id": identity}
         _line(given)
-    except Exception as error:  # noqa: BLE001 - told to the suite, with its trace
+    except Exception as error:  # noqa: BLE001 - the answer contains it, with its trace
         message = f"{type(error).__name__}: {error}"
         return {"id": identity, "error": message, "trace": traceback.format_exc()}
     return given
@@ -129,7 +129,7 @@ def _send(out: IO[str], line: str) -> None:
 
 
 def versions_of(*distributions: str) -> dict[str, str]:
-    """Versions of those of the distributions that are installed."""
+    """Return the versions of the distributions that are installed."""
     found = {}
     for name in distributions:
         try:

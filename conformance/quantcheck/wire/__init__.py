@@ -1,1 +1,1 @@
-"""What travels: arrays, cases, questions and answers as JSON, the protocol and its schema."""
+"""Arrays, cases, questions and answers as JSON; the protocol and its schema."""

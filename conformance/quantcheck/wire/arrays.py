@@ -80,7 +80,8 @@ def decode_array(data: Any, where: str = "array") -> Array:
     Raises
     ------
     DamagedVectorError
-        A key is missing, the dtype unknown, the length wrong, or a value not of the dtype.
+        A key is missing, the dtype is unknown, the length is wrong, or a value does not fit the
+        dtype.
 
     Examples
     --------
@@ -125,7 +126,7 @@ def _fits(value: int, dtype: np.dtype) -> bool:
 
 
 def encode(value: Any) -> Any:
-    """Encode arrays inside dicts and lists, leave the rest.
+    """Encode the arrays inside dicts and lists; other values stay unchanged.
 
     Examples
     --------
@@ -142,7 +143,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(data: Any, where: str = "array") -> Any:
-    """Decode what `encode` wrote.
+    """Decode the arrays inside dicts and lists: the inverse of `encode`.
 
     Examples
     --------

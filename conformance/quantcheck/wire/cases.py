@@ -1,6 +1,6 @@
-"""Golden vectors: the case type, canonical load and dump (SPEC.md, section 11).
+"""Golden vectors: the type of a case, its canonical text, and loading (SPEC.md, section 11).
 
-A vector is plain JSON: nothing in it needs Python to be read, and nothing in it is executed.
+A vector is plain JSON. It can be read without Python, and nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Case:
     ----------
     id, section, title, operation : str
     requirements : tuple of str
-        What the case covers; the first is blamed when nothing more specific is wrong.
+        The requirements that the case covers. The first one fails if no more specific one does.
     parameters, inputs : dict
         Arguments of the operation; inputs hold arrays (or lists of arrays).
     expected : dict
@@ -38,7 +38,7 @@ class Case:
     judging : dict
         Margins, required codes and bounds; see SPEC.md, section 11.
     kills : tuple of str
-        Ids of the mutants that this case tells from the reference.
+        Ids of the mutants that fail this case.
     """
 
     id: str
@@ -63,7 +63,7 @@ class Case:
 
 
 def dump(case: Case, *, generator: str, spec: str) -> str:
-    """Return the canonical text of a case, always the same bytes.  [VEC-010] [VEC-030]"""
+    """Return the canonical text of a case.  [VEC-010] [VEC-030]"""
     body: dict[str, Any] = {
         "id": case.id,
         "section": case.section,
@@ -117,7 +117,8 @@ def parse(text: str, where: str) -> Case:
     Raises
     ------
     DamagedVectorError
-        Names file and field: not JSON, a field missing or unknown, another format, a wrong hash.
+        The text is not JSON, a field is missing or unknown, or format or hash are wrong. The
+        message names file and field.
     """
     try:
         data = json.loads(text, parse_constant=_refuse_constant)
@@ -155,7 +156,7 @@ def _require_header(header: Any, data: dict[str, Any], where: str) -> None:
 
 
 def _require_kinds(data: dict[str, Any], where: str) -> None:
-    """Raise unless every field has the kind of value that it is meant to have.  [VEC-010]"""
+    """Raise unless every field has a value of the right kind.  [VEC-010]"""
     for name in ("id", "section", "title", "operation"):
         if not isinstance(data[name], str):
             raise DamagedVectorError(f"{where}: {name} a string", f"{data[name]!r}", "VEC-010")
@@ -168,12 +169,12 @@ def _require_kinds(data: dict[str, Any], where: str) -> None:
 
 
 def _refuse_constant(name: str) -> float:
-    """Refuse the bare words NaN and Infinity, which are not JSON."""
+    """Refuse NaN and Infinity without quotes, which are not JSON."""
     raise ValueError(f"{name} is not JSON; special values are strings")
 
 
 def load(path: str | Path) -> Case:
-    """Return the case of one file; errors name file and field."""
+    """Return the case in a file; errors name file and field."""
     file = Path(path)
     try:
         text = file.read_text(encoding="utf-8")
@@ -189,7 +190,7 @@ def load(path: str | Path) -> Case:
 
 
 def load_all(folder: str | Path | None = None) -> list[Case]:
-    """Return all cases of a folder, checked against its MANIFEST.json.  [VEC-040]
+    """Return all cases of a folder, after a check of MANIFEST.json.  [VEC-040]
 
     Raises
     ------

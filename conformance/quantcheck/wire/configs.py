@@ -31,7 +31,7 @@ ATTRIBUTES = {
 
 
 def build(description: Any) -> Any:
-    """Make an object from {"class", "arguments"}; nested descriptions become quantizers.
+    """Make the object that {"class", "arguments"} describes, nested quantizers included.
 
     Examples
     --------
@@ -74,7 +74,7 @@ def describe(value: Any) -> Any:
 
 
 def gptq_fields(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a question on GPTQ under the names that GPTQConfig has for them.
+    """Return the parameters of a question on GPTQ under their names in GPTQConfig.
 
     Examples
     --------
@@ -90,5 +90,5 @@ def gptq_fields(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def gptq_config(parameters: Mapping[str, Any]) -> GPTQConfig:
-    """Return the config that the parameters of a question on GPTQ ask for."""
+    """Return the GPTQConfig for the parameters of a question."""
     return GPTQConfig(None, None, **gptq_fields(parameters))

@@ -1,7 +1,7 @@
-"""The protocol between the suite and a target: what each line has to be.  [VER-060]
+"""The protocol between the suite and a target: the form of each line.  [VER-060]
 
-`quantcheck/wire/v1.schema.json` says the same for readers of any language; these checks are by
-hand because they are made on every line. A test holds the two equal.
+`quantcheck/wire/v1.schema.json` describes the same forms for other languages. The checks here are
+faster, since they run for every line. A test compares them with the schema.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ANSWER_KEYS = ("outputs", "refused", "unsupported", "error")
 
 @dataclass(frozen=True)
 class Handshake:
-    """What a target says about itself before the first question."""
+    """The target's description of itself, sent before the first question."""
 
     name: str
     version: str
@@ -41,7 +41,7 @@ class Handshake:
         Raises
         ------
         TargetProtocolError
-            When it is no well-formed handshake.
+            The line is no well-formed handshake.
         """
         if "ready" not in line:
             raise TargetProtocolError('{"ready": {…}} as first line', short(line))
@@ -54,7 +54,7 @@ class Handshake:
         Raises
         ------
         TargetProtocolError
-            When a field is missing or is not what the protocol says.
+            A field is missing or has a wrong form.
         """
         if not isinstance(ready, dict):
             raise TargetProtocolError('{"ready": {…}} as first line', short(ready))
@@ -87,18 +87,18 @@ class Handshake:
 
 
 def read_line(line: bytes, due: str) -> dict[str, Any]:
-    """Read one line that has to be a JSON object.
+    """Read a line that must be a JSON object.
 
     Parameters
     ----------
     line : bytes
     due : str
-        What the line should have been, for the message.
+        The expected kind of line, for the message.
 
     Raises
     ------
     TargetProtocolError
-        When it is no JSON, or no object.
+        The line is no JSON, or no object.
     """
     try:
         thing = json.loads(line)
@@ -110,12 +110,12 @@ def read_line(line: bytes, due: str) -> dict[str, Any]:
 
 
 def check_answer(answer: Mapping[str, Any], identity: str) -> None:
-    """Refuse what is not an answer to the question with this id.
+    """Raise unless this is an answer to the question with an id.
 
     Raises
     ------
     TargetProtocolError
-        When the id is another, there is not exactly one kind of answer, or it is of another type.
+        The id differs, or there is not exactly one kind of answer, or its type is wrong.
     """
     if answer.get("id") != identity:
         raise TargetProtocolError(f"answer with id {identity!r}", short(answer))
@@ -129,6 +129,6 @@ def check_answer(answer: Mapping[str, Any], identity: str) -> None:
 
 
 def short(thing: object, width: int = 200) -> str:
-    """Show the beginning of what came, for a message."""
+    """Return the beginning of a value as text, for a message."""
     text = repr(thing)
     return text if len(text) <= width else f"{text[:width]}… ({len(text)} characters)"

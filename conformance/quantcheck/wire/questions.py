@@ -1,4 +1,4 @@
-"""Questions as a file, for whoever answers them elsewhere; see `quantcheck.targets.answers`."""
+"""Writes questions to a file, to be answered elsewhere; see `quantcheck.targets.answers`."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from quantref.formats.files import write_whole
 def write_questions(path: Path, questions: Iterable[Mapping[str, Any]]) -> int:
     """Write questions as a target reads them: `start`, one per line, `stop`.  [VER-060]
 
-    The file appears whole or not at all, in place of one that was there.
+    The file is written completely or not at all, and replaces an existing one.
 
     Parameters
     ----------
     path : Path
     questions : iterable of mapping
-        Wire questions, such as `quantcheck.wire.cases.Case.question()` gives.
+        Wire questions, for example from `quantcheck.wire.cases.Case.question()`.
 
     Returns
     -------
     int
-        How many were written.
+        Number of questions.
 
     Raises
     ------
     SuiteError
-        When two questions have the same id.
+        Two questions have the same id.
     OSError
-        When the file cannot be written.
+        The file cannot be written.
 
     Examples
     --------

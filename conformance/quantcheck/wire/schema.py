@@ -1,4 +1,4 @@
-"""The protocol's JSON Schema, which says in every language what a line has to be.  [VER-060]"""
+"""The JSON Schema of the protocol, which describes the form of every line.  [VER-060]"""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ PATH = Path(__file__).resolve().parent / f"v{PROTOCOL}.schema.json"
 
 @cache
 def schema() -> dict[str, Any]:
-    """Return the schema; not to be changed."""
+    """Return the schema, which callers must not modify."""
     read: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
     return read
 
 
 def fault(definition: str, thing: object) -> str | None:
-    """Say what is wrong with a thing under a definition of the schema, None where nothing is.
+    """Return what is wrong with a value under a definition of the schema, None if it is valid.
 
     Parameters
     ----------
     definition : str
-        Such as "handshake", "question", "answer" or "pack-outputs".
+        Name of the definition, such as "handshake", "question", "answer" or "pack-outputs".
     thing : object
         JSON.
 
     Returns
     -------
     str or None
-        Where, and what.
+        Place and fault.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """The command line: `quantref quantize`, `quantref certify`; files in, files and a table out.
 
-Reading order: `main` here chooses the command; `quantize` and `certify` are one command each;
-`common` has their options and `calibration_files` reads their data; `progress`, `table` and `page`
-show.
+Reading order: `main` in this module chooses the command; `quantize` and `certify` are the commands;
+`common` has their options; `calibration_files` reads calibration data; `progress`, `table` and
+`page` show progress and report.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Calibration data and tokenizers, as the command line names them."""
+"""Reads the calibration data and the tokenizer that the command line names."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class CharacterTokenizer:
     Parameters
     ----------
     characters : sequence of str
-        Each a single character, none twice.
+        Single characters without duplicates.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class CharacterTokenizer:
         Raises
         ------
         TokenRangeError
-            A character is not in the vocabulary; says which, and where.
+            A character is not in the vocabulary; the message says which one, and where.
         """
         try:
             return np.array([self.tokens[c] for c in text], np.int32)
@@ -73,7 +73,7 @@ def read_tokenizer(name: str | None) -> Any:
     Raises
     ------
     CalibrationError
-        There is no such thing.
+        The name is none of these, or cannot be read.
     """
     if name is None or name == "bytes":
         return None if name is None else ByteTokenizer()
@@ -98,13 +98,13 @@ def read_calibration(path: Path) -> Any:
     Parameters
     ----------
     path : Path
-        .npy: tokens or samples; .npz: arrays by the names of the model's inputs; .jsonl: a string,
-        a list of tokens or {"text": string} per line; anything else: one text.
+        .npy holds tokens or samples, .npz arrays by the names of the model's inputs. .jsonl holds
+        a string, a list of tokens or {"text": string} per line. Any other file is one text.
 
     Raises
     ------
     CalibrationError
-        The file is not there, or not what its name says. Nothing is unpickled.
+        The file does not exist, or its content does not fit its suffix. Nothing is unpickled.
     """
     try:
         if path.suffix in (".npy", ".npz"):

@@ -1,4 +1,4 @@
-"""The command `quantref certify`: judge a model that somebody else quantized."""
+"""The command `quantref certify`: judges a model that any program has quantized."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from quantref.cli.common import (
 from quantref.errors import ModelError, OutputError
 
 EPILOG = """
-QUANTIZED is a .keras file with the same layers, dequantized or of Keras's own GPTQ, or a file of
-codes that `quantref quantize --form codes` wrote, which knows its own settings. Calibration data
-and settings have to be those that it was quantized with.
-exit codes: 0 every layer is certified; 1 a layer is not, or something was refused; 2 usage, or a
-package of the extra `quantize` is missing; 130 interrupted.
+QUANTIZED is a .keras file with the same layers, or a file of codes. The layers have dequantized
+weights or are GPTQ layers of Keras. `quantref quantize --form codes` writes a file of codes, which
+holds its settings. Calibration data and settings must be those of the quantization.
+exit codes: 0 every layer is certified; 1 a layer is not certified, or input was refused; 2 usage,
+or a package of the extra `quantize` is missing; 130 interrupted.
 """
 
 
@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace, console: Any) -> int:
     # BAD INPUT: everything that can be refused before a model is loaded
     page: Path | None = options.report
     if page is not None and (page.suffix != ".html" or not page.parent.is_dir()):
-        raise OutputError("--report a file .html in a folder that is there", f"{page}", "")
+        raise OutputError("--report a file .html in an existing folder", f"{page}", "")
     config = config_of(options)
     load_backend(options)
     from quantref.keras.loading import load_model
@@ -71,7 +71,7 @@ def _run(options: argparse.Namespace, console: Any) -> int:
 
 
 def _quantized(options: argparse.Namespace, config: Any) -> tuple[Any, Any]:
-    """Return the model or the codes, and the settings: those of a file of codes are its own."""
+    """Return model or codes, and the settings; a file of codes holds its own settings."""
     path: Path = options.quantized
     if path.suffix != ".safetensors":
         from quantref.keras.loading import load_model

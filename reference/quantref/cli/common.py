@@ -1,4 +1,4 @@
-"""What both commands have in common: their arguments, the model, the data, what they print."""
+"""Shared by both commands: arguments, loading of model and data, and output."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ NEEDED = ("keras", "rich", "jinja2", "matplotlib")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *models: str) -> None:
-    """Add what says which model, and how it is loaded."""
+    """Add the arguments that name the model and say how it is loaded."""
     for name in models:
         parser.add_argument(name.partition(".")[0].lower(), type=Path, metavar=name)
     parser.add_argument("--backend", choices=BACKENDS, metavar="NAME",
-                        help=f"of Keras: {', '.join(BACKENDS)} (its settings)")  # fmt: skip
+                        help=f"backend of Keras: {', '.join(BACKENDS)}")  # fmt: skip
     parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE",
-                        help="that registers the model's own classes")  # fmt: skip
+                        help="module that registers the model's classes")  # fmt: skip
     parser.add_argument("--layers", action="append", metavar="REGEX",
-                        help="only layers whose path has it")  # fmt: skip
+                        help="only layers whose path matches")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def add_gptq_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the settings of GPTQ and of its calibration."""
     parser.add_argument("--bits", type=int, default=4, help="2, 3, 4 or 8 (4)")
-    parser.add_argument("--group-size", type=int, default=128, help="columns, or -1 (128)")
-    parser.add_argument("--damping", type=float, default=0.01, help="share of the diagonal (0.01)")
+    parser.add_argument("--group-size", type=int, default=128, help="columns; -1: all (128)")
+    parser.add_argument("--damping", type=float, default=0.01, help="of the mean diagonal (0.01)")
     parser.add_argument("--symmetric", action="store_true")
-    parser.add_argument("--per-tensor", action="store_true", help="rows share their ranges")
+    parser.add_argument("--per-tensor", action="store_true", help="all rows share one range")
     parser.add_argument("--activation-order", action="store_true")
     parser.add_argument("--block-at-once", action="store_true",
                         help="calibrate a block's layers with the float block")  # fmt: skip
@@ -48,12 +48,12 @@ def add_gptq_arguments(parser: argparse.ArgumentParser) -> None:
                         help=".npy, .npz, .jsonl, or text")  # fmt: skip
     named = "bytes, a JSON file of characters, or python:MODULE:OBJECT"
     parser.add_argument("--tokenizer", metavar="NAME", help=named)
-    parser.add_argument("--samples", type=int, default=128, help="windows (128)")
-    parser.add_argument("--sequence-length", type=int, default=512, help="tokens (512)")
-    parser.add_argument("--batch", type=int, default=8, help="windows at a time (8)")
+    parser.add_argument("--samples", type=int, default=128, help="number of windows (128)")
+    parser.add_argument("--sequence-length", type=int, default=512, help="tokens a window (512)")
+    parser.add_argument("--batch", type=int, default=8, help="windows per forward pass (8)")
     parser.add_argument("--executor", default="threads", metavar="KIND",
                         help="threads, processes, or dask://HOST:PORT")  # fmt: skip
-    parser.add_argument("--workers", type=int, default=1, help="of the executor (1)")
+    parser.add_argument("--workers", type=int, default=1, help="number of workers (1)")
 
 
 def run_command(
@@ -61,9 +61,9 @@ def run_command(
     work: Callable[[argparse.Namespace, Any], int],
     options: argparse.Namespace,
     *,
-    left: Callable[[], str] = str,
+    interruption_note: Callable[[], str] = str,
 ) -> int:
-    """Run a command and return its exit code; what ends it early is told in a line.
+    """Run a command and return its exit code; an error or interruption is printed as one line.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ def run_command(
     work : callable
         From options and console to exit code.
     options : Namespace
-    left : callable, optional
-        What an interruption leaves behind, for its line.
+    interruption_note : callable, optional
+        Returns text about files that stay after an interruption.
     """
     complaint = complaint_of(command)
     if complaint is not None:
@@ -82,16 +82,16 @@ def run_command(
     try:
         return work(options, console_of(options))
     except KeyboardInterrupt:
-        sys.stderr.write(f"quantref {command}: interrupted{left()}\n")
+        sys.stderr.write(f"quantref {command}: interrupted{interruption_note()}\n")
         return INTERRUPTED
     except OSError as error:
-        sys.stderr.write(f"quantref {command}: {error}; nothing half written is left\n")
+        sys.stderr.write(f"quantref {command}: {error}; no partial file is left\n")
         return FAILED
 
 
 @contextmanager
 def working(options: argparse.Namespace, console: Any, layers: int) -> Iterator[dict[str, Any]]:
-    """Open the executor and the progress; give both, and how the work is cut, as arguments."""
+    """Open executor and progress, and yield the arguments of `quantize` and `certify` for them."""
     from quantref.cli.progress import TerminalProgress
     from quantref.models.executors import open_executor
 
@@ -109,7 +109,7 @@ def working(options: argparse.Namespace, console: Any, layers: int) -> Iterator[
 
 
 def complaint_of(command: str) -> str | None:
-    """Return what is missing for a command, or None."""
+    """Return a message that names missing packages, or None."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if not missing:
         return None
@@ -120,14 +120,14 @@ def complaint_of(command: str) -> str | None:
 
 
 def console_of(options: argparse.Namespace) -> Any:
-    """Return the console for people: standard output, or the other one beside JSON."""
+    """Return the console for people: standard output, or standard error if JSON is printed."""
     from rich.console import Console
 
     return Console(stderr=options.json)
 
 
 def finish(options: argparse.Namespace, console: Any, report: Any, show: Any) -> None:
-    """Print the report, as a table or as JSON."""
+    """Print the report as a table or as JSON."""
     if options.json:
         sys.stdout.write(json.dumps(report.to_json(), indent=1) + "\n")
     else:
@@ -135,7 +135,7 @@ def finish(options: argparse.Namespace, console: Any, report: Any, show: Any) ->
 
 
 def config_of(options: argparse.Namespace) -> GPTQConfig | Int8QuantizationConfig:
-    """Return the configuration that the arguments say, with its data."""
+    """Return the config that the arguments describe, with its calibration data."""
     if getattr(options, "method", "gptq") == "int8":
         return Int8QuantizationConfig()
     if options.calibration is None:
@@ -157,11 +157,11 @@ def config_of(options: argparse.Namespace) -> GPTQConfig | Int8QuantizationConfi
 
 
 def load_backend(options: argparse.Namespace) -> None:
-    """Say which backend Keras is to use, and import the modules that register classes."""
+    """Select Keras's backend, and import the modules that register classes."""
     from quantref.keras.loading import use_backend
 
     use_backend(options.backend)
-    sys.path.insert(0, str(Path.cwd()))  # for --import, as `python -m` has it
+    sys.path.insert(0, str(Path.cwd()))  # so that --import finds modules as `python -m` does
     for name in options.modules:
         try:
             importlib.import_module(name)
@@ -170,10 +170,10 @@ def load_backend(options: argparse.Namespace) -> None:
 
 
 def layer_count(model: Any, filters: list[str] | None) -> int:
-    """Return how many layers there are to quantize, as far as that is known before."""
+    """Return the number of layers to quantize, 0 if the model cannot be quantized."""
     from quantref.keras.structure import linear_layers
 
     try:
         return len(linear_layers(model, filters)[0])
     except QuantrefError:
-        return 0  # said where it matters
+        return 0  # `quantize` raises it again

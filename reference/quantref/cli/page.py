@@ -19,7 +19,7 @@ COLOURS = {"good": "#2f7d4f", "bad": "#b3261e", "plain": "#888888", "bound": "#c
 
 
 def write_page(report: Report, path: Path) -> None:
-    """Write the page, whole or not at all.
+    """Write the page, completely or not at all.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def _picture(layer: LayerRecord) -> str:
 
 
 def _verdict_first(values: Sequence[str]) -> list[str]:
-    """Put the verdict after the name, where a narrow screen shows it."""
+    """Put the verdict right after the name, so that a narrow screen shows it."""
     name, *figures, verdict = values
     return [name, verdict, *figures]
 
@@ -75,7 +75,7 @@ def _height(layers: Sequence[LayerRecord]) -> float:
 
 
 def svg(draw: Callable[[Any], None], width: float, height: float) -> str:
-    """Return a figure as an SVG element, the same for the same figures."""
+    """Return a figure as an SVG element; the same data give the same text."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -88,7 +88,7 @@ def svg(draw: Callable[[Any], None], width: float, height: float) -> str:
 
 
 def draw_losses(figure: Any, layers: Sequence[LayerRecord]) -> None:
-    """Draw the loss of each layer, as shares of plain rounding's, beside that of the bound."""
+    """Draw the loss and its bound for each layer, as shares of the loss of plain rounding."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     figure.set_layout_engine("constrained")
@@ -114,8 +114,8 @@ def draw_losses(figure: Any, layers: Sequence[LayerRecord]) -> None:
 
 
 def draw_layer(figure: Any, layer: LayerRecord) -> None:
-    """Draw residuals beside the box of half a step, and pivots."""
-    # Fixed margins: a layout that measures every label takes longer than the quantization.
+    """Draw the histogram of residuals with the box of half a step, and the pivots."""
+    # Fixed margins, since an automatic layout takes longer than the quantization.
     left, right = figure.subplots(
         1, 2, gridspec_kw={"left": 0.07, "right": 0.99, "bottom": 0.2, "top": 0.9, "wspace": 0.2}
     )

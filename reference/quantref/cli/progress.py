@@ -1,4 +1,4 @@
-"""How far the work is, on the terminal: layer, windows, rate, time left."""
+"""Shows the progress on the terminal: layer, windows, rate and remaining time."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from quantref.models import LayerRecord, Listener
 
 
 class TerminalProgress(Listener):
-    """A line that is redrawn on a terminal; in a log, a line for each layer.
+    """A progress bar on a terminal; in a log, a line for each layer.
 
     Parameters
     ----------
     console : rich.console.Console
     layers : int
-        How many there are.
+        Number of layers to quantize.
     """
 
     def __init__(self, console: Any, layers: int) -> None:
@@ -57,7 +57,7 @@ class TerminalProgress(Listener):
         self.bar.update(self.layers, description=self.place)
 
     def windows(self, what: str, done: int, total: int) -> None:
-        """So many windows went through the block, for the sake of `what`."""
+        """`done` of `total` windows have passed the block; `what` says for which purpose."""
         if what != self.what or done <= self.seen:
             self.began, self.what, self.before = time.perf_counter(), what, done
         self.seen = done
@@ -68,7 +68,7 @@ class TerminalProgress(Listener):
         )
 
     def layer(self, record: LayerRecord) -> None:
-        """Layer of this record: it is done."""
+        """Count a finished layer; its record says what to print."""
         self.done += 1
         spent = time.perf_counter() - self.start
         left = spent / self.done * max(self.total - self.done, 0)
@@ -83,7 +83,7 @@ class TerminalProgress(Listener):
 
 
 def _span(seconds: float) -> str:
-    """Return a time for people.
+    """Return a duration in words.
 
     Examples
     --------

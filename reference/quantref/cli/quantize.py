@@ -1,4 +1,4 @@
-"""The command `quantref quantize`: a model of Keras in, a quantized one and its proof out."""
+"""The command `quantref quantize`: writes a quantized model, and a report with certificates."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ from quantref.config import GPTQConfig
 from quantref.errors import CheckpointError, OutputError
 
 EPILOG = """
-OUT is a folder: the model or its codes, report.json and report.html. It is there whole or not at
-all. A run that is stopped leaves OUT.partial beside it, and the same command goes on from there.
-exit codes: 0 every layer is certified; 1 a layer is not, or something was refused; 2 usage, or a
-package of the extra `quantize` is missing; 130 interrupted.
+DIR is a folder with the model or its codes, report.json and report.html. It is written completely
+or not at all. An interrupted run leaves the folder DIR.partial, and the same command continues from
+it.
+exit codes: 0 every layer is certified; 1 a layer is not certified, or input was refused; 2 usage,
+or a package of the extra `quantize` is missing; 130 interrupted.
 """
 
 
@@ -44,8 +45,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--form", choices=("dequantized", "keras", "codes"), default="dequantized",
                         help="float weights, Keras's own layers, or codes")  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="replace DIR if it is there")
-    parser.add_argument("--restart", action="store_true", help="forget DIR.partial")
+    parser.add_argument("--force", action="store_true", help="replace an existing DIR")
+    parser.add_argument("--restart", action="store_true", help="remove DIR.partial")
     parser.add_argument("--no-verify", action="store_true",
                         help="do not load the written file in a new process")  # fmt: skip
 
@@ -53,15 +54,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(options: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
 
-    def left() -> str:
+    def interruption_note() -> str:
         partial = partial_of(options.out)
-        return f"; {partial} keeps what is done" if partial.exists() else ""
+        return f"; {partial} keeps the finished layers" if partial.exists() else ""
 
-    return run_command("quantize", _run, options, left=left)
+    return run_command("quantize", _run, options, interruption_note=interruption_note)
 
 
 def partial_of(out: Path) -> Path:
-    """Return the folder of a run's checkpoint."""
+    """Return the folder of the checkpoint for an output folder."""
     return out.with_name(f"{out.name}.partial")
 
 
@@ -69,7 +70,7 @@ def _run(options: argparse.Namespace, console: Any) -> int:
     # BAD INPUT: everything that can be refused before the model is loaded
     out: Path = options.out
     if out.exists() and not options.force:
-        raise OutputError(f"{out} not to be there", "it is: --force replaces it", "")
+        raise OutputError(f"no file or folder {out}", "one; --force replaces it", "")
     if not out.parent.is_dir():
         raise OutputError(f"a folder {out.parent}", "none", "")
     config = config_of(options)
@@ -93,7 +94,7 @@ def _run(options: argparse.Namespace, console: Any) -> int:
 
     checkpoint = _checkpoint(options) if isinstance(config, GPTQConfig) else None
     if checkpoint is not None and checkpoint.names:
-        console.print(f"going on: {len(checkpoint.names)} layers are done", style="dim")
+        console.print(f"continuing: {len(checkpoint.names)} layers are finished", style="dim")
     with nothing_left(checkpoint), working(options, console, len(variables)) as settings:
         quantized = quantize(model, config, checkpoint=checkpoint, restore=False, **settings)
     name = f"model{SUFFIX[options.form]}"
@@ -116,7 +117,7 @@ def _run(options: argparse.Namespace, console: Any) -> int:
 
 
 def _checkpoint(options: argparse.Namespace) -> Any:
-    """Return the checkpoint of an earlier run with the same settings, or a new one."""
+    """Return the checkpoint of an interrupted run with the same settings, or a new one."""
     from quantref.models import Checkpoint
 
     partial = partial_of(options.out)
@@ -125,13 +126,13 @@ def _checkpoint(options: argparse.Namespace) -> Any:
     try:
         return Checkpoint(partial, fingerprint(options))
     except CheckpointError as error:
-        got = f"{error.got}; --restart forgets it"
+        got = f"{error.got}; --restart removes it"
         raise CheckpointError(error.expected, got, "") from None
 
 
 @contextmanager
 def nothing_left(checkpoint: Any) -> Iterator[None]:
-    """Remove a checkpoint without a layer, if what follows fails."""
+    """Remove a checkpoint without a layer, if the body of the `with` fails."""
     try:
         yield
     except BaseException:
@@ -141,10 +142,10 @@ def nothing_left(checkpoint: Any) -> Iterator[None]:
 
 
 def fingerprint(options: argparse.Namespace) -> dict[str, Any]:
-    """Return what decides the result, for a checkpoint."""
-    from quantref.keras.quantize import about
+    """Return the settings, hashes and versions that decide the result, for a checkpoint."""
+    from quantref.keras.quantize import environment
 
-    versions = about()
+    versions = environment()
     decisive = (
         "bits", "group_size", "damping", "symmetric", "per_tensor", "activation_order",
         "block_at_once", "samples", "sequence_length", "batch", "layers", "tokenizer",
@@ -163,7 +164,7 @@ def _sha256(path: Path) -> str:
 
 
 def write_folder(out: Path, write: Any, report: Any) -> None:
-    """Write what `write` does, and both reports, into a folder that is there whole or not."""
+    """Call `write` and write both reports into a folder that appears completely or not at all."""
     from quantref.cli.page import write_page
     from quantref.formats.files import write_json
 
@@ -181,7 +182,7 @@ def write_folder(out: Path, write: Any, report: Any) -> None:
             place.replace(out)
         except BaseException:
             if old is not None:
-                old.replace(out)  # nothing is lost
+                old.replace(out)  # put the old folder back
             raise
         if old is not None:
             shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink()

@@ -16,7 +16,7 @@ STYLES = {
 
 
 def ratio(one: float, other: float) -> str:
-    """Return one / other for a table; a dash where there is none.
+    """Return one / other for a table; a dash if it is undefined.
 
     Examples
     --------
@@ -27,7 +27,7 @@ def ratio(one: float, other: float) -> str:
 
 
 def cells(record: LayerRecord) -> list[str]:
-    """Return the cells of a layer's row: what the table and the page show."""
+    """Return the cells of a layer's row, for the table and the page."""
     f, h = record.figures, record.hessian
     return [
         record.name,
@@ -57,11 +57,11 @@ HEADS = (
 )
 
 
-LEAST = (8, 7, 6, 2, 1)  # columns that are left out where there is no room, in this order
+DROPPED_FIRST = (8, 7, 6, 2, 1)  # columns left out of a narrow table, in this order
 
 
 def columns_for(rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """Return the columns that fit into a terminal, whole names first.
+    """Return the columns that fit into a terminal; names are never cut.
 
     Examples
     --------
@@ -71,14 +71,14 @@ def columns_for(rows: Sequence[Sequence[str]], width: int) -> list[int]:
     """
     widest = [max(map(len, column)) + 2 for column in zip(HEADS, *rows, strict=True)]
     kept = list(range(len(HEADS)))
-    for column in LEAST:
+    for column in DROPPED_FIRST:
         if sum(widest[k] for k in kept) > width:
             kept.remove(column)
     return kept
 
 
 def show(console: Any, report: Report) -> None:
-    """Print a table of all layers, what failed, and a closing line."""
+    """Print a table of all layers, the failures, and a closing line."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -98,12 +98,12 @@ def show(console: Any, report: Report) -> None:
         for failure in record.figures.failures[:2]:
             console.print(f"{record.name}: {failure}", style="red", markup=False)
     for why, names in skipped(report):
-        console.print(staying(names, why), style="dim", markup=False)
+        console.print(skipped_line(names, why), style="dim", markup=False)
     console.print(closing(report), style="green" if report.passed else "bold red", markup=False)
 
 
 def skipped(report: Report) -> list[tuple[str, list[str]]]:
-    """Return the layers that stay as they are, by reason.
+    """Return the layers that stay unchanged, by reason.
 
     Examples
     --------
@@ -116,24 +116,24 @@ def skipped(report: Report) -> list[tuple[str, list[str]]]:
     return list(found.items())
 
 
-def staying(names: Sequence[str], why: str) -> str:
-    """Say in a line which layers stay as they are.
+def skipped_line(names: Sequence[str], why: str) -> str:
+    """Return a line that says which layers stay unchanged.
 
     Examples
     --------
-    >>> staying(["head"], "not selected")
-    'head stays as it is: not selected'
-    >>> staying(["up", "down", "query", "head"], "not selected")
-    '4 layers stay as they are: not selected (up, down, … head)'
+    >>> skipped_line(["head"], "not selected")
+    'head stays unchanged: not selected'
+    >>> skipped_line(["up", "down", "query", "head"], "not selected")
+    '4 layers stay unchanged: not selected (up, down, … head)'
     """
     if len(names) == 1:
-        return f"{names[0]} stays as it is: {why}"
+        return f"{names[0]} stays unchanged: {why}"
     shown = [*names[:2], f"… {names[-1]}"] if len(names) > 3 else names
-    return f"{len(names)} layers stay as they are: {why} ({', '.join(shown)})"
+    return f"{len(names)} layers stay unchanged: {why} ({', '.join(shown)})"
 
 
 def closing(report: Report) -> str:
-    """Return the last line: how many layers, and what became of them.
+    """Return the last line: numbers of layers, losses, time.
 
     Examples
     --------
@@ -147,7 +147,7 @@ def closing(report: Report) -> str:
     plain = sum(layer.verdict == "plain rounding" for layer in report.layers)
     text = f"{good} of {count} layers certified"
     if plain:
-        text += f"; {plain} are only plain rounding: no error was fed back"
+        text += f"; {plain} are plain rounding: no error was fed back"
     if total.plain_loss > 0 and report.settings.get("mode") == "gptq":
         text += f"; loss {total.loss / total.plain_loss:.3f} of plain rounding's"
     if total.bound > 0:

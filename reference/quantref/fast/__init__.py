@@ -1,5 +1,6 @@
-"""The functions of the section modules, for speed: what each computes is said by its plain form.
+"""The functions of the section modules, for speed.
 
-Memory is read once instead of once per operation, work goes to threads, and arithmetic is as narrow
-as the answer allows. The answers are those of the plain forms.
+A fast function returns what its plain form returns, and points to it. Three ideas make it fast: it
+reads memory once instead of once per operation, it divides work among threads, and it computes in
+single precision where the result allows.
 """

@@ -1,7 +1,8 @@
-"""`quantref.absmax` for speed: tiles that stay in the cache, and codes in single precision.
+"""AbsMax, fast: tiles that stay in the cache, and codes in single precision.
 
-Memory is read once where a tile holds whole slices, else twice, for the maximum and for the codes.
-Single precision gives all codes but a few, which it tells apart (`_rounded_product`).
+Memory is read once where a tile holds whole slices. Otherwise it is read twice, for the maximum and
+for the codes. Single precision gives almost all codes, and `_rounded_product` detects the others.
+`quantref.absmax` is the plain form.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from quantref.config import EPSILON
 from quantref.fast.memory import TILE, Scratch, tiles
 from quantref.inputs import Array, Axis, require_absmax, require_float, require_normal_scale
 
-MOST = 4 * TILE  # elements that are read again soon enough to be in the cache still
+MOST = 4 * TILE  # elements that are still in the cache when they are read again
 
 
 def abs_max_quantize(
@@ -26,7 +27,7 @@ def abs_max_quantize(
     """Return what `quantref.absmax.abs_max_quantize` returns."""
     # BAD INPUT
     x, axes, (lo, hi), dtype, epsilon = require_absmax(inputs, axis, value_range, dtype, epsilon)
-    whole, x = x, np.atleast_1d(x)  # of which parts are views
+    whole, x = x, np.atleast_1d(x)  # parts of x are views
     wide = np.float64 if x.dtype == np.float64 else np.float32
     work = np.float64 if x.dtype == np.float64 or hi >= 2**22 else np.float32
     clips = lo > -hi or hi >= 2**22  # else |x * scale| <= hi (1 + 2^-23), which rounds to hi
@@ -38,12 +39,12 @@ def abs_max_quantize(
         for block in _blocks(x.shape, axes):
             slices = x[block]
             if slices.size <= MOST:
-                slices = _at_hand(slices, scratch)  # once for both steps
+                slices = _contiguous(slices, scratch)  # one copy for both steps
 
             # SCALE
             amax = _largest(slices, axes, scratch)
             if not np.isfinite(amax).all():
-                require_float(whole, "inputs", "ABS-100")  # says where
+                require_float(whole, "inputs", "ABS-100")  # raises, and names the place
             scale = hi / (amax + epsilon)  # [ABS-010]
             scale = np.asarray(scale, dtype=wide)  # [ABS-020] [ABS-060]
             if scale.min() < smallest:
@@ -54,8 +55,8 @@ def abs_max_quantize(
 
             # CODES
             out = codes[block]
-            for tile in reversed([*tiles(slices.shape)]):  # what was read last may be at hand still
-                part = _at_hand(slices[tile], scratch)
+            for tile in reversed([*tiles(slices.shape)]):  # the last tile may still be in the cache
+                part = _contiguous(slices[tile], scratch)
                 s = scale[_within(tile, scale)].astype(work, copy=False)
                 rounded = _rounded_product(part, s, scratch)  # [ABS-030]
                 if clips:
@@ -66,7 +67,7 @@ def abs_max_quantize(
 
 
 def _blocks(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[tuple[slice, ...]]:
-    """Cut an array into whole slices, each with a scale of its own: into tiles where that does."""
+    """Cut an array into blocks of whole slices: into tiles if the first axis can be cut."""
     cut = next((k for k, n in enumerate(shape) if n > 1), 0)
     return [tuple(slice(0, n) for n in shape)] if cut in axes else [*tiles(shape, most=MOST)]
 
@@ -77,17 +78,17 @@ def _kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _largest(x: Array, axes: tuple[int, ...], scratch: Scratch) -> NDArray[np.float64]:
-    """Return max|x| along axes that are kept with length 1; NaN and infinity go on."""
+    """Return max|x| along axes that are kept with length 1; NaN and infinity propagate."""
     largest = np.zeros(_kept(x.shape, axes))
     for tile in tiles(x.shape, most=MOST):
-        part, kept = _at_hand(x[tile], scratch), _within(tile, largest)
+        part, kept = _contiguous(x[tile], scratch), _within(tile, largest)
         high, low = part.max(axis=axes, keepdims=True), part.min(axis=axes, keepdims=True)
         largest[kept] = np.maximum(largest[kept], np.maximum(high, -low))
     return largest
 
 
-def _at_hand(part: Array, scratch: Scratch) -> Array:
-    """Return a part of an array, or a copy of it where loops over it would be slow."""
+def _contiguous(part: Array, scratch: Scratch) -> Array:
+    """Return a part of an array, or a copy of it if loops over it would be slow."""
     if part.flags.c_contiguous and part.dtype.itemsize >= 4:
         return part
     copy = scratch.empty("copy", part.shape, np.promote_types(part.dtype, np.float32))
@@ -96,13 +97,13 @@ def _at_hand(part: Array, scratch: Scratch) -> Array:
 
 
 def _rounded_product(x: Array, s: Array, scratch: Scratch) -> Array:
-    """Return rint(x * s) in the dtype of s, as if from their product in float64.
+    """Return rint(x * s) in the dtype of s, equal to rint of the product in float64.
 
     Let t = fl(fl(x s) + 1/2), in the dtype of s. Rounding is monotone, and k - 1/2 and k are
-    numbers of the dtype where t has a fraction at all: x s <= k - 1/2 makes t <= k, and
-    x s >= k - 1/2 makes t >= k. So k < t < k + 1 says k - 1/2 < x s < k + 1/2, and floor(t) is
-    right. Where t is an integer, once in about 2^18 elements, x s may be on either side of a tie or
-    on it: there, and there alone, the product is taken in float64, exact for factors of 32 bits.
+    numbers of the dtype if t is no integer: x s <= k - 1/2 gives t <= k, and x s >= k - 1/2 gives
+    t >= k. So k < t < k + 1 implies k - 1/2 < x s < k + 1/2, and floor(t) is right. If t is an
+    integer, which happens once in about 2^18 elements, x s may be on a tie or on either side of it.
+    For these elements the product is taken in float64, which is exact for factors of 32 bits.
     """
     above = np.multiply(x, s, out=scratch.empty("above", x.shape, s.dtype))
     above += above.dtype.type(0.5)
@@ -116,7 +117,7 @@ def _rounded_product(x: Array, s: Array, scratch: Scratch) -> Array:
 
 
 def _within(tile: tuple[slice, ...], slices: Array) -> tuple[slice, ...]:
-    """Return the part of an array with one element per slice that belongs to a tile."""
+    """Return the part of a tile in an array with one element per slice."""
     return tuple(
         slice(0, 1) if length == 1 else part
         for part, length in zip(tile, slices.shape, strict=True)

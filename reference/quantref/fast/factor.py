@@ -1,7 +1,7 @@
 """Factors of the prepared Hessian, fast: H = R Rᵀ, U = R⁻¹, M = R / diag(R).
 
-Rows and columns are reversed, factored, and reversed back; R is the factor L backwards. BLAS and
-LAPACK fill matrices in place, and none is copied in order to be transposed.
+Rows and columns are reversed, factored into L Lᵀ, and reversed back: R is L backwards. LAPACK works
+in place, and no matrix is copied to be transposed. `quantref.hessian` has the plain forms.
 """
 
 from __future__ import annotations
@@ -14,26 +14,15 @@ from quantref.fast.threads import each
 from quantref.hessian import PreparedHessian
 from quantref.inputs import Array, not_positive_definite
 
-TALL = 512  # rows of a matrix that are scaled at a time, within the cache
+TALL = 512  # rows of a matrix that are scaled at a time, so that they stay in the cache
 
 
 def lower_factor(
     prepared: PreparedHessian, damping: float, workers: int = 1
 ) -> NDArray[np.float64]:
-    """Return L with L Lᵀ = the reversed Hessian; above the diagonal is anything.  [HES-070]
+    """Return L with L Lᵀ = the reversed Hessian; elements above the diagonal have no meaning.
 
-    Parameters
-    ----------
-    prepared : PreparedHessian
-    damping : float
-        The fraction that was applied, for the message.
-    workers : int
-        Threads.
-
-    Raises
-    ------
-    NotPositiveDefiniteError
-        Names the damping and the pivot that is not positive.
+    See `quantref.hessian.reversed_cholesky`. `workers`: threads.  [HES-070]
     """
     from scipy.linalg.lapack import dpotrf
 
@@ -42,7 +31,7 @@ def lower_factor(
     lower, failed_at = dpotrf(backwards.T, lower=1, clean=0, overwrite_a=1)
     if failed_at > 0:
         k = failed_at - 1
-        column = np.append(lower[:k, k], diagonal[k])  # above the diagonal, all is as it was
+        column = np.append(lower[:k, k], diagonal[k])  # LAPACK left the upper triangle unchanged
         raise not_positive_definite(lower, column, len(lower), damping)  # [HES-080]
     return np.asarray(lower)
 
@@ -61,7 +50,7 @@ def factor_hessian(prepared: PreparedHessian, damping: float) -> NDArray[np.floa
 
 
 def inverse_factor(prepared: PreparedHessian, damping: float, dtype: DTypeLike) -> Array:
-    """Return U = R⁻¹ in a dtype: as R is L backwards, U is L⁻¹ backwards, in the place of L."""
+    """Return U = R⁻¹ in a dtype: R is L backwards, so U is L⁻¹ backwards."""
     from scipy.linalg.lapack import dtrtri
 
     inverse, _ = dtrtri(lower_factor(prepared, damping), lower=1, overwrite_c=1)  # [GPTQ-060]
@@ -71,7 +60,7 @@ def inverse_factor(prepared: PreparedHessian, damping: float, dtype: DTypeLike) 
 def unit_factor(
     prepared: PreparedHessian, damping: float, dtype: DTypeLike, workers: int = 1
 ) -> Array:
-    """Return M = R / diag(R), unit upper triangular, in a dtype, with R nowhere.  [HES-070]"""
+    """Return M = R / diag(R), unit upper triangular, in a dtype; R is not stored."""
     lower = lower_factor(prepared, damping, workers)
     return unit_upper(lower[::-1, ::-1], dtype, workers)
 
@@ -114,7 +103,7 @@ def unit_inverse(unit: Array) -> Array:
 
 
 def _reversed_lower(lower: Array, dtype: DTypeLike = np.float64) -> Array:
-    """Return the lower triangle back to front: upper triangular, in Fortran order.
+    """Return the lower triangle with rows and columns reversed, in Fortran order.
 
     Examples
     --------

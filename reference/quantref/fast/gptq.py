@@ -1,23 +1,23 @@
-"""GPTQ, fast: `quantref.gptq` with one idea added, errors are applied late.
+"""GPTQ, fast: errors are applied late, as products of matrices. `quantref.gptq` is the plain form.
 
-The textbook form applies each column's error to all later columns at once, a rank-one update that
-moves the whole matrix through memory for every column. What reaches a column can be added up first:
+The plain form applies each column's error to all later columns at once. This moves the whole matrix
+through memory for every column. The sum that reaches a column can be computed later:
 
     w'_j = w_j − Σ e_k U_kj = w_j + Σ (w_k − ŵ_k) M_kj        k < j, M = R / diag(R), R = U⁻¹
 
-The right-hand side (SPEC.md, section 7: three routes, one answer) needs no inverse, and is a
-product with what is known of all earlier columns, their displacements w − ŵ. So the columns are
-halved: the left half is solved, what it adds to the right half is one matrix product, the right
-half is solved; and each half likewise. What each level buys:
+The right-hand side (SPEC.md, section 7, "The same without a root or an inverse") is a product with
+the displacements w − ŵ of all earlier columns. So the columns are halved: the left half is solved,
+its sum for the right half is one matrix product, and then the right half is solved. Each half is
+solved in the same way. The levels are:
 
-- whole matrix down to blocks: nearly all arithmetic is in products of large matrices, which run at
-  the speed of the processor. (The lazy batches of the paper are the case of halves of one block.)
-- blocks: where groups take their parameters, from weights with the errors of all earlier blocks.
-  Those need an inverse, that of M within the block: w + y, where y M is the sum above.
-- inside a block, down to leaves of `LEAF` columns: products of small matrices, still in the cache.
-- leaves: the textbook, one column at a time, a few percent of the work.
+- From the whole matrix to column blocks, nearly all arithmetic is in products of large matrices.
+  (The lazy batches of the paper are the case of halves of one block.)
+- At a column block, groups get their parameters from base weights. These need the inverse of M
+  within the block: base = w + y, where y M is the sum above.
+- Inside a block, products of small matrices stay in the cache.
+- A leaf of `LEAF` columns is solved one column at a time, which is a few percent of the work.
 
-Rows are independent, so many of them go through all this `WIDTH` at a time.
+Rows are independent and are solved `WIDTH` at a time.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from quantref.rules import (
 
 LEAF = 8
 WIDTH = 4096  # rows of the weights that are solved at a time
-FEWEST = 16384  # … and that are worth a thread of their own
+ROWS_PER_THREAD = 16384  # smallest number of rows for which threads of Python are faster
 
 
 def gptq_quantize(
@@ -62,17 +62,15 @@ def gptq_quantize(
     block_size: int = BLOCK_SIZE,
     workers: int = 1,
 ) -> GPTQResult:
-    """Quantize a weight matrix by GPTQ.
-
-    Arguments, result and errors are those of `quantref.gptq.gptq_quantize`, and
+    """Quantize a weight matrix by GPTQ; see `quantref.gptq.gptq_quantize`.
 
     Parameters
     ----------
     workers : int, default 1
-        Threads that share the work. Where each gets `FEWEST` rows, rows are divided among threads
-        of Python, each with BLAS on one thread; otherwise BLAS has the threads. The result may
-        differ where a code is undecided in the working precision. More than one needs the extra
-        `threads`.
+        Threads that divide the work; more than one needs the extra `threads`. If each gets at least
+        `ROWS_PER_THREAD` rows, they are threads of Python, each with BLAS on one thread. Otherwise
+        they are threads of BLAS. Another number may change a code that is undecided in the working
+        precision.
 
     Examples
     --------
@@ -97,7 +95,7 @@ def gptq_quantize(
 
 
 def quantize_problem(problem: GPTQProblem) -> GPTQResult:
-    """Quantize the weights of a checked problem, in its number of threads.
+    """Quantize the weights of a checked problem, with its number of threads.
 
     Examples
     --------
@@ -109,7 +107,7 @@ def quantize_problem(problem: GPTQProblem) -> GPTQResult:
     codes = np.empty(problem.shape, np.uint8)
     (n_out, n_in), count = problem.shape, problem.workers
     together = not problem.config.per_channel  # rows that share their ranges
-    threads = 1 if together or n_out < count * FEWEST else count
+    threads = 1 if together or n_out < count * ROWS_PER_THREAD else count
     parts = _parts(n_out, threads, together=together)
     interpreter_lock = Lock() if threads > 1 else None
 
@@ -131,7 +129,7 @@ def quantize_problem(problem: GPTQProblem) -> GPTQResult:
 def _parts(n_out: int, threads: int, *, together: bool) -> list[slice]:
     """Divide rows among threads, and into parts that stay in the cache.
 
-    `together`: they stay in one part.
+    `together`: all rows are one part.
 
     Examples
     --------
@@ -146,7 +144,7 @@ def _parts(n_out: int, threads: int, *, together: bool) -> list[slice]:
 
 
 def _joined(parts: Sequence[list[Array]]) -> list[Array]:
-    """Return the parameters of every group, all rows together."""
+    """Join the parameters of every group from the parts of its rows."""
     return [np.concatenate(rows) for rows in zip(*parts, strict=True)]
 
 
@@ -160,22 +158,22 @@ def _require_blockwise(profile: Profile) -> None:
 class _Solver:
     """Quantizes all columns of some rows.
 
-    A column's row of `A` holds, one after the other: the sum of what earlier columns add to it;
-    w', its weights with that sum; its displacements w − ŵ.
+    A row of `A` belongs to a column. It has first the sum of the earlier columns' contributions,
+    then w', and at last the displacements w − ŵ.
 
-    A leaf takes codes as steps q − z from the zero-point, which is what ŵ needs; adding z to all
-    codes of a block at once costs less than doing it column by column.
+    A leaf computes codes as steps q − z from the zero-point, because ŵ = s·(q − z). Adding z to all
+    codes of a block at once costs less than adding it column by column.
 
     Parameters
     ----------
     problem : GPTQProblem
     rows : slice
     codes : (rows, n_in) uint8 array
-        Where codes go: block by block, then in the original order.
+        Output: filled block by block, then put into the original order.
     interpreter_lock : context manager or None
-        Where other threads solve other rows, a thread holds it during the many short steps inside
-        a block: threads would take the interpreter from each other at every step. Meanwhile the
-        others run their large products.
+        A lock if other threads solve other rows. A thread holds it during the many short steps
+        inside a block; otherwise threads would compete for the interpreter at every step. The
+        other threads run their large products meanwhile.
     """
 
     def __init__(
@@ -195,11 +193,11 @@ class _Solver:
         self.A = np.empty(codes.shape[::-1], problem.dtype)  # (n_in, rows)
         self.static = profile.base is original_weights  # [GPTQ-030]
         looks_back = any(group.start < group.first for group in problem.groups)
-        self.rounded = np.empty_like(self.A) if looks_back else None  # w' of columns that are done
+        self.rounded = np.empty_like(self.A) if looks_back else None  # w' of quantized columns
         self.size = min(problem.block_size, len(self.A))
         self.steps = np.empty((self.size, len(codes)), problem.dtype)  # q − z of a block
         self.value = np.empty(len(codes), problem.dtype)  # ŵ of a column
-        self.room = self.steps if self.alone else np.empty_like(self.steps)
+        self.product = self.steps if self.alone else np.empty_like(self.steps)
         self.groups = problem.column_group.tolist()
         self.scales: list[Array] = []
         self.zeros: list[Array] = []
@@ -207,7 +205,7 @@ class _Solver:
         self.gemm = blas.sgemm if single else blas.dgemm
         self.gemv = blas.sgemv if single else blas.dgemv
         self.trmm = blas.strmm if single else blas.dtrmm
-        # A group that goes on in the next block needs all errors of earlier blocks at its start.
+        # A group that continues in the next block needs all errors of earlier blocks at its start.
         self.crossing = any(
             0 < group.first < group.end - 1
             and group.first // self.size < (group.end - 1) // self.size
@@ -215,12 +213,12 @@ class _Solver:
         )
 
     def solve(self, lo: int, hi: int) -> None:
-        """Quantize columns lo … hi − 1, which have the sum of all columns before `lo`."""
+        """Quantize columns lo … hi − 1; their rows of `A` have the sum of all columns before lo."""
         while hi - lo > self.size:
             blocks = -(-(hi - lo) // self.size)
             middle = lo + self.size * (1 if self.crossing else blocks // 2)
             self.solve(lo, middle)
-            self.feed(lo, middle, hi)  # to later blocks
+            self.feed(lo, middle, hi)
             lo = middle
         self.block(lo, hi)
 
@@ -236,7 +234,7 @@ class _Solver:
         """Quantize a block of columns."""
         self.a, self.w = a, self.problem.columns(a, b, self.rows)
 
-        # GROUP PARAMETERS: of all groups that start in this block
+        # GROUP: all groups that start in this block
         for group, ends in self.ranges([g for g in self.problem.groups if a <= g.first < b]):
             scale, zero_point = self.problem.parameters(ends.T, group)
             self.scales.append(scale)  # [GPTQ-040]
@@ -246,10 +244,10 @@ class _Solver:
         self.z = [z.astype(self.A.dtype) for z in self.zeros[self.first :]]
         self.limits = [(-z, self.problem.maxq - z) for z in self.z]
 
-        # CODES
+        # CODE, ERROR, FEEDBACK
         if a:
             self.A[a:b] += self.w
-        else:  # nothing was added yet
+        else:  # no column has contributed yet
             self.A[a:b] = self.w
         with self.interpreter_lock:
             self.halves(a, b)
@@ -281,7 +279,7 @@ class _Solver:
     def base(self, start: int, end: int) -> Iterator[tuple[int, Array]]:
         """Yield base weights of columns start … end − 1, piece by piece: first column, weights.
 
-        Errors of all columns before this block are applied; w + y, where y M is what `A` holds.
+        They are w + y, where y M is the sum in `A`.
         """
         a, fed = self.a, self.a > 0 and not self.static
         inverse = unit_inverse(self.M[a:end, a:end]) if fed else None
@@ -310,28 +308,28 @@ class _Solver:
             return
         middle = (lo + hi) // 2
         self.halves(lo, middle)
-        self.feed(lo, middle, hi)  # to the other half
+        self.feed(lo, middle, hi)
         self.halves(middle, hi)
 
     def feed(self, lo: int, middle: int, hi: int) -> None:
-        """Add what columns lo … middle − 1 add to columns middle … hi − 1.
+        """Add the contributions of columns lo … middle − 1 to columns middle … hi − 1.
 
-        In the memory of `A`; but where there are other threads, large products are NumPy's, which
-        lets them run meanwhile, as SciPy does not.
+        BLAS adds them in the memory of `A`. With other threads, NumPy computes the large products,
+        because it releases the interpreter and SciPy does not.
         """
         sums, done, M = self.A[middle:hi], self.A[lo:middle], self.M[lo:middle, middle:hi]
         inside = hi <= self.a + len(self.w)
-        first = lo == 0 and not inside  # nothing was added to these columns yet
+        first = lo == 0 and not inside  # no column has contributed to these columns yet
         if self.alone or inside:
             beta = 0.0 if first else 1.0
             self.gemm(1.0, done.T, M, beta=beta, c=sums.T, overwrite_c=1)  # [GPTQ-060]
             return
         for c in range(0, len(sums), self.size):
-            some, room = sums[c : c + self.size], self.room[: len(sums) - c]
+            some, product = sums[c : c + self.size], self.product[: len(sums) - c]
             if first:
                 np.matmul(M[:, c : c + self.size].T, done, out=some)
             else:
-                some += np.matmul(M[:, c : c + self.size].T, done, out=room)
+                some += np.matmul(M[:, c : c + self.size].T, done, out=product)
 
     def leaf(self, lo: int, hi: int) -> None:
         """Quantize a few columns one by one."""
@@ -339,7 +337,7 @@ class _Solver:
         for i, v in enumerate(self.A[lo:hi]):
             j, k = lo + i - self.a, self.groups[lo + i] - self.first
             w, q, s = self.w[j], self.steps[j], self.s[k]
-            if i:  # what columns of this leaf add
+            if i:  # the contributions of earlier columns of this leaf
                 self.gemv(1.0, leaf[:, :i], corner[:i, i], beta=1.0, y=v, overwrite_y=1)
             if self.rounded is not None:
                 self.rounded[lo + i] = v
@@ -348,7 +346,7 @@ class _Solver:
             np.subtract(w, value, out=v)  # [GPTQ-060]
 
     def code(self, w: Array, s: Array, k: int, out: Array) -> None:
-        """Put the codes of a column of group `first` + k, less its zero-point, into `out`."""
+        """Put q − z of a column of group `first` + k into `out`."""
         if self.own_code is not None:
             np.subtract(self.own_code(w, s, self.z[k], self.problem.maxq), self.z[k], out=out)
             return

@@ -1,4 +1,8 @@
-"""The Hessian, fast: each large matrix is made once, and filled in place by BLAS."""
+"""The Hessian, fast: BLAS adds products in place, to one triangle.
+
+Checks and permutations go through tiles that stay in the cache, and a matrix is copied only if it
+has to be. `quantref.hessian` has the plain forms.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +28,13 @@ from quantref.inputs import (
 )
 from quantref.rules import DEFAULT_PROFILE, Profile
 
-BATCH = 2**22  # elements of a batch whose products are computed at a time, at most …
-TOKENS = 2048  # … or so many tokens, where they need no copy
-SIDE = 128  # of the square tiles in which a matrix meets its transpose
+PIECE_ELEMENTS = 2**22  # largest number of elements of a batch that are multiplied at a time …
+PIECE_TOKENS = 2048  # … or this number of tokens, if they need no copy
+SIDE = 128  # of the square tiles in which a matrix is compared with its transpose
 
 
 class HessianAccumulator(plain.HessianAccumulator):
-    """Streaming sum; parameters and errors are those of `quantref.hessian.HessianAccumulator`.
-
-    `sum` holds the lower triangle alone.
+    """Streaming sum; see `quantref.hessian.HessianAccumulator`. `sum` has the lower triangle only.
 
     Examples
     --------
@@ -48,11 +50,11 @@ class HessianAccumulator(plain.HessianAccumulator):
     ) -> None:
         super().__init__(n_in, profile, dtype)
         self.sum = np.zeros((self.n_in, self.n_in), order="F")
-        self._products: Array | None = None  # those in float32 of one batch, lower triangle
+        self._products: Array | None = None  # of one batch in float32, lower triangle
 
     def add(self, X: Array) -> None:
         """Add XᵀX to the sum, in place."""
-        rows = max(BATCH // self.n_in, TOKENS if X.dtype == self.dtype else 1)
+        rows = max(PIECE_ELEMENTS // self.n_in, PIECE_TOKENS if X.dtype == self.dtype else 1)
         for start in range(0, len(X), rows):
             part = X[start : start + rows].astype(self.dtype, copy=False)
             self._add_products(part.T)
@@ -75,7 +77,7 @@ class HessianAccumulator(plain.HessianAccumulator):
         return self._mean(np.empty_like(self.sum))
 
     def finish(self) -> NDArray[np.float64]:
-        """Return the Hessian in the memory of the sum, and start again with no tokens."""
+        """Return the Hessian in the memory of the sum; the accumulator is empty afterwards."""
         mean = self._mean(self.sum)
         self.sum = np.zeros_like(mean, order="F")
         self.tokens = self.count = 0
@@ -94,7 +96,7 @@ def accumulate_hessian(
     profile: Profile = DEFAULT_PROFILE,
     dtype: DTypeLike = np.float64,
 ) -> NDArray[np.float64]:
-    """Return the Hessian of all tokens of all batches; see `quantref.hessian.accumulate_hessian`.
+    """Return what `quantref.hessian.accumulate_hessian` returns.
 
     Examples
     --------
@@ -119,7 +121,7 @@ def prepare_hessian(
     activation_order: bool = False,
     profile: Profile = DEFAULT_PROFILE,
 ) -> PreparedHessian:
-    """Replace dead columns, damp, order; see `quantref.hessian.prepare_hessian`.
+    """Return what `quantref.hessian.prepare_hessian` returns.
 
     Examples
     --------
@@ -138,7 +140,8 @@ def permuted(
 ) -> NDArray[np.float64]:
     """Return the damped Hessian with rows and columns in processing order.  [GPTQ-020]
 
-    `backwards`: last column first. `workers`: threads.
+    See `quantref.hessian.PreparedHessian.permuted`. `backwards`: last column first. `workers`:
+    threads.
     """
     order = prepared.order[::-1] if backwards else prepared.order
     h, n = prepared.hessian, len(order)
@@ -159,9 +162,9 @@ def permuted(
 def require_hessian(
     hessian: ArrayLike, requirement: str, n_in: int | None = None, *, workers: int = 1
 ) -> Array:
-    """Return a checked Hessian as float64, without a copy where none is needed.  [HES-090]
+    """Return what `quantref.inputs.require_hessian` returns, without a copy if none is needed.
 
-    `workers`: threads.
+    `workers`: threads.  [HES-090]
     """
     h = require_square(hessian, requirement, n_in)
     require_diagonal(h, requirement)
@@ -175,10 +178,10 @@ def require_hessian(
 
 
 def _require_symmetric(h: Array, size: Array, requirement: str, workers: int) -> bool:
-    """Return whether |h_ij − h_ji| is zero, or raise where it exceeds a share of the sizes."""
+    """Return whether h equals its transpose, or raise if |h_ij − h_ji| is above the limit."""
 
     def compare(rows: slice) -> tuple[bool, bool]:
-        """Return whether a band equals its transpose, and whether it does within the share."""
+        """Return whether a band equals its transpose, and whether it does within the limit."""
         exactly = True
         for start in range(0, rows.stop, SIDE):
             columns = slice(start, min(start + SIDE, rows.stop))

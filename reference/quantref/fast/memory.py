@@ -1,4 +1,4 @@
-"""Memory: tiles of large arrays that stay in the cache, and scratch arrays that are used again."""
+"""Memory: tiles of large arrays that stay in the cache, and scratch arrays that are reused."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ def tiles(
 ) -> Iterator[tuple[slice, ...]]:
     """Cut an array into stretches of memory of about `most` elements.
 
-    Several passes over a tile read memory once; over the whole array, once each.
+    Several passes over a tile read memory once. Several passes over the whole array read it each
+    time.
 
     Parameters
     ----------
     shape : tuple of int
     multiple : int
-        Lengths along the axis that is cut are multiples of it, but for the last one.
+        Lengths along the axis that is cut are multiples of it, except the last one.
     most : int
 
     Yields
     ------
     tuple of slice
-        One per axis; in C order, and together the whole array.
+        One slice per axis. The tiles are in C order and cover the array.
 
     Examples
     --------
@@ -53,9 +54,9 @@ def tiles(
 
 
 def spaced(shape: tuple[int, int], dtype: DTypeLike) -> Array:
-    """Return an array, not initialized, whose rows are as far apart as they are long, and a bit.
+    """Return an array, not initialized, with a gap of 64 bytes after each row.
 
-    A column of rows that are a power of two apart falls on few lines of the cache, again and again.
+    If rows are a power of two apart, the elements of a column share few lines of the cache.
 
     Examples
     --------
@@ -69,7 +70,7 @@ def spaced(shape: tuple[int, int], dtype: DTypeLike) -> Array:
 def transpose(source: Array, out: Array, columns: Array | slice = slice(None)) -> None:
     """Put some columns of `source` into the rows of `out`, in the dtype of `out`.
 
-    They go through a small array, so that neither side is read or written in leaps.
+    They go through a small array, so that both arrays are accessed in long runs.
 
     Examples
     --------
@@ -101,7 +102,7 @@ def transpose(source: Array, out: Array, columns: Array | slice = slice(None)) -
 
 
 class Scratch:
-    """Memory that is used again for one tile after the other: new pages cost more than arithmetic.
+    """Memory that tile after tile uses again, because new pages cost more than the arithmetic.
 
     Examples
     --------
@@ -116,14 +117,14 @@ class Scratch:
         self._last: dict[str, Array] = {}
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> Array:
-        """Return an array, not initialized; it is gone when the same name is asked for again."""
+        """Return an array, not initialized; the next call with the same name overwrites it."""
         last = self._last.get(name)
         if last is not None and last.shape == shape and last.dtype == dtype:
             return last
         wanted = math.prod(shape) * np.dtype(dtype).itemsize
         if name not in self._held or self._held[name].size < wanted:
-            # At the start of a cache line, and elsewhere in its page than what has another name:
-            # a load waits for a store that is whole pages away from it.
+            # Start at a cache line, and in another part of the page than other names: a load
+            # waits for a store whose address differs by whole pages.
             raw = np.empty(wanted + PAGE, np.uint8)
             start = (1024 * (len(self._held) + 1) - raw.ctypes.data) % PAGE
             self._held[name] = raw[start : start + wanted]

@@ -1,7 +1,7 @@
-"""`quantref.packing` for speed: tiles that stay in the cache, and codes moved in machine words.
+"""Packing, fast: tiles that stay in the cache, and codes moved in machine words.
 
-Along the last axis, where the codes of a byte are neighbours in memory, they move within words
-instead of one by one.
+Along the last axis the codes of a byte are neighbours in memory. They move within words of several
+bytes instead of one by one. `quantref.packing` is the plain form.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from quantref.inputs import (
 )
 from quantref.packing import CODES_PER_BYTE, code_bounds
 
-BYTES = 2**18  # of a tile of codes
-MANY = 2**12  # codes or bytes from which on words are used
+BYTES = 2**18  # size of a tile of codes
+MANY = 2**12  # smallest number of codes or bytes for which words are faster
 
 
 def pack_codes(codes: ArrayLike, bits: int, axis: int = 0) -> NDArray[np.integer]:
@@ -36,13 +36,13 @@ def pack_codes(codes: ArrayLike, bits: int, axis: int = 0) -> NDArray[np.integer
         part = array[tile]
         outside = part.size and (int(part.max()) > hi or (lo < 0 and int(part.min()) < lo))
         if outside:
-            require_codes(array, lo, hi, bits)  # says where
+            require_codes(array, lo, hi, bits)  # raises, and names the place
         _pack(part, packed[_shortened(tile, axis, per_byte)], bits, axis, scratch)
     return packed
 
 
 def _pack(codes: Array, packed: Array, bits: int, axis: int, scratch: Scratch) -> None:
-    """Pack codes that are in range into bytes, whatever these hold."""
+    """Pack codes that are in range into the bytes of `packed`."""
     per_byte = CODES_PER_BYTE[bits]
     if per_byte == 1:
         packed[...] = codes  # [PACK-060]
@@ -74,7 +74,7 @@ def _pack(codes: Array, packed: Array, bits: int, axis: int, scratch: Scratch) -
 
 
 def _in_words(array: Array, axis: int) -> bool:
-    """Tell whether what shares a byte lies side by side in memory, and whether that is worth it."""
+    """Tell whether codes of a byte are neighbours in memory, and enough for words to be faster."""
     return axis == array.ndim - 1 and array.flags.c_contiguous and array.size >= MANY
 
 
@@ -114,7 +114,7 @@ def _unpack(packed: Array, codes: Array, bits: int, axis: int, scratch: Scratch)
         words = scratch.empty("words", apart.shape, apart.dtype)
         moved = scratch.empty("moved", apart.shape, apart.dtype)
         words[...] = bytes_
-        for k in range(per_byte // 2, 0, -1):  # of four codes two at a time, then one
+        for k in range(per_byte // 2, 0, -1):  # first pairs of codes, then single codes
             words |= np.left_shift(words, (8 - bits) * k, out=moved)  # bit bits·k to bit 8k
         np.bitwise_and(words, _in_every_byte(mask, apart.dtype), out=apart)
     else:

@@ -1,4 +1,7 @@
-"""A problem of GPTQ, fast: nothing of its matrices is made before it is asked for, or twice."""
+"""A problem of GPTQ, fast: each of its matrices is computed when it is first used, and kept.
+
+`quantref.gptq.prepare_problem` is the plain form.
+"""
 
 from __future__ import annotations
 
@@ -19,29 +22,18 @@ from quantref.hessian import prepared_of, upper_inverse
 from quantref.inputs import Array, require_representable, require_weights
 from quantref.rules import DEFAULT_PROFILE, Profile, rows_of_cholesky
 
-OF_HESSIAN = ("R", "U", "M")  # of a problem, whatever its weights are
+OF_HESSIAN = ("R", "U", "M")  # matrices that do not depend on the weights
 
 
 @dataclass(frozen=True)
 class GPTQProblem(Settings):
-    """A checked problem, columns in processing order; its matrices are made when asked for.
+    """A checked problem, columns in processing order; its matrices are computed when used."""
 
-    Attributes
-    ----------
-    given : (n_out, n_in) float array
-        The weights as they came, in the original order.
-    workers : int
-        Threads that make `M`.
-    """
-
-    given: Array
-    workers: int = 1
+    given: Array  # the weights as they were given, (n_out, n_in), in the original order
+    workers: int = 1  # threads that compute `M`
 
     def with_weights(self, weights: ArrayLike) -> GPTQProblem:
-        """Return the problem of other weights (n_out, n_in) with this Hessian, checked.
-
-        The factors of the Hessian are not made again.
-        """
+        """Return the problem of other weights (n_out, n_in) with this Hessian and its factors."""
         w = require_weights(weights, "GPTQ-110")
         if w.shape[1] != self.shape[1]:
             raise ShapeError(f"weights of {self.shape[1]} columns", f"{w.shape}", "GPTQ-110")
@@ -54,11 +46,11 @@ class GPTQProblem(Settings):
 
     @cached_property
     def weights(self) -> Array:
-        """All weights in the working precision, (n_out, n_in); columns are contiguous."""
+        """W in the working precision, (n_out, n_in); columns are contiguous."""
         return self.columns(0, self.shape[1]).T
 
     def columns(self, first: int, stop: int, rows: slice = slice(None)) -> Array:
-        """Return some columns of some rows, (stop − first, rows), as rows; dead ones are 0."""
+        """Return columns first … stop − 1 of W for some rows, transposed: (columns, rows)."""
         given, order = self.given[rows], self.prepared.order[first:stop]
         columns = spaced((stop - first, len(given)), self.dtype)
         plain = not self.config.activation_order
@@ -77,7 +69,7 @@ class GPTQProblem(Settings):
 
     @cached_property
     def U(self) -> Array:
-        """The factor in the working precision: row j carries the error of column j."""
+        """U in the working precision: row j carries the error of column j."""
         if self.profile.rows is rows_of_cholesky:
             return inverse_factor(self.prepared, self.config.hessian_damping, self.dtype)
         return self._other_rows().astype(self.dtype)
@@ -91,7 +83,7 @@ class GPTQProblem(Settings):
         return unit_upper(self.R, self.dtype)
 
     def _other_rows(self) -> NDArray[np.float64]:
-        """Return the rows of a profile that are not those of U."""
+        """Return the rows that a profile uses instead of those of U."""
         U = inverse_factor(self.prepared, self.config.hessian_damping, np.float64)
         return np.asarray(self.profile.rows(U))
 
@@ -111,9 +103,9 @@ def prepare_problem(
     block_size: int = BLOCK_SIZE,
     workers: int = 1,
 ) -> GPTQProblem:
-    """Check everything; see `quantref.gptq.prepare_problem`.
+    """Check all arguments; see `quantref.gptq.prepare_problem`.
 
-    A Hessian without a factor is found when `R`, `U` or `M` is first asked for.
+    A Hessian without a factor is refused when `R`, `U` or `M` is first used.
     """
     working = require_settings(config, profile, dtype, block_size)
     w = require_weights(weights, "GPTQ-110")

@@ -1,4 +1,4 @@
-"""Threads of our own that share the work, and those of BLAS meanwhile."""
+"""Threads: a pool that divides work, and the number of threads that BLAS uses meanwhile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Done = TypeVar("Done")
 
 
 def each(work: Callable[[Part], Done], parts: Iterable[Part], workers: int) -> list[Done]:
-    """Return work(part) for all parts, in their order, in so many threads.
+    """Return work(part) for all parts, in their order, with a pool of `workers` threads.
 
     Examples
     --------
@@ -29,7 +29,7 @@ def each(work: Callable[[Part], Done], parts: Iterable[Part], workers: int) -> l
 
 
 def blas_threads(count: int) -> AbstractContextManager[Any]:
-    """Return a context in which each call of BLAS has so many threads.
+    """Return a context in which each call of BLAS uses `count` threads.
 
     Raises
     ------

@@ -1,4 +1,4 @@
 """Files that other programs load, each written and read back.
 
-`codes` holds what was computed, exactly; `files` writes any file whole or not at all.
+`codes` writes and reads exact codes and scales; `files` writes a file completely or not at all.
 """

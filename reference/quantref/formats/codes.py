@@ -1,8 +1,9 @@
 """Codes of a quantized model in a file: safetensors, with the configuration in the metadata.
 
-Of layer L the file has "L.codes", packed along n_out (SPEC.md, section 5) for GPTQ and
-(n_out, n_in) for int8; "L.scale"; for GPTQ "L.zero_point" and "L.g_idx" too. The metadata have the
-format's name, the mode, the configuration, and the layers' shapes and equations.
+For a layer L the file has "L.codes" and "L.scale", and for GPTQ also "L.zero_point" and "L.g_idx".
+Codes of GPTQ are packed along n_out (SPEC.md, section 5); those of int8 have shape (n_out, n_in).
+The metadata hold the format's name, the mode, the configuration, and the layers' shapes and
+equations.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Config = GPTQConfig | Int8QuantizationConfig
 
 @dataclass(frozen=True, eq=False)
 class LayerCodes:
-    """The codes of one layer, and the kernel that they are for.
+    """The codes of one layer, with the shape of its kernel.
 
     Attributes
     ----------
@@ -49,7 +50,7 @@ class LayerCodes:
     g_idx: NDArray[np.int32] | None = None
 
     def dequantized(self) -> NDArray[np.float32]:
-        """Return the weights (n_out, n_in) that the codes stand for.  [AFF-080] [ABS-080]
+        """Return the dequantized weights (n_out, n_in).  [AFF-080] [ABS-080]
 
         Examples
         --------
@@ -62,7 +63,7 @@ class LayerCodes:
 
 
 def require_safetensors() -> Any:
-    """Return the package that reads and writes such files, or raise."""
+    """Return the package safetensors, or raise."""
     try:
         import safetensors.numpy
     except ImportError:
@@ -72,7 +73,7 @@ def require_safetensors() -> Any:
 
 
 def write_codes(path: Path, config: QuantizationConfig, layers: Mapping[str, LayerCodes]) -> None:
-    """Write the codes of all layers, by name, with the configuration that they were made with."""
+    """Write the codes of all layers, by name, with the configuration of the quantization."""
     module = require_safetensors()
     tensors: dict[str, Array] = {}
     described: dict[str, Any] = {}
@@ -110,7 +111,7 @@ def read_codes(path: Path) -> tuple[Config, dict[str, LayerCodes]]:
     Raises
     ------
     ReportError
-        The file is not what it claims to be.
+        The file is damaged, or has another format.
     """
     module = require_safetensors()
     try:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written beside their place, then renamed."""
+"""Writes files completely or not at all: under a temporary name, which is then renamed."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from typing import Any
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, and put it into its place when it is complete.
+    """Let `write` fill a temporary file next to `path`, and rename it when it is complete.
 
-    Whatever happens meanwhile, `path` is what it was before, or the whole new file. A link stays a
-    link, an old file keeps its rights, and a device or a pipe is written to.
+    `path` always holds either the old content or the whole new one, even after an interruption. A
+    link stays a link and a replaced file keeps its permissions. A device or a pipe is written
+    directly.
 
     Parameters
     ----------
     path : Path
         In a folder that exists.
     write : callable
-        Gets the path of an empty file with the same suffix.
+        Called with the path of an empty file with the same suffix.
 
     Raises
     ------
     OSError
-        As `write` or the file system raises it: a full disk, a folder that is not there.
+        Raised by `write` or the file system, for a full disk or a missing folder.
 
     Examples
     --------
@@ -40,7 +41,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     if is_stream(target):
         write(target)
         return
-    with beside(target) as part:
+    with temporary_file_for(target) as part:
         write(part)
         with part.open("rb+") as written:
             os.fsync(written.fileno())
@@ -48,20 +49,20 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def is_stream(target: Path) -> bool:
-    """Tell whether this is a terminal, a pipe or a device, which cannot be renamed over."""
+    """Tell whether the path is a terminal, a pipe or a device, which a rename cannot replace."""
     return target.exists() and not target.is_file()
 
 
 @contextmanager
-def beside(target: Path) -> Iterator[Path]:
-    """Make a new file in the same folder; what is left of it in the end is removed."""
+def temporary_file_for(target: Path) -> Iterator[Path]:
+    """Make a temporary file in the same folder, and remove it at the end if it still exists."""
     handle, name = tempfile.mkstemp(
         prefix=f".{target.stem}-", suffix=f".part{target.suffix}", dir=target.parent
     )
     os.close(handle)
     part = Path(name)
     try:
-        # With the rights of the old file, or of any new one: those of mkstemp are private.
+        # mkstemp makes private files: set the permissions of the old file, or of any new file.
         part.chmod(target.stat().st_mode & 0o777 if target.is_file() else 0o666 & ~_umask())
         yield part
     finally:
@@ -75,10 +76,10 @@ def _umask() -> int:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write JSON values, readable by people, whole or not at all."""
+    """Write JSON values, indented, completely or not at all."""
     write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, whole or not at all."""
+    """Write text as UTF-8, completely or not at all."""
     write_whole(path, lambda part: part.write_text(text, encoding="utf-8", newline="\n"))

@@ -56,7 +56,7 @@ def require_enough_tokens(total: int, count: int, length: int) -> None:
 
 
 def require_blocks(blocks: Sequence[dict[str, Any]], n_weights: int, n_biases: int) -> None:
-    """Raise unless blocks have layers with known activations, and as many arrays.  [CAL-160]"""
+    """Raise unless every block has layers with known activations and arrays.  [CAL-160]"""
     if not blocks or not all(block["activations"] for block in blocks):
         raise ConfigError("at least one block, and layers in each", f"{list(blocks)}", "CAL-160")
     activations = [name for block in blocks for name in block["activations"]]

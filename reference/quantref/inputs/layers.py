@@ -39,7 +39,7 @@ def require_rank(shape: tuple[int, ...], rank: int, name: str, use: str) -> None
 
 
 def require_matrix(array: Any, columns: int, name: str) -> None:
-    """Raise unless an array has rank 2 and so many columns.  [LAY-150]"""
+    """Raise unless an array has rank 2 and this number of columns.  [LAY-150]"""
     if np.ndim(array) != 2 or np.shape(array)[1] != columns:
         raise ShapeError(f"{name} of {columns} columns", f"{np.shape(array)}", "LAY-150")
 

@@ -1,4 +1,4 @@
-"""Numbers, dtypes and other arguments without elements."""
+"""Checks of numbers, dtypes and other arguments that are no arrays."""
 
 from __future__ import annotations
 
@@ -97,9 +97,11 @@ def require_layer_structure(structure: Any, requirement: str) -> dict[str, Any] 
 
 
 def require_instance(value: Any, kind: type, name: str, requirement: str, other: str = "") -> None:
-    """Raise unless `value` is an object of a class; `other` names what else is accepted."""
+    """Raise unless `value` is an object of a class; `other` ends the message's expectation."""
     if not isinstance(value, kind):
-        raise ConfigError(f"{name} to be a {kind.__name__}{other}", f"{value!r}", requirement)
+        article = "an" if kind.__name__[0] in "AEIO" else "a"
+        expected = f"{name} to be {article} {kind.__name__}{other}"
+        raise ConfigError(expected, f"{value!r}", requirement)
 
 
 def require_rule(name: str, rule: Any, known: tuple[Any, ...], advice: str = "") -> None:

@@ -1,9 +1,9 @@
-"""Models of Keras, on any of its backends: the one package that imports Keras, when it is called.
+"""Models of Keras, on any of its backends. Only this package imports Keras, inside functions.
 
-`quantize` quantizes a model and returns `Quantized`; `certify` judges a model that is quantized
-already. Reading order: `loading` reads a model, `layers` reads and writes one layer, `graph` runs a
-part of a model, `structure` finds the parts, `quantize` brings them to `quantref.models`, `int8` is
-for AbsMax, `forms` writes the result, and `reload` reads it back in a process of its own.
+`quantize` quantizes a model and returns `Quantized`; `certify` judges a quantized model. Reading
+order: `loading` reads a model, `layers` reads and writes one layer, `graph` runs a part of a model,
+`structure` finds the parts, `quantize` passes them to `quantref.models`, `int8` is for AbsMax,
+`forms` writes the result, and `reload` loads it in a new process.
 """
 
 from quantref.keras.certify import certify

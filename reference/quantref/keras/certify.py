@@ -1,4 +1,4 @@
-"""Judge a model that somebody else quantized, layer by layer."""
+"""Judges a model that any program has quantized, layer by layer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from quantref.inputs import Array
 from quantref.keras.filters import Filters, selected
 from quantref.keras.int8 import certify_int8
 from quantref.keras.layers import is_linear, leaves, names_of, to_numpy
-from quantref.keras.quantize import BATCH, about, config_of, restored_on_failure, run_blocks
+from quantref.keras.quantize import (
+    DEFAULT_BATCH_SIZE,
+    config_of,
+    environment,
+    restored_on_failure,
+    run_blocks,
+)
 from quantref.layers import DENSE
 from quantref.models import Listener, Mapper, Report, Settings
 from quantref.models.answer import Answer
@@ -28,63 +34,64 @@ def certify(
     config: Any,
     *,
     filters: Filters = None,
-    batch_size: int = BATCH,
+    batch_size: int = DEFAULT_BATCH_SIZE,
     true_sequential: bool = True,
     mapper: Mapper | None = None,
     listener: Listener | None = None,
 ) -> Report:
     """Certify each layer of a quantized model against the float one.
 
-    Each layer is judged given what the quantized layers before it really compute, as it was
-    calibrated if it was calibrated rightly (teacher forcing).
+    Teacher forcing: the inputs of each layer are computed with the quantized layers before it, as
+    in a correct calibration.
 
     Parameters
     ----------
     original : keras.Model
-        With float weights; it has them again afterwards.
+        With float weights. They are changed during the call and restored at its end.
     quantized : keras.Model, or dict of str to Answer or LayerCodes
-        A model with the same layers: Keras's own GPTQ layers, or dequantized floats; or codes by
-        the names of layers, as `quantize` or `quantref.formats.codes.read_codes` gives them.
+        A model with the same layers, which are GPTQ layers of Keras or have dequantized float
+        weights. Or codes by the names of layers, as `quantize` or
+        `quantref.formats.codes.read_codes` returns them.
     config : GPTQConfig or Int8QuantizationConfig
-        That the model was quantized with, ours or that of Keras; the former with the dataset.
+        The config of the quantization, of quantref or of Keras. A GPTQConfig needs its dataset.
     filters : str, sequence of str, callable or None
     batch_size : int, default 8
     true_sequential : bool, default True
-        As in `quantize`: how the model was calibrated. Keras's documentation has False.
+        How the model was calibrated, as in `quantize`. The documentation of Keras has False.
     mapper : Mapper, optional
     listener : Listener, optional
 
     Returns
     -------
     Report
-        A layer that only rounds its weights has the verdict "plain rounding".
+        A layer whose weights are only rounded has the verdict "plain rounding".
 
     Raises
     ------
     ModelError
-        The models have not the same layers, or nothing in the second is quantized.
+        The models have different layers, or no layer of the second is quantized.
     QuantrefError
         As `quantize`.
     """
-    ours = config_of(config)
-    if isinstance(ours, Int8QuantizationConfig):
+    own_config = config_of(config)
+    if isinstance(own_config, Int8QuantizationConfig):
         start = time.perf_counter()
-        records, skipped_too = certify_int8(original, quantized, ours, filters)
-        fields = {"mode": "int8", **ours.get_config()}
+        records, skipped_too = certify_int8(original, quantized, own_config, filters)
+        fields = {"mode": "int8", **own_config.get_config()}
         seconds = {"total": time.perf_counter() - start}
-        return Report(tuple(records), fields, seconds, tuple(skipped_too), about())
-    theirs, same = _answers(original, quantized, ours)
-    if not theirs:
+        return Report(tuple(records), fields, seconds, tuple(skipped_too), environment())
+    answers, same = _answers(original, quantized, own_config)
+    if not answers:
         raise ModelError("a model with quantized layers", "the original's weights in all", "")
 
     def chosen(layer: Any) -> bool:
-        return names[id(layer)] in theirs and selected(filters, layer, names[id(layer)])
+        return names[id(layer)] in answers and selected(filters, layer, names[id(layer)])
 
     names = names_of(original)
     with restored_on_failure(original, always=True):
         _, report = run_blocks(
             original,
-            Settings(ours, true_sequential=true_sequential, given=theirs.__getitem__),
+            Settings(own_config, true_sequential=true_sequential, to_judge=answers.__getitem__),
             filters=chosen,
             batch_size=batch_size,
             mapper=mapper,
@@ -100,13 +107,13 @@ def certify(
 def _answers(
     original: Any, quantized: Any, config: GPTQConfig
 ) -> tuple[dict[str, Answer | Array], set[str]]:
-    """Return what was made of each layer, and the names of those with which nothing was done."""
+    """Return the answer of each quantized layer, and the names of the other layers."""
     names = names_of(original)
     floats = {names[id(x)]: x for x in leaves(original) if is_linear(x)}
     if isinstance(quantized, dict):
         unknown = sorted(quantized.keys() - floats.keys())
         if unknown:
-            got = f"{', '.join(unknown[:5])} beside {', '.join(floats)}"
+            got = f"{', '.join(unknown[:5])} as well as {', '.join(floats)}"
             raise ModelError("codes of layers of the original", got, "")
         read = {name: _of_codes(name, codes) for name, codes in quantized.items()}
         return {**read}, floats.keys() - quantized.keys()
@@ -122,7 +129,7 @@ def _answers(
         geometry = Geometry(getattr(floats[name], "equation", DENSE), shape)
         if getattr(layer, "quantization_mode", None) == "gptq":
             if not getattr(layer, "is_gptq_calibrated", False):
-                same.add(name)  # it computes with its float kernel: GPTQ never came to it
+                same.add(name)  # GPTQ did not quantize it; it computes with its float kernel
                 continue
             found[name] = _of_gptq_layer(layer, name, geometry, config)
             continue
@@ -138,7 +145,7 @@ def _answers(
 
 
 def _of_codes(name: str, codes: Answer | LayerCodes) -> Answer:
-    """Return the answer that codes of GPTQ are."""
+    """Return codes of GPTQ as an answer."""
     if isinstance(codes, Answer):
         return codes
     if codes.zero_point is None or codes.g_idx is None:
@@ -147,7 +154,7 @@ def _of_codes(name: str, codes: Answer | LayerCodes) -> Answer:
 
 
 def _of_gptq_layer(layer: Any, name: str, geometry: Geometry, config: GPTQConfig) -> Answer:
-    """Return the answer that a GPTQ layer of Keras holds."""
+    """Return the answer stored in a GPTQ layer of Keras."""
     stored, bits = to_numpy(layer.quantized_kernel), config.weight_bits
     packed = stored.shape[0] != geometry.n_out or bits == 4
     codes = unpack_codes(stored, bits, geometry.n_out, axis=0) if packed else stored
@@ -158,5 +165,5 @@ def _of_gptq_layer(layer: Any, name: str, geometry: Geometry, config: GPTQConfig
         codes.astype(np.uint8),
         to_numpy(layer.kernel_scale).astype(np.float32),
         to_numpy(layer.kernel_zero).astype(np.uint8),
-        to_numpy(layer.g_idx).astype(np.int32),  # readers of Keras cut its fractions off
+        to_numpy(layer.g_idx).astype(np.int32),  # Keras truncates fractions when it reads g_idx
     )

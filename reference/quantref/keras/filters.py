@@ -1,4 +1,4 @@
-"""Which layers of a model somebody means."""
+"""Selects layers of a model by name, by path, or by a function."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Filters = str | Sequence[str] | Callable[[Any], bool] | None
 
 
 def selected(filters: Filters, layer: Any, name: str) -> bool:
-    """Tell whether a layer is to be quantized: as in Keras, with the path beside the name.
+    """Tell whether a layer is to be quantized: as in Keras, but by its path as well.
 
     Parameters
     ----------
     filters : str, sequence of str, callable or None
-        Regular expressions that are searched for in name and path; or a function of the layer.
+        Regular expressions, searched for in name and path; or a function of the layer.
     layer : layer
     name : str
-        Path.
+        Path of the layer.
     """
     if filters is None:
         return True
@@ -31,7 +31,7 @@ def selected(filters: Filters, layer: Any, name: str) -> bool:
 
 
 def require_filters(filters: Filters, names: Iterable[str], layers: Iterable[Any]) -> None:
-    """Raise unless each regular expression is one, and finds a layer."""
+    """Raise unless each filter is a valid regular expression and matches a layer."""
     if filters is None or callable(filters):
         return
     known = [*zip(names, layers, strict=True)]
@@ -42,5 +42,5 @@ def require_filters(filters: Filters, names: Iterable[str], layers: Iterable[Any
             got = f"{pattern!r}: {error}"
             raise ModelError("filters of regular expressions", got, "") from None
         if not found:
-            there = ", ".join(name for name, _ in known)
-            raise ModelError(f"a layer that {pattern!r} finds among {there}", "none", "")
+            names_there = ", ".join(name for name, _ in known)
+            raise ModelError(f"a layer that {pattern!r} finds among {names_there}", "none", "")

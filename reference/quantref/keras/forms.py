@@ -1,4 +1,4 @@
-"""What a quantized model is written as, and that it reads back as what it was.
+"""Writes a quantized model in one of three forms, and checks that it can be read back unchanged.
 
 dequantized  the model with dequantized float weights (.keras): loads anywhere Keras does
 keras        the quantized layers of Keras itself (.keras), where the installed release saves
@@ -38,7 +38,7 @@ SUFFIX = {"dequantized": ".keras", "keras": ".keras", "codes": ".safetensors"}
 def require_form(form: str, mode: str) -> None:
     """Raise unless the installed release can write a form and read it back.
 
-    The layers of Keras are tried on a small model: quantized, filled, saved, loaded.
+    Form "keras" is tried with a small model, which is quantized, filled, saved and loaded.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def require_form(form: str, mode: str) -> None:
     Raises
     ------
     OutputError
-        With what the release makes of it.
+        The release cannot; the message says what it does instead.
     """
     if form not in FORMS:
         raise OutputError(f"form in {FORMS}", f"{form!r}", "")
@@ -73,7 +73,7 @@ def require_form(form: str, mode: str) -> None:
             model.save(path)
             again = keras.saving.load_model(path)
         after = [to_numpy(v) for v in _stored(again.layers[-1])]
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is what the release does
+    except Exception as error:  # noqa: BLE001 - any error is how the release behaves
         raise OutputError(
             expected, f"{version}: {type(error).__name__}: {error!s:.200}", ""
         ) from None
@@ -82,7 +82,7 @@ def require_form(form: str, mode: str) -> None:
 
 
 def _fill_gptq(layer: Any) -> None:
-    """Make a layer of Keras what its GPTQ leaves, with values that are all different."""
+    """Fill a layer as Keras's GPTQ leaves it, with values that are all different."""
     import keras
 
     config = keras.quantizers.GPTQConfig(dataset=None, tokenizer=None, group_size=4)
@@ -95,10 +95,10 @@ def _fill_gptq(layer: Any) -> None:
 
 
 def require_precision(form: str, variables: Mapping[str, Any]) -> None:
-    """Raise unless variables, by the names of what they hold, keep dequantized weights as they are.
+    """Raise unless the variables of these layers can hold dequantized weights without rounding.
 
-    Half precision would round scale · (code − zero-point), to values of no grid: nobody could tell
-    any more which codes they were.
+    Half precision would round scale · (code − zero-point). The rounded values lie on no grid, so
+    that the codes could not be recovered.
 
     Raises
     ------
@@ -141,26 +141,27 @@ def save(
     verify: bool = True,
     modules: Sequence[str] = (),
 ) -> None:
-    """Write a quantized model, whole or not at all.
+    """Write a quantized model, completely or not at all.
 
     Parameters
     ----------
     quantized : Quantized
     path : Path
-        Ends with ".keras", or ".safetensors" for form "codes".
+        It ends with ".keras", or with ".safetensors" for form "codes".
     form : {"dequantized", "keras", "codes"}
-        With "keras" the model in memory gets Keras's layers, too.
+        "keras" also replaces the layers of the model in memory.
     verify : bool, default True
-        Load the file in a process of its own and compare all weights before it gets its name.
+        Before the file is renamed to `path`, load it in a new process and compare all weights.
     modules : sequence of str
-        Modules that register the model's own classes; the process imports them.
+        Modules that register the model's own classes; the new process imports them.
 
     Raises
     ------
     OutputError
-        Another suffix, a release that cannot write the form, a file that reads back otherwise.
+        The suffix is another one, the release cannot write the form, or the file reads back
+        differently.
     OSError
-        As the file system raises it.
+        Raised by the file system.
     """
     mode = quantized.config.mode
     if path.suffix != SUFFIX.get(form):
@@ -190,7 +191,7 @@ def save(
 
 
 def _codes_of(place: Place, answer: Answer | Int8Answer) -> LayerCodes:
-    """Return the answer for a variable, with the kernel that it is for."""
+    """Return the answer for a variable, with the shape of its kernel."""
     kernel = (place.geometry.equation, place.geometry.kernel_shape)
     if isinstance(answer, Int8Answer):
         return LayerCodes(*kernel, answer.codes, answer.scale)
@@ -198,13 +199,13 @@ def _codes_of(place: Place, answer: Answer | Int8Answer) -> LayerCodes:
 
 
 def to_keras_layers(quantized: Quantized) -> None:
-    """Replace the float layers of an int8 model by Keras's own, with our codes and scales."""
+    """Replace the layers of an int8 model by int8 layers of Keras with our codes and scales."""
     import keras
 
     config = quantized.config
     if not isinstance(config, Int8QuantizationConfig):
         raise OutputError("an int8 model for Keras's own layers", config.mode, "")
-    theirs = keras.quantizers.Int8QuantizationConfig(
+    keras_config = keras.quantizers.Int8QuantizationConfig(
         *(
             None if q is None else keras.quantizers.AbsMaxQuantizer(**_documented(q))
             for q in (config.weight_quantizer, config.activation_quantizer)
@@ -215,7 +216,7 @@ def to_keras_layers(quantized: Quantized) -> None:
             continue
         places = places_of(layer, name)
         found = [quantized.answers[place.name] for place in places]
-        layer.quantize("int8", config=theirs)
+        layer.quantize("int8", config=keras_config)
         if is_linear(layer):
             layer._kernel.assign(places[0].geometry.kernel(found[0].codes))  # noqa: SLF001
             layer.kernel_scale.assign(to_stored(layer, found[0].scale))
@@ -237,7 +238,7 @@ def _documented(quantizer: Any) -> dict[str, Any]:
 
 
 def digest_of(model: Any) -> str:
-    """Return a hash of all weights of a model, in their order."""
+    """Return a hash of all weights of a model, in the model's order."""
     found = hashlib.sha256()
     for variable in model.weights:
         array = np.ascontiguousarray(to_numpy(variable))
@@ -247,7 +248,7 @@ def digest_of(model: Any) -> str:
 
 
 def require_same(path: Path, digest: str, modules: Sequence[str] = ()) -> None:
-    """Raise unless a process of its own loads the file, and finds these weights."""
+    """Raise unless a new process loads the file and finds the same weights."""
     import keras
 
     command = [sys.executable, "-P", "-m", "quantref.keras.reload", str(path), *modules]

@@ -1,8 +1,9 @@
-"""A model's graph as steps over an environment, so that it can be run part by part.
+"""A model's graph as a sequence of steps, so that the model can be run part by part.
 
-Keras runs a functional model from its inputs to its outputs. Here its operations are steps, in the
-same order, that read and write values by the id of the symbolic tensor they stand for; a nested
-functional model is steps as well. What is between two steps is the state of the model there.
+Keras runs a functional model from its inputs to its outputs. Here its operations are steps in the
+same order. A step reads and writes values in an environment, by the id of their symbolic tensor. A
+nested functional model is divided into steps too. The environment between two steps is the state of
+the model at that point.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ Environment = dict[int, Any]
 
 @dataclass(frozen=True, eq=False)
 class Step(ABC):
-    """One operation of a graph, or the way into a nested model or out of it.
+    """One operation of a graph, or the entry into a nested model, or the exit from it.
 
     Attributes
     ----------
     reads : frozenset of int
-        Ids of symbolic tensors.
+        Ids of the symbolic tensors that it reads.
     hidden : frozenset of int
-        Of those that it writes, the ids of a float dtype: no tokens, no masks.
+        Ids of the tensors of a float dtype that it writes: neither tokens nor masks.
     layer : layer or operation, or None
-        What computes; None where values only change their names.
+        The layer that computes; None if values only get other ids.
     """
 
     reads: frozenset[int]
@@ -57,7 +58,7 @@ class Call(Step):
 
 @dataclass(frozen=True, eq=False)
 class Enter(Step):
-    """Into a nested model: its inputs get the values of the call's arguments."""
+    """Entry into a nested model: its inputs get the values of the call's arguments."""
 
     node: Any = None
     inner: Any = None
@@ -71,7 +72,7 @@ class Enter(Step):
 
 @dataclass(frozen=True, eq=False)
 class Leave(Step):
-    """Out of a nested model: the call's outputs get the values of its outputs."""
+    """Exit from a nested model: the call's outputs get the values of its outputs."""
 
     node: Any = None
     inner: Any = None
@@ -83,7 +84,7 @@ class Leave(Step):
 
 
 def functional_of(layer: Any) -> Any:
-    """Return the functional model that a layer is, nothing added, or None."""
+    """Return the layer if it is a plain functional model, else None."""
     import keras
     from keras.src.models.functional import Functional
 
@@ -126,16 +127,16 @@ def _floats(tensors: Iterable[Any]) -> frozenset[int]:
 
 
 def inputs_of(model: Any, arrays: Any, count: int) -> Environment:
-    """Return the environment in which a model's steps begin.
+    """Return the environment before a model's first step.
 
     Parameters
     ----------
     model : functional model
     arrays : array (windows, ...), or dict of them by the name of an input
-        One array is that of the single input that no rule gives a value: masks of padding are all
-        true, and ids of segments are 0.
+        A single array belongs to the one input without a default value. Masks of padding are by
+        default all true, ids of segments 0.
     count : int
-        Windows.
+        Number of windows.
 
     Raises
     ------
@@ -166,7 +167,7 @@ def inputs_of(model: Any, arrays: Any, count: int) -> Environment:
 
 
 def _by_rule(name: str) -> int | None:
-    """Return what all elements of an input are that carries nothing for whole windows."""
+    """Return the default value of an input's elements, None if it has none."""
     if name.endswith(("padding_mask", "attention_mask")):
         return 1
     return 0 if name.endswith("segment_ids") else None
@@ -174,13 +175,13 @@ def _by_rule(name: str) -> int | None:
 
 @dataclass(eq=False)
 class Part:
-    """Steps that are run together; of the environment, only what later steps read stays.
+    """Steps that run together; afterwards the environment keeps only values that later steps read.
 
     Attributes
     ----------
     steps : sequence of Step
     later : frozenset of int
-        What is read after them.
+        Ids that later steps read.
     """
 
     steps: Sequence[Step]

@@ -34,7 +34,7 @@ class Int8Answer:
     scale : (n_out,) float32 array
         A multiplier: weights ≈ codes / scale.
     figures : Figures
-        Loss: Σ (w − ŵ)², without calibration; bound: Σ (1 / 2 scale)².
+        The loss is Σ (w − ŵ)², as there is no calibration; its bound is Σ (1 / 2 scale)².
     """
 
     codes: NDArray[np.int8]
@@ -63,7 +63,7 @@ class Place:
 
 
 def places_of(layer: Any, name: str) -> list[Place]:
-    """Return what is quantized of a layer: its kernel; its rows, and the kernel of the reverse."""
+    """Return the variables of a layer to quantize: kernel, or embeddings and reverse embeddings."""
     if is_linear(layer):
         equation = getattr(layer, "equation", DENSE)
         return [Place(name, layer.kernel, Geometry(equation, tuple(layer.kernel.shape)))]
@@ -76,12 +76,12 @@ def places_of(layer: Any, name: str) -> list[Place]:
 
 
 def places_in(model: Any, filters: Filters) -> tuple[list[Place], list[tuple[str, str]]]:
-    """Return what is quantized of a model, and (name, reason) of the layers that are left out.
+    """Return the variables of a model to quantize, and (name, reason) of the layers left out.
 
     Raises
     ------
     ModelError
-        There is none; one is quantized already, or not built.
+        There is none, or a layer is quantized already or not built.
     """
     if not getattr(model, "built", False):
         raise ModelError("a model that is built", "no weights yet: call it once", "")
@@ -176,8 +176,8 @@ def certify_int8(
     Parameters
     ----------
     original, quantized : keras.Model
-        With the same layers; the second has Keras's int8 layers, or dequantized floats, whose
-        codes follow from the scales that the original's weights give.
+        Two models with the same layers. The second has int8 layers of Keras or dequantized float
+        weights. In the latter case the codes are computed with the scales of the original weights.
     config : Int8QuantizationConfig
     filters : see `quantref.keras.filters.selected`
 
@@ -188,11 +188,11 @@ def certify_int8(
     Raises
     ------
     ModelError
-        The models have not the same layers, or a layer is in another mode.
+        The models have different layers, or a layer is in another mode.
     """
-    able, theirs = able_layers(original), able_layers(quantized)
-    if able.keys() != theirs.keys():
-        got = ", ".join(sorted(able.keys() ^ theirs.keys())[:5])
+    able, others = able_layers(original), able_layers(quantized)
+    if able.keys() != others.keys():
+        got = ", ".join(sorted(able.keys() ^ others.keys())[:5])
         raise ModelError("two models with the same layers", f"in one of them alone: {got}", "")
     require_filters(filters, able.keys(), able.values())
     records: list[LayerRecord] = []
@@ -201,13 +201,13 @@ def certify_int8(
         if not selected(filters, layer, name):
             skipped.append((name, "not selected"))
             continue
-        for place, values, scale in _theirs(layer, theirs[name], name):
+        for place, values, scale in _variables_to_judge(layer, others[name], name):
             weights = place.geometry.matrix(to_numpy(place.variable).astype(np.float32))
             if scale is None and np.array_equal(values, weights):
                 skipped.append((place.name, "float weights, as in the original"))
                 continue
             expected = _answer(place, config)
-            answer, failures = _given(expected, values, scale)
+            answer, failures = _answer_to_judge(expected, values, scale)
             figures = _figures(weights, answer, config, 0.0)
             figures = replace(figures, failures=(*failures, *figures.failures))
             n_out, n_in = weights.shape
@@ -217,10 +217,10 @@ def certify_int8(
     return records, skipped
 
 
-def _theirs(
+def _variables_to_judge(
     layer: Any, other: Any, name: str
 ) -> Iterator[tuple[Place, Array, NDArray[np.float32] | None]]:
-    """Yield what AbsMax quantizes of a layer, the other's matrix, and scales if it has codes."""
+    """Yield each variable to quantize, the other model's matrix, and its scales if it has codes."""
     mode = getattr(other, "quantization_mode", None)
     if mode not in (None, "int8"):
         raise ModelError("layers of int8 or with float weights", f"{name} in mode {mode}", "")
@@ -243,30 +243,30 @@ def _theirs(
 
 
 def from_stored(layer: Any, scale: Array) -> Array:
-    """Return the scales that an int8 layer stores, in output order, in the order of its kernel."""
+    """Return the stored scales of an int8 layer, which are in output order, in kernel order."""
     kept, stored, sizes = _kept_axes(layer)
     return scale.reshape([sizes[c] for c in stored]).transpose([stored.index(c) for c in kept])
 
 
 def to_stored(layer: Any, scale: Array) -> Array:
-    """Return scales in the order of a layer's kernel as it stores them: `from_stored` backwards."""
+    """Return scales in the order in which the layer stores them: the inverse of `from_stored`."""
     kept, stored, sizes = _kept_axes(layer)
     laid = scale.reshape([sizes[c] for c in kept]).transpose([kept.index(c) for c in stored])
     return np.ascontiguousarray(laid).reshape(tuple(layer.kernel_scale.shape))
 
 
 def _kept_axes(layer: Any) -> tuple[str, str, dict[str, int]]:
-    """Return the letters of the kept axes in kernel and in output order, and their sizes."""
+    """Return the letters of the kept axes in kernel order and in output order, and their sizes."""
     equation = parse_equation(getattr(layer, "equation", DENSE))
     kept = equation.kept(equation.kernel)
     stored = "".join(c for c in equation.outputs if c in kept)
     return kept, stored, dict(zip(equation.kernel, layer.kernel.shape, strict=True))
 
 
-def _given(
+def _answer_to_judge(
     expected: Int8Answer, values: Array, scale: NDArray[np.float32] | None
 ) -> tuple[Int8Answer, tuple[str, ...]]:
-    """Return somebody's answer, and what is wrong with its scales or its grid."""
+    """Return the answer of another quantizer, and messages about wrong scales or a wrong grid."""
     failures: tuple[str, ...] = ()
     if scale is not None:
         off = np.abs(scale / expected.scale - 1)

@@ -1,4 +1,4 @@
-"""One layer of Keras: its kernel as a matrix, and what it is called with."""
+"""One layer of Keras: its kernel as a matrix, and its inputs as tokens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def to_numpy(tensor: Any) -> Array:
 
 
 def is_linear(layer: Any) -> bool:
-    """Tell whether a layer is Dense or EinsumDense, the layers that GPTQ is for."""
+    """Tell whether a layer is Dense or EinsumDense, which GPTQ can quantize."""
     import keras
 
     return isinstance(layer, (keras.layers.Dense, keras.layers.EinsumDense))
@@ -38,7 +38,7 @@ def is_embedding(layer: Any) -> bool:
 
 
 def leaves(layer: Any) -> list[Any]:
-    """Return the layers inside a layer that have none inside themselves; it may be one itself."""
+    """Return the layers inside a layer that contain no other layers; it may be one itself."""
     found, seen = [], set()
     for inner in layer._flatten_layers():  # noqa: SLF001 - Keras's own quantize walks so
         if len(list(inner._flatten_layers())) == 1 and id(inner) not in seen:  # noqa: SLF001
@@ -50,14 +50,14 @@ def leaves(layer: Any) -> list[Any]:
 def names_of(model: Any) -> dict[int, str]:
     """Return a name for each layer by its id: its path in the model.
 
-    Keras's own `path` leaves out the nested models that a layer is in, and has the name of the
-    outermost model, which Keras counts up. Names that are still not unique are numbered.
+    Keras's own `path` leaves out nested models, and begins with the name of the outermost model,
+    to which Keras appends a counter. Paths that are not unique are numbered.
     """
     names: dict[int, str] = {}
     taken: set[str] = set()
     for layer, parts in _paths(model, ()):
         if id(layer) in names:
-            continue  # a layer that is used in two places has the name of the first
+            continue  # a layer used in two places has the name of the first place
         path, k = "/".join(parts), 1
         name = path
         while name in taken:
@@ -71,7 +71,7 @@ def names_of(model: Any) -> dict[int, str]:
 
 
 def _paths(layer: Any, above: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str, ...]]]:
-    """Yield every leaf of a layer, with the names on the way to it."""
+    """Yield every leaf of a layer with its path."""
     import keras
 
     if isinstance(layer, keras.Model):
@@ -89,7 +89,7 @@ def _paths(layer: Any, above: tuple[str, ...]) -> Iterator[tuple[Any, tuple[str,
 
 
 def able_layers(model: Any) -> dict[str, Any]:
-    """Return the layers whose weights can be quantized, linear ones and embeddings, by name."""
+    """Return the layers that can be quantized, which are linear layers and embeddings, by name."""
     names = names_of(model)
     return {
         names[id(layer)]: layer
@@ -99,7 +99,7 @@ def able_layers(model: Any) -> dict[str, Any]:
 
 
 def require_plain(layer: Any, name: str) -> None:
-    """Raise unless a layer is built, has floats, and nothing added to them."""
+    """Raise unless a layer is built and has float weights without LoRA."""
     if not layer.built:
         raise ModelError(f"layer {name} to be built", "no weights yet: call the model once", "")
     if getattr(layer, "quantization_mode", None) is not None:
@@ -109,7 +109,7 @@ def require_plain(layer: Any, name: str) -> None:
 
 
 class KernelLayer:
-    """A Dense or EinsumDense layer, as `quantref.models` sees it.
+    """A Dense or EinsumDense layer with the interface of `quantref.models.protocols.Layer`.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class KernelLayer:
     Raises
     ------
     ModelError
-        Not built, quantized already, LoRA, or an equation without one weight matrix.
+        The layer is not built, is quantized, has LoRA, or its equation gives no weight matrix.
     """
 
     def __init__(self, layer: Any, name: str) -> None:
@@ -136,17 +136,17 @@ class KernelLayer:
         return np.ascontiguousarray(self.geometry.matrix(to_numpy(self.layer.kernel)))
 
     def assign(self, values: NDArray[np.float32]) -> None:
-        """Put a matrix (n_out, n_in) into the kernel."""
+        """Assign a matrix (n_out, n_in) to the kernel."""
         self.layer.kernel.assign(np.ascontiguousarray(self.geometry.kernel(values)))
 
     def tokens(self, inputs: Any) -> Array:
-        """Return what the layer is called with as (windows, ..., n_in)."""
+        """Return inputs of the layer as (windows, ..., n_in)."""
         return self.geometry.tokens(to_numpy(inputs))
 
 
 @contextmanager
 def watched(layers: Iterable[KernelLayer], watch: Watch | None) -> Iterator[None]:
-    """Tell `watch` of every call of the layers, before it is made."""
+    """Call `watch` before every call of the layers."""
     patched = []
     try:
         for layer in layers if watch is not None else ():
@@ -159,17 +159,17 @@ def watched(layers: Iterable[KernelLayer], watch: Watch | None) -> Iterator[None
 
 
 def _telling(layer: KernelLayer, call: Callable[..., Any], watch: Any) -> Callable[..., Any]:
-    def told(*arguments: Any, **named: Any) -> Any:
+    def watched_call(*arguments: Any, **named: Any) -> Any:
         inputs = arguments[0] if arguments else named["inputs"]
         watch(layer.name, layer.tokens(inputs))
         return call(*arguments, **named)
 
-    return told
+    return watched_call
 
 
 @contextmanager
 def inference() -> Iterator[None]:
-    """Keep PyTorch from recording what it would need for gradients."""
+    """Switch off PyTorch's recording for gradients."""
     import keras
 
     if keras.backend.backend() != "torch":

@@ -1,4 +1,4 @@
-"""Keras on a backend, and a model out of a file."""
+"""Selects Keras's backend, and loads a model from a file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from quantref.errors import ConfigError, ModelError
 
 
 def use_backend(name: str | None) -> None:
-    """Say which backend Keras is to use, before it is imported; None: the one of its settings.
+    """Select the backend before Keras is imported; None: the one of Keras's settings.
 
     Raises
     ------
     ConfigError
-        Keras is imported already, on another backend.
+        Keras is already imported with another backend.
     """
     if name is not None:
         if "keras" in sys.modules:
@@ -30,12 +30,12 @@ def use_backend(name: str | None) -> None:
 
 
 def load_model(path: Path, modules: list[str]) -> Any:
-    """Return the model of a file; Keras's safe mode stays on, and nothing is unpickled.
+    """Load a model from a file. Keras's safe mode stays on, and nothing is unpickled.
 
     Raises
     ------
     ModelError
-        The file is not there, is no model, or has classes that nobody registered.
+        The file does not exist, is no model, or has classes that are not registered.
     """
     import keras
 

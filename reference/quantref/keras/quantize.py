@@ -34,17 +34,17 @@ from quantref.models import (
 )
 from quantref.models.answer import Answer
 
-BATCH = 8  # windows that go through a block at a time
+DEFAULT_BATCH_SIZE = 8  # windows that go through a block at a time
 
 
 @dataclass(eq=False)
 class Quantized:
-    """A model that was quantized; unpacks into model and report.
+    """A quantized model; it unpacks into model and report.
 
     Attributes
     ----------
     model : keras.Model
-        The one that was given; its kernels are dequantized codes now.
+        The given model; its kernels now hold dequantized codes.
     report : Report
     answers : dict of str to Answer or Int8Answer
         Codes and scales of each layer, by name.
@@ -65,7 +65,7 @@ def quantize(
     config: Any,
     *,
     filters: Filters = None,
-    batch_size: int = BATCH,
+    batch_size: int = DEFAULT_BATCH_SIZE,
     dtype: str = "float32",
     true_sequential: bool = True,
     certify: bool = True,
@@ -76,16 +76,17 @@ def quantize(
 ) -> Quantized:
     """Quantize the layers of a model, and certify each of them.
 
-    The model's kernels get the dequantized weights. If anything fails, or is interrupted, they are
-    what they were before.
+    The model's kernels get the dequantized weights. After an error or an interruption they have
+    their old values.
 
     Parameters
     ----------
     model : keras.Model
         Built, with float weights.
     config : GPTQConfig, Int8QuantizationConfig
-        Ours or that of Keras. The dataset of a GPTQConfig is read once: strings for a tokenizer, or
-        arrays of tokens; for a model with float inputs, arrays (samples, ...).
+        A config of quantref or of Keras. The dataset of a GPTQConfig is read once. It holds strings
+        for a tokenizer, or arrays of tokens. For a model with float inputs it holds arrays
+        (samples, ...).
     filters : str, sequence of str, callable or None
         Regular expressions for names and paths of the layers to quantize, or a function of the
         layer; None: all.
@@ -94,54 +95,54 @@ def quantize(
     dtype : str, default "float32"
         Working precision of GPTQ's feedback.
     true_sequential : bool, default True
-        Layers of a block are calibrated with what quantized ones before them give; False: with the
-        float block, as the documentation of Keras has it.
+        Layers of a block are calibrated with the outputs of the quantized layers before them.
+        False: with those of the float block, as in the documentation of Keras.
     certify : bool, default True
     mapper : Mapper, optional
-        Who does the tasks of GPTQ: threads, processes, other machines.
+        Runs the tasks of GPTQ in threads, in processes or on other machines.
     checkpoint : Checkpoint, optional
     listener : Listener, optional
     restore : bool, default True
-        Keep a copy of all weights meanwhile, and put it back if this does not come to its end.
+        Keep a copy of all weights, and restore it after an error or an interruption.
 
     Returns
     -------
     Quantized
-        `model, report = quantize(...)` takes the two that one needs most.
+        `model, report = quantize(...)` unpacks it.
 
     Raises
     ------
     ModelError
-        Not built, quantized already, nothing to quantize, no structure.
+        The model is not built, is quantized already, has no layer to quantize, or has no structure.
     CalibrationError, TokenCountError, TokenRangeError, DTypeError
         The calibration data do not fit the model.
     NotPositiveDefiniteError
-        A Hessian is singular at the damping.
+        A damped Hessian is singular.
     """
-    ours = config_of(config)
+    own_config = config_of(config)
     start = time.perf_counter()
     with restored_on_failure(model if restore else None):
-        if isinstance(ours, Int8QuantizationConfig):
-            records, found, skipped = quantize_int8(model, ours, filters)
+        if isinstance(own_config, Int8QuantizationConfig):
+            records, found, skipped = quantize_int8(model, own_config, filters)
             seconds: dict[str, float] = {"total": time.perf_counter() - start}
-            settings = {"mode": "int8", **ours.get_config()}
-            report = Report(tuple(records), settings, seconds, tuple(skipped), about())
-            return Quantized(model, report, {**found}, ours)
+            settings = {"mode": "int8", **own_config.get_config()}
+            report = Report(tuple(records), settings, seconds, tuple(skipped), environment())
+            return Quantized(model, report, {**found}, own_config)
         outcome, report = run_blocks(
             model,
-            Settings(ours, dtype, true_sequential, certify),
+            Settings(own_config, dtype, true_sequential, certify),
             filters=filters,
             batch_size=batch_size,
             mapper=mapper,
             checkpoint=checkpoint,
             listener=listener,
         )
-    return Quantized(model, report, {**outcome.answers}, ours)
+    return Quantized(model, report, {**outcome.answers}, own_config)
 
 
 @contextmanager
 def restored_on_failure(model: Any, *, always: bool = False) -> Iterator[None]:
-    """Put back all weights of a model that is not None, if what follows fails."""
+    """Restore all weights of a model, unless it is None, if the body of the `with` fails."""
     kept = [] if model is None else [(x, x.get_weights()) for x in leaves(model) if x.built]
     done = False
     try:
@@ -155,9 +156,9 @@ def restored_on_failure(model: Any, *, always: bool = False) -> Iterator[None]:
 def run_blocks(
     model: Any, settings: Settings, *, filters: Filters, batch_size: int, **others: Any
 ) -> tuple[Outcome, Report]:
-    """Bring a model to `quantref.models`: its structure, its calibration data in batches.
+    """Pass the structure of a model and its calibration batches to `quantize_blocks`.
 
-    `others`: of `quantize_blocks`.
+    `others` are further arguments of `quantize_blocks`.
     """
     start, config = time.perf_counter(), settings.config
     structure = structure_of(model, config.quantization_layer_structure, filters)
@@ -166,7 +167,7 @@ def run_blocks(
     batches = []
     for first in range(0, count, batch_size):
         size = min(batch_size, count - first)
-        some = _some(arrays, slice(first, first + size))
+        some = _select_windows(arrays, slice(first, first + size))
         batches.append(Batch(first, size, structure.prepare(some, size)))
     outcome = quantize_blocks(structure.blocks, batches, settings, **others)
     fields = config.get_config()
@@ -181,12 +182,12 @@ def run_blocks(
         "windows": count,
     }
     seconds = {**outcome.seconds, "total": time.perf_counter() - start}
-    report = Report(tuple(outcome.records), asked, seconds, tuple(structure.skipped), about())
+    report = Report(tuple(outcome.records), asked, seconds, tuple(structure.skipped), environment())
     return outcome, report
 
 
-def about() -> dict[str, Any]:
-    """Return the versions of what the result depends on."""
+def environment() -> dict[str, Any]:
+    """Return the versions of the packages and the platform that the result depends on."""
     import platform
 
     import keras
@@ -204,12 +205,12 @@ def about() -> dict[str, Any]:
 
 
 def config_of(config: Any) -> GPTQConfig | Int8QuantizationConfig:
-    """Return our configuration for one of ours or of Keras.
+    """Return a config of quantref or of Keras as one of quantref.
 
     Raises
     ------
     ConfigError
-        Another mode than "gptq" or "int8".
+        The mode is neither "gptq" nor "int8".
     """
     if isinstance(config, (GPTQConfig, Int8QuantizationConfig)):
         return config
@@ -231,14 +232,14 @@ def _quantizer(quantizer: Any) -> AbsMaxQuantizer | None:
     return None if quantizer is None else AbsMaxQuantizer.from_config(quantizer.get_config())
 
 
-def _some(arrays: Any, windows: slice) -> Any:
+def _select_windows(arrays: Any, windows: slice) -> Any:
     if isinstance(arrays, dict):
         return {name: array[windows] for name, array in arrays.items()}
     return arrays[windows]
 
 
 def calibration_arrays(model: Any, config: GPTQConfig) -> Array | dict[str, Array]:
-    """Return what calibrates a model: windows of tokens, or float samples.
+    """Return the calibration data of a model: windows of tokens, or float samples.
 
     Returns
     -------
@@ -274,7 +275,7 @@ def calibration_arrays(model: Any, config: GPTQConfig) -> Array | dict[str, Arra
 
 
 def _samples(config: GPTQConfig, shape: tuple[int | None, ...]) -> Array:
-    """Return at most num_samples float samples, evenly spaced over all that there are."""
+    """Return at most num_samples of the dataset's float samples, evenly spaced."""
     pieces = [np.asarray(item) for item in config.dataset]
     fitting = [
         piece[None] if _fits(piece.shape, shape) else piece
@@ -290,10 +291,10 @@ def _samples(config: GPTQConfig, shape: tuple[int | None, ...]) -> Array:
     return np.asarray(samples[_spread(len(samples), config.num_samples)], dtype=np.float32)
 
 
-def _spread(there: int, wanted: int) -> NDArray[np.intp]:
-    """Return at most so many of so many places, evenly spaced, the first and the last with them."""
-    count = min(wanted, there)
-    return np.array([k * (there - 1) // max(count - 1, 1) for k in range(count)], np.intp)
+def _spread(available: int, wanted: int) -> NDArray[np.intp]:
+    """Return at most `wanted` of `available` indices, evenly spaced from first to last."""
+    count = min(wanted, available)
+    return np.array([k * (available - 1) // max(count - 1, 1) for k in range(count)], np.intp)
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:

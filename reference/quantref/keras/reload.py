@@ -21,6 +21,6 @@ def main(path: str, *modules: str) -> None:
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent says it
+    except Exception as error:  # noqa: BLE001 - the parent process reports any error
         text = " ".join(str(error).split())
         sys.exit(f"{type(error).__name__}: {text:.300}")

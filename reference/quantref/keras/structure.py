@@ -1,4 +1,4 @@
-"""Which layers of a model are quantized, and in which parts the model is run for that."""
+"""Finds the layers of a model to quantize, and the blocks in which the model is run."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from quantref.models.protocols import Watch
 
 @dataclass(eq=False)
 class KerasBlock:
-    """A part of a model, as `quantref.models` sees it.
+    """A part of a model with the interface of `quantref.models.protocols.Block`.
 
     Attributes
     ----------
     name : str
     layers : list of KernelLayer
-        Those to quantize.
+        The layers to quantize.
     step : callable
-        Returns the next state for a state.
+        Computes the next state from a state.
     """
 
     name: str
@@ -40,24 +40,24 @@ class KerasBlock:
     step: Callable[[Any], Any]
 
     def run(self, state: Any, watch: Watch | None) -> Any:
-        """Return the next state; `watch` is told of the calls of `layers`."""
+        """Return the next state; `watch` is called before each call of `layers`."""
         with inference(), watched(self.layers, watch):
             return self.step(state)
 
 
 @dataclass(eq=False)
 class Structure:
-    """How a model is run.
+    """The blocks of a model, and how the model is run up to the first one.
 
     Attributes
     ----------
     prepare : callable
-        Returns the first block's state for calibration arrays (windows, ...) and their number.
+        Computes the first block's state from calibration arrays (windows, ...) and their number.
     blocks : list of KerasBlock
     found : str
-        Where the structure is from.
+        The source of the structure: configuration, model or graph.
     skipped : list of (str, str)
-        Linear layers that stay as they are, with the reason.
+        Linear layers that stay unchanged, with the reason.
     """
 
     prepare: Callable[[Any, int], Any]
@@ -67,12 +67,12 @@ class Structure:
 
 
 def linear_layers(model: Any, filters: Filters) -> tuple[dict[int, KernelLayer], list[Any]]:
-    """Return the layers that GPTQ is for by their ids, and (name, reason) of those left out.
+    """Return the layers to quantize by their ids, and (name, reason) of the linear layers left out.
 
     Raises
     ------
     ModelError
-        There is none; one of them is quantized already, or not built; a filter finds none.
+        There is none, one of them is quantized or not built, or a filter matches none.
     """
     names = names_of(model)
     all_linear = [layer for layer in leaves(model) if is_linear(layer)]
@@ -92,22 +92,22 @@ def linear_layers(model: Any, filters: Filters) -> tuple[dict[int, KernelLayer],
 
 
 def structure_of(model: Any, given: dict[str, Any] | None, filters: Filters = None) -> Structure:
-    """Return how a model is run block by block.
+    """Return the blocks of a model.
 
     Parameters
     ----------
     model : keras.Model
     given : dict or None
-        "pre_block_layers" and "sequential_blocks", as the documentation has it. Without it, what
-        the model's `get_quantization_layer_structure("gptq")` says; without that, what its graph
-        shows.
+        "pre_block_layers" and "sequential_blocks", as in the documentation of Keras. If it is None,
+        the model's `get_quantization_layer_structure("gptq")` is used, and without that the model's
+        graph.
     filters : str, sequence of str, callable or None
         See `quantref.keras.filters.selected`.
 
     Raises
     ------
     ModelError
-        The model is not built, has nothing to quantize, or no structure is to be found.
+        The model is not built, has no layer to quantize, or has no structure.
     """
     if not getattr(model, "built", False):
         raise ModelError("a model that is built", "no weights yet: call it once", "")
@@ -166,16 +166,16 @@ def _calling(block: Any) -> Callable[[Any], Any]:
 
 
 def _first(outputs: Any) -> Any:
-    """Return the hidden states where a layer returns more than those."""
+    """Return the hidden states if a layer returns further outputs."""
     return outputs[0] if isinstance(outputs, (tuple, list)) else outputs
 
 
 def _from_graph(model: Any, layers: dict[int, KernelLayer]) -> Structure:
     """Return the structure that the graph of a functional model shows.
 
-    Blocks end where a single tensor is all that goes on, inputs apart. Where there are several
-    composite layers of one class, with no Dense or EinsumDense between them, each is a block, and
-    layers before and after them stay as they are, as the documented structures have it.
+    A block ends where all later steps read a single tensor, apart from the model's inputs. If the
+    model has several composite layers of one class, with no Dense or EinsumDense between them, each
+    of them is a block. Layers before and after these stay unchanged, as in documented structures.
     """
     steps = steps_of(model)
     inside = [_inside(step, layers) for step in steps]
@@ -187,20 +187,20 @@ def _from_graph(model: Any, layers: dict[int, KernelLayer]) -> Structure:
     repeated = {kind for kind, count in kinds.items() if count > 1}
     places = [k for k, step in enumerate(steps) if type(step.layer) in repeated and inside[k]]
     if places and any(is_linear(step.layer) for step in steps[places[0] : places[-1]]):
-        repeated = set()  # these are parts of blocks: attention layers, say, with Dense between
+        repeated = set()  # parts of blocks, such as attention layers
     if repeated:
         inside = [found if k in places else [] for k, found in enumerate(inside)]
     after = _read_after(steps, model)
     ends, hidden = [], frozenset[int]()
     for k, step in enumerate(steps):
         hidden = (hidden | step.hidden) & after[k]
-        beside = any(j in places for j in (k, k + 1)) and bool(repeated)
-        ends.append(len(hidden) <= 1 or beside)
+        next_to_composite = any(j in places for j in (k, k + 1)) and bool(repeated)
+        ends.append(len(hidden) <= 1 or next_to_composite)
     for layer in {id(x): x for found in inside for x in found}.values():
         uses = [k for k, found in enumerate(inside) if layer in found]
         ends[uses[0] : uses[-1]] = [False] * (uses[-1] - uses[0])
 
-    # What has nothing to quantize goes to the block before it, or to the preparation.
+    # Steps without a layer to quantize belong to the block before them, or to the preparation.
     parts: list[tuple[list[Step], list[KernelLayer]]] = [([], [])]
     start = 0
     for k, end in enumerate(ends):
@@ -246,7 +246,7 @@ def _all_reads(steps: Sequence[Step], model: Any) -> frozenset[int]:
 
 
 def _read_after(steps: Sequence[Step], model: Any) -> list[frozenset[int]]:
-    """Return, of each step, what is read after it."""
+    """Return for each step the ids that later steps read."""
     reads: list[frozenset[int]] = [frozenset(map(id, model.outputs))]
     for step in reversed(steps[1:]):
         reads.append(reads[-1] | step.reads)
@@ -254,7 +254,7 @@ def _read_after(steps: Sequence[Step], model: Any) -> list[frozenset[int]]:
 
 
 def _name(steps: Sequence[Step], found: list[KernelLayer]) -> str:
-    """Return a name for people: of the first layer that has something to quantize."""
+    """Return the name of a block for reports: that of its first layer to quantize."""
     for step in steps:
         if hasattr(step.layer, "_flatten_layers") and {id(x) for x in leaves(step.layer)} & {
             id(layer.layer) for layer in found

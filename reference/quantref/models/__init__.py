@@ -1,9 +1,11 @@
 """Models on a CPU, block by block, without a framework (SPEC.md, section 10).
 
-Reading order: `run` goes through the blocks, which it knows by their `protocols`; `capture` sums
-the Hessians while they run; `task` is what one Hessian and the weights that share it need, `answer`
-what comes back, with its `figures`; `record` is what is known of a layer afterwards; `checkpoint`
-keeps layers that are done; `executors` do the tasks. `quantref.keras` brings models to it.
+Reading order: `protocols` says what a block, a layer and an executor must offer; `run` goes through
+the blocks; `capture` sums the Hessians while blocks run; `task` quantizes and certifies the weights
+that share a Hessian; `answer` holds the result of a task, `figures` its losses and counts; `record`
+holds a finished layer's entry in the report; `checkpoint` keeps finished layers on disk;
+`executors` runs tasks in threads, in processes or on other machines. `quantref.keras` adapts models
+of Keras.
 """
 
 from quantref.models.checkpoint import Checkpoint

@@ -1,4 +1,4 @@
-"""The answer for a layer, or for some of its rows: made here, or read off dequantized weights."""
+"""The answer for a layer or some of its rows: computed, or recovered from dequantized weights."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 from quantref.models.figures import Figures, HessianFigures
 
-GRID = 1e-4  # of a step: how far from the grid a dequantized weight may lie
+GRID_TOLERANCE = 1e-4  # of a step: how far from the grid a dequantized weight may lie
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What comes back for one part of the weights.
+    """Codes and parameters of one part of the weights, with figures about them.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Answer:
 
 
 def rows_of(answer: Answer, rows: slice) -> Answer:
-    """Return the answer for some rows; its figures are left out.
+    """Return the answer for some rows, without figures.
 
     Examples
     --------
@@ -76,11 +76,11 @@ def joined(answers: Sequence[Answer]) -> Answer:
 
 
 def recovered(problem: GPTQProblem, values: Array) -> Answer:
-    """Return the answer whose dequantized weights are `values`, as far as there is one.
+    """Return the answer whose dequantized weights are `values`.
 
-    The errors of all columns follow from the values alone, E = (W − Ŵ) R, and with them the
-    weights that every group's range was taken from. So scale and zero-point need not be guessed
-    from the grid on which the values lie: the certificate compares the codes that they give.
+    The errors of all columns follow from the values alone: E = (W − Ŵ) R. The base weights of every
+    group follow from the errors, and scale and zero-point follow from the base weights. So they
+    need not be guessed from the grid on which the values lie.
 
     Parameters
     ----------
@@ -90,8 +90,8 @@ def recovered(problem: GPTQProblem, values: Array) -> Answer:
     Returns
     -------
     answer : Answer
-        Where the values are not on the grid of these parameters, to an accuracy of float32, it has
-        the nearest codes, and a failure that names the first such weight.
+        If a value is not on the grid of these parameters, to the accuracy of float32, its code is
+        the nearest one, and the figures hold a failure that names the first such weight.
 
     Examples
     --------
@@ -106,9 +106,9 @@ def recovered(problem: GPTQProblem, values: Array) -> Answer:
     True
     """
     order = problem.prepared.order
-    ours = np.asarray(values, np.float64)[:, order]
+    dequantized = np.asarray(values, np.float64)[:, order]
     W = problem.weights.astype(np.float64)
-    E, U = (W - ours) @ problem.R, upper_inverse(problem.R)
+    E, U = (W - dequantized) @ problem.R, upper_inverse(problem.R)
     scales, zeros, codes = [], [], np.empty(W.shape)
     off = np.zeros(W.shape, np.bool_)
     for group in problem.groups:
@@ -118,11 +118,11 @@ def recovered(problem: GPTQProblem, values: Array) -> Answer:
         scale, zero_point = problem.parameters(base, group)
         scales.append(scale)
         zeros.append(zero_point)
-        steps = ours[:, columns] / scale.astype(np.float64)[:, None]
+        steps = dequantized[:, columns] / scale.astype(np.float64)[:, None]
         nearest = np.rint(steps)
         code = nearest + zero_point[:, None]
         codes[:, columns] = np.clip(code, 0, problem.maxq)
-        off[:, columns] = np.abs(steps - nearest) > GRID * (1 + np.abs(steps))
+        off[:, columns] = np.abs(steps - nearest) > GRID_TOLERANCE * (1 + np.abs(steps))
         off[:, columns] |= codes[:, columns] != code
     place = np.argsort(order)
     found = problem.result(codes[:, place].astype(np.uint8), scales, zeros)
@@ -130,7 +130,7 @@ def recovered(problem: GPTQProblem, values: Array) -> Answer:
     if off.any():
         i, j = (int(k) for k in np.argwhere(off[:, place])[0])
         bits, size = problem.config.weight_bits, problem.config.group_size
-        beside = f"grid: {int(off.sum())} of {off.size} weights are not on that of {bits} bits"
-        failures = (f"{beside} in groups of {size}, first [{i}, {j}] [CERT-030]",)
+        message = f"grid: {int(off.sum())} of {off.size} weights are not on that of {bits} bits"
+        failures = (f"{message} in groups of {size}, first [{i}, {j}] [CERT-030]",)
     figures = Figures(failures=failures)
     return Answer(found.codes, found.scale, found.zero_point, found.g_idx, figures)

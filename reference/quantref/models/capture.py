@@ -1,4 +1,4 @@
-"""Hessians of the inputs that layers get while a block runs: summed, never kept."""
+"""Sums the Hessians of layers while a block runs; the inputs themselves are not kept."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from quantref.fast.hessian import HessianAccumulator
 from quantref.inputs import Array
 
 
-class Enough(BaseException):
-    """Raised by a watcher when a block need not run on; blocks let it pass.
+class AllLayersSeen(BaseException):
+    """Raised by a watcher when it has seen all its layers; it ends the run of the block.
 
-    No `Exception`: frameworks catch those, to add what they know to the message.
+    It does not derive from `Exception`, since frameworks catch exceptions to extend their messages.
     """
 
 
 class Watcher:
-    """Sees the inputs of layers during one run of a block.
+    """Records the inputs of layers during one run of a block.
 
     Parameters
     ----------
     calls : dict of str to int
-        How often each layer is called that has to be seen. Layers that are not named are passed
-        over; when all of these have been called, the run is cut short.
+        How often the block calls each layer to watch. Other layers are ignored. After the last of
+        these calls the run is ended.
     """
 
     def __init__(self, calls: dict[str, int]) -> None:
@@ -36,23 +36,23 @@ class Watcher:
         self._left = dict(calls)
 
     def __call__(self, name: str, inputs: Array) -> None:
-        """Take note of the inputs (..., n_in) of one call of a layer."""
+        """Record the inputs (..., n_in) of one call of a layer."""
         if name not in self._left:
             return
         self.inputs[name].append(inputs)
         self._left[name] -= 1
         if all(left <= 0 for left in self._left.values()):
-            raise Enough
+            raise AllLayersSeen
 
 
 class Scout:
-    """Sees which layers a block calls, in which order, and which of them get the same inputs."""
+    """Records which layers a block calls, in which order, and which of them get the same inputs."""
 
     def __init__(self) -> None:
         self._seen: dict[str, list[bytes]] = {}
 
     def __call__(self, name: str, inputs: Array) -> None:
-        """Take note of one call of a layer."""
+        """Record one call of a layer."""
         self._seen.setdefault(name, []).append(digest(inputs))
 
     @property
@@ -62,9 +62,9 @@ class Scout:
 
     @property
     def stages(self) -> list[list[str]]:
-        """Layers with the same inputs, in the order of the first calls.
+        """Groups of layers with the same inputs, in the order of the first calls.
 
-        None of them can be fed by another one, so that they may be quantized together.
+        No layer of a group gets the output of another one, so that they may be quantized together.
 
         Examples
         --------
@@ -95,7 +95,7 @@ def digest(array: Array) -> bytes:
 
 
 class Hessians:
-    """One sum for all layers that have had the same inputs so far.
+    """One Hessian for all layers whose inputs have been the same so far.
 
     Parameters
     ----------
@@ -104,27 +104,27 @@ class Hessians:
 
     Notes
     -----
-    Memory: a matrix n_in² of float64 for each of the different inputs, one of float32 beside it,
-    and the inputs of one run.
+    Memory: for each different input two n_in² matrices, one of float64 and one of float32, and the
+    inputs of one run.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         self._groups: list[tuple[list[str], HessianAccumulator | None]] = [(list(names), None)]
 
     def add(self, inputs: dict[str, list[Array]], first_window: int) -> None:
-        """Add what the layers got in one run; layers that got other inputs part ways.
+        """Add the inputs of one run; layers with different inputs get separate Hessians.
 
         Parameters
         ----------
         inputs : dict
             Of each layer, the inputs (windows, ..., n_in) of its calls.
         first_window : int
-            Index of the first of the windows, for messages.
+            Index of the first window, for messages.
 
         Raises
         ------
         CalibrationError
-            A layer that was not called, or got NaN or infinity.
+            A layer was not called, or got NaN or infinity.
         """
         groups: list[tuple[list[str], HessianAccumulator | None]] = []
         for names, total in self._groups:
@@ -133,7 +133,7 @@ class Hessians:
                 if not inputs[name]:
                     got = f"no call for window {first_window}"
                     raise CalibrationError(f"layer {name} to be called", got, "")
-                # One layer by itself has nobody to be compared with.
+                # A single layer needs no comparison.
                 seen = tuple(digest(x) for x in inputs[name]) if len(names) > 1 else ()
                 alike.setdefault(seen, []).append(name)
             sums = [total, *(deepcopy(total) for _ in range(len(alike) - 1))]
@@ -146,7 +146,7 @@ class Hessians:
         self._groups = groups
 
     def finish(self) -> list[tuple[list[str], NDArray[np.float64], int]]:
-        """Return the layers of each sum, its Hessian, and how many tokens it is of."""
+        """Return for each sum: its layers, its Hessian, and its number of tokens."""
         found = []
         for names, total in self._groups:
             if total is None:

@@ -1,7 +1,8 @@
-"""Layers that are done, on disk: a run that was cut off goes on from them.
+"""Finished layers on disk, from which an interrupted run continues.
 
-A folder with `run.json`, which says what was asked for, and one file per layer. Every file is
-written beside its place and renamed, so that a run that is killed leaves whole files.
+A checkpoint is a folder with `run.json`, which holds the settings of the run, and one file per
+layer. Every file is written under a temporary name and then renamed, so that a killed run leaves no
+partial file.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ ARRAYS = ("codes", "scale", "zero_point", "g_idx")
 
 
 class Checkpoint:
-    """The layers of one run that are done.
+    """The finished layers of one run.
 
     Parameters
     ----------
     folder : Path
-        Made if it is not there; its parent must be.
+        Created if it does not exist; its parent must exist.
     fingerprint : dict
         JSON values that decide the result: settings, hashes of model and calibration data,
-        versions. A folder of another fingerprint is refused.
+        versions. A folder with another fingerprint is refused.
 
     Raises
     ------
     CheckpointError
-        The folder is of another run, or no checkpoint.
+        The folder belongs to another run, or is no checkpoint.
 
     Examples
     --------
@@ -60,12 +61,12 @@ class Checkpoint:
         else:
             folder.mkdir(exist_ok=True)
             write_json(first, fingerprint)
-        for left in folder.glob(".*.part*"):  # of a run that was killed
-            left.unlink(missing_ok=True)
+        for partial in folder.glob(".*.part*"):  # left by a killed run
+            partial.unlink(missing_ok=True)
 
     @property
     def names(self) -> set[str]:
-        """Names of the files of layers that are done."""
+        """Names of the files of finished layers."""
         return {path.stem for path in self.folder.glob("[!.]*.npz")}
 
     def __contains__(self, name: str) -> bool:
@@ -75,12 +76,12 @@ class Checkpoint:
         return self.folder / f"{hashlib.blake2b(name.encode(), digest_size=8).hexdigest()}.npz"
 
     def save(self, record: LayerRecord, answer: Answer) -> None:
-        """Keep a layer that is done.
+        """Write a finished layer.
 
         Raises
         ------
         OSError
-            As the disk has it; what is there already stays as it is.
+            Writing failed; the files that exist stay unchanged.
         """
         text = json.dumps(record.to_json(), allow_nan=False).encode()
         arrays = {name: getattr(answer, name) for name in ARRAYS}
@@ -92,7 +93,7 @@ class Checkpoint:
         write_whole(self._path(record.name), write)
 
     def load(self, name: str) -> tuple[LayerRecord, Answer]:
-        """Return a layer that is done.
+        """Read a finished layer.
 
         Raises
         ------
@@ -101,13 +102,13 @@ class Checkpoint:
         """
         path = self._path(name)
         try:
-            # Each array has a checksum, which is looked at when it is read.
+            # Reading an array checks its checksum.
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 record = LayerRecord.from_json(json.loads(bytes(file["record"])))
                 codes, scale, zero_point, g_idx = (file[a] for a in ARRAYS)
         except (OSError, KeyError, ValueError, EOFError, ReportError, zipfile.BadZipFile) as error:
             expected = f"a layer's checkpoint in {path}"
-            got = f"{type(error).__name__}: {error}; remove that file, and the layer is done again"
+            got = f"{type(error).__name__}: {error}; remove that file to quantize the layer again"
             raise CheckpointError(expected, got, "") from None
         answer = Answer(codes, scale, zero_point, g_idx, record.figures, record.hessian)
         if record.name != name or answer.codes.shape != (record.n_out, record.n_in):
@@ -116,12 +117,12 @@ class Checkpoint:
         return record, answer
 
     def remove(self) -> None:
-        """Remove the folder: the result is written, or there is nothing in it worth keeping."""
+        """Remove the folder, after the result is written or if it holds no layer."""
         shutil.rmtree(self.folder)
 
 
 def _require_same(path: Path, fingerprint: dict[str, Any]) -> None:
-    """Raise unless the checkpoint is of this run."""
+    """Raise unless the checkpoint belongs to this run."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -132,5 +133,5 @@ def _require_same(path: Path, fingerprint: dict[str, Any]) -> None:
     if not isinstance(found, dict):
         raise CheckpointError(f"a fingerprint in {path}", f"{found!r:.40}", "")
     keys = [k for k in {**asked, **found} if asked.get(k) != found.get(k)]
-    here, there = (", ".join(f"{k}={d.get(k)!r}" for k in keys) for d in (asked, found))
-    raise CheckpointError(f"a checkpoint of {here} in {path.parent}", there, "")
+    wanted, stored = (", ".join(f"{k}={d.get(k)!r}" for k in keys) for d in (asked, found))
+    raise CheckpointError(f"a checkpoint of {wanted} in {path.parent}", stored, "")

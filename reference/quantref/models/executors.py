@@ -1,4 +1,4 @@
-"""Who does the tasks: threads, processes, or workers of Dask on other machines."""
+"""Runs tasks in threads, in processes, or on workers of Dask on other machines."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 from quantref.errors import ConfigError
 from quantref.fast.threads import blas_threads
 from quantref.models.answer import Answer
-from quantref.models.protocols import Here, Mapper
+from quantref.models.protocols import Mapper, SerialMapper
 from quantref.models.task import Task, run_task
 
 TRIES = 3  # of a task whose worker died
-CONNECT = 10.0  # seconds in which a scheduler has to answer
+CONNECT_SECONDS = 10.0  # seconds in which a scheduler has to answer
 
 
-class OnExecutor:
+class ExecutorMapper:
     """Runs tasks on an executor of `concurrent.futures`.
 
-    Where a worker dies, its executor may break as a whole: then a new one is made, and what had no
-    answer yet is asked again.
+    A worker that dies may break its executor. Then a new executor is made, and every task without
+    an answer is submitted again.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class OnExecutor:
             except BrokenExecutor:
                 self._renew()
                 waiting[k:] = self._submit_all(tasks[k:])
-        return run_task(task)  # a task that kills its workers says here why
+        return run_task(task)  # the error of a task that kills every worker
 
     def _renew(self) -> None:
         self._executor.shutdown(wait=False)
@@ -70,30 +70,30 @@ class OnExecutor:
 
     def _submit(self, task: Task) -> Future[list[Answer]]:
         with warnings.catch_warnings():
-            # A task carries its matrices on purpose: they survive the worker that they went to.
+            # A task carries its matrices, so that another worker can run it if its worker dies.
             warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
             return self._executor.submit(run_task, task)
 
     def close(self) -> None:
-        """Let the executor go; tasks that wait are given up."""
+        """Shut the executor down; waiting tasks are cancelled."""
         self._executor.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
 def open_executor(kind: str = "threads", workers: int = 1) -> Iterator[Mapper]:
-    """Yield who does the tasks.
+    """Yield a mapper that runs tasks.
 
     Parameters
     ----------
     kind : str
         "threads", "processes", or "dask://HOST:PORT", the address of a scheduler.
     workers : int
-        Threads or processes; a cluster says itself how many it has.
+        Number of threads or processes; ignored for a cluster.
 
     Raises
     ------
     ConfigError
-        Another kind, no worker, or nobody at the address.
+        Another kind, no worker, or no scheduler at the address.
 
     Examples
     --------
@@ -108,19 +108,19 @@ def open_executor(kind: str = "threads", workers: int = 1) -> Iterator[Mapper]:
             yield mapper
     elif kind == "threads":
         if workers == 1:
-            yield Here()
+            yield SerialMapper()
             return
         from concurrent.futures import ThreadPoolExecutor
 
-        threads = OnExecutor(lambda: ThreadPoolExecutor(workers), workers)
+        threads = ExecutorMapper(lambda: ThreadPoolExecutor(workers), workers)
         try:
             with blas_threads(1):
                 yield threads
         finally:
             threads.close()
     elif kind == "processes":
-        context = get_context("spawn")  # frameworks do not survive a fork
-        processes = OnExecutor(
+        context = get_context("spawn")  # a forked process would break frameworks
+        processes = ExecutorMapper(
             lambda: ProcessPoolExecutor(workers, context, initializer=_one_thread), workers
         )
         try:
@@ -132,7 +132,7 @@ def open_executor(kind: str = "threads", workers: int = 1) -> Iterator[Mapper]:
 
 
 def _one_thread() -> None:
-    import scipy.linalg  # noqa: F401 - its BLAS has to be there to be limited
+    import scipy.linalg  # noqa: F401 - loads the BLAS, which is limited next
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(1, user_api="blas")
@@ -147,7 +147,7 @@ def _dask(address: str) -> Iterator[Mapper]:
         raise ConfigError(expected, "no such module", "") from None
     try:
         connect: Any = Client
-        client = connect(f"tcp://{address}", timeout=CONNECT)
+        client = connect(f"tcp://{address}", timeout=CONNECT_SECONDS)
     except (OSError, TimeoutError, ValueError) as error:
         got = f"{type(error).__name__}: {error}"
         raise ConfigError(f"a scheduler of Dask at {address}", got, "") from None
@@ -155,7 +155,7 @@ def _dask(address: str) -> Iterator[Mapper]:
         workers = sum(client.nthreads().values())
         if not workers:
             raise ConfigError(f"workers at {address}", "none", "")
-        mapper = OnExecutor(lambda: client.get_executor(retries=TRIES, pure=False), workers)
+        mapper = ExecutorMapper(lambda: client.get_executor(retries=TRIES, pure=False), workers)
         yield mapper
     finally:
         client.close()

@@ -1,4 +1,4 @@
-"""What is known of a layer that was quantized: its losses, its codes, its Hessian."""
+"""Figures of a quantized layer: losses, counts of codes, and its Hessian."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantref.affine import affine_parameters, group_index
-from quantref.fast.certificate.evidence import Evidence, tiles
+from quantref.fast.certificate.evidence import Evidence, column_tiles
 from quantref.fast.problem import GPTQProblem
 
 EDGES = np.linspace(-1.0, 1.0, 41)  # of the histogram of residuals, in steps
@@ -16,26 +16,27 @@ SHOWN = 256  # pivots that are kept, evenly spaced in processing order
 
 @dataclass(frozen=True)
 class Figures:
-    """What is known of the rows of a part; those of a layer are added up.
+    """Figures of the rows of a part; those of a layer are their sum.
 
     Attributes
     ----------
     loss, bound, plain_loss : float
-        tr((W − Ŵ) H (W − Ŵ)ᵀ) with the damped H; Σ (s_j / 2 U_jj)², actual errors at codes 0 and
-        maxq (CERT-050); the loss of plain rounding, each weight to the nearest code of ranges taken
-        from the original weights.
+        The loss tr((W − Ŵ) H (W − Ŵ)ᵀ) with the damped H. Its bound Σ (s_j / 2 U_jj)², with actual
+        errors at codes 0 and maxq (CERT-050). The loss of plain rounding: each weight is rounded to
+        the nearest code, with ranges of the original weights.
     codes, clipped, differing : int
-        Codes; those at 0 or maxq with more than half a step between weight and value; those that
-        differ from plain rounding with the answer's own scales and zero-points.
+        The number of codes. The number of codes at 0 or maxq that are more than half a step from
+        the compensated weight. The number of codes that differ from plain rounding with the
+        answer's own scales and zero-points.
     residuals : tuple of int
-        Histogram of (w' − ŵ) / s between `EDGES`; first and last count what lies beyond.
+        Histogram of (w' − ŵ) / s between `EDGES`; first and last count the values beyond them.
     failures : tuple of str
-        What the certificate says of checks that failed.
+        Messages of the certificate's failed checks.
     nearest : float
-        Largest observed / bound of the checks that failed; where none did, it would take longer
-        than the certificate, and is 0. Of int8, that of all codes.
+        Largest observed / bound of the failed checks, 0 without one: computing it for passed checks
+        would take longer than the certificate. Of int8, largest observed / bound of all codes.
     certified : bool
-        Whether there was a certificate.
+        Whether a certificate was computed.
     seconds, certificate_seconds : float
     """
 
@@ -53,7 +54,7 @@ class Figures:
     certificate_seconds: float = 0.0
 
     def __add__(self, other: Figures) -> Figures:
-        """Return the figures of both.
+        """Return the sum of the figures.
 
         Examples
         --------
@@ -77,16 +78,16 @@ class Figures:
 
 @dataclass(frozen=True)
 class HessianFigures:
-    """What is known of a Hessian.
+    """Figures of a Hessian.
 
     Attributes
     ----------
     damping : float
-        λ · mean diagonal, as it was added to the diagonal.
+        λ · mean diagonal, the number added to the diagonal.
     dead : int
-        Columns that calibration never saw.
+        Number of dead columns.
     condition : float
-        Of the damped Hessian in the 1-norm, as LAPACK's dpocon estimates it.
+        Condition number of the damped Hessian in the 1-norm, estimated by LAPACK's dpocon.
     pivots : tuple of float
         R_jj² = 1 / U_jj² of at most `SHOWN` columns, in processing order.
     """
@@ -98,7 +99,7 @@ class HessianFigures:
 
 
 def tally(evidence: Evidence) -> Figures:
-    """Return what one pass over all codes tells: bound, counts, histogram.
+    """Return bound, counts and histogram, computed in one pass over all codes.
 
     Examples
     --------
@@ -116,7 +117,7 @@ def tally(evidence: Evidence) -> Figures:
     bound, clipped, differing = 0.0, 0, 0
     histogram = np.zeros(len(EDGES) + 1, np.intp)
     bins = len(EDGES) - 1
-    for rows, columns in tiles(*evidence.codes.shape):
+    for rows, columns in column_tiles(*evidence.codes.shape):
         codes, errors = evidence.codes.T[columns, rows], evidence.E.T[columns, rows]
         scale = evidence.scale.T[:, rows][groups[columns]]
         U_jj = evidence.U_jj[columns, None]
@@ -142,7 +143,7 @@ def tally(evidence: Evidence) -> Figures:
 
 
 def of_hessian(problem: GPTQProblem) -> HessianFigures:
-    """Return what is known of a problem's Hessian.
+    """Return the figures of a problem's Hessian.
 
     Examples
     --------
@@ -156,7 +157,7 @@ def of_hessian(problem: GPTQProblem) -> HessianFigures:
 
     factor, prepared = problem.R, problem.prepared
     norm = float(np.abs(prepared.damped).sum(axis=0).max())
-    # R backwards is the lower factor of H backwards, whose condition is the same.
+    # R reversed is the lower factor of H reversed, which has the same condition number.
     inverse_of_condition, _ = dpocon(factor[::-1, ::-1], norm, uplo="L")
     pivots = np.diagonal(factor) ** 2
     shown = np.unique(np.linspace(0, len(pivots) - 1, SHOWN).astype(np.intp))
@@ -171,8 +172,7 @@ def of_hessian(problem: GPTQProblem) -> HessianFigures:
 def plain_loss(problem: GPTQProblem) -> float:
     """Return the loss of rounding each weight by itself, columns in their own order.
 
-    Scales and zero-points are those of the original weights. Columns that calibration never saw
-    are left out, as GPTQ leaves them out.
+    Scales and zero-points are those of the original weights. Dead columns are left out, as in GPTQ.
 
     Examples
     --------
@@ -196,7 +196,7 @@ def plain_loss(problem: GPTQProblem) -> float:
     g_idx = group_index(n_in, config.group_size)[prepared.order]
     maxq = np.float32(problem.maxq)
     difference = np.empty((n_out, n_in), np.float32, order="F")  # in processing order
-    for rows, columns in tiles(n_out, n_in):
+    for rows, columns in column_tiles(n_out, n_in):
         w = problem.given[rows, prepared.order[columns]].T.astype(np.float32)
         s, z = (a.T[:, rows][g_idx[columns]].astype(np.float32) for a in (scale, zero_point))
         steps = np.rint(w / s)

@@ -1,4 +1,4 @@
-"""What `quantref.models` asks of blocks, layers, listeners and mappers."""
+"""Interfaces of the blocks, layers, listeners and mappers that `quantref.models` works with."""
 
 from __future__ import annotations
 
@@ -30,51 +30,51 @@ class Layer(Protocol):
         ...
 
     def assign(self, values: NDArray[np.float32]) -> None:
-        """Compute with these weights (n_out, n_in) from now on."""
+        """Replace the weights by these, (n_out, n_in)."""
         ...
 
 
 class Block(Protocol):
-    """A part of a model that takes one state and gives the next one."""
+    """A part of a model that computes the next state from a state."""
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The name shown in reports."""
         ...
 
     @property
     def layers(self) -> Sequence[Layer]:
-        """The layers to quantize; others run as they are."""
+        """The layers to quantize; the others stay unchanged."""
         ...
 
     def run(self, state: Any, watch: Watch | None) -> Any:
         """Return the next state.
 
         `watch(name, inputs)` is called with the inputs (windows, ..., n_in) of each layer of
-        `layers`, before it computes; what it raises has to pass through.
+        `layers`, before the layer computes. Exceptions that `watch` raises must not be caught.
         """
         ...
 
 
 class Listener:
-    """Is told how far the work is; this one does nothing with it."""
+    """Receives the progress of the work; this base class ignores it."""
 
     def block(self, name: str, index: int, count: int) -> None:
         """Block `index` of `count` begins."""
 
     def windows(self, what: str, done: int, total: int) -> None:
-        """So many windows went through the block, for the sake of `what`."""
+        """`done` of `total` windows have passed the block; `what` says for which purpose."""
 
     def layer(self, record: LayerRecord) -> None:
-        """Layer of this record: it is done."""
+        """Receive the record of a finished layer."""
 
 
 class Mapper(Protocol):
-    """Runs tasks, wherever that is."""
+    """Runs tasks."""
 
     @property
     def workers(self) -> int:
-        """Tasks that can run at a time."""
+        """Number of tasks that can run at the same time."""
         ...
 
     def map(self, tasks: Sequence[Task]) -> Iterator[list[Answer]]:
@@ -82,8 +82,8 @@ class Mapper(Protocol):
         ...
 
 
-class Here:
-    """Runs tasks in this thread."""
+class SerialMapper:
+    """Runs tasks in this thread, one after the other."""
 
     workers = 1
 
@@ -101,7 +101,7 @@ class Batch:
     first, count : int
         Index of the first window, and how many there are.
     state : Any
-        What the next block takes.
+        Input of the next block.
     """
 
     first: int

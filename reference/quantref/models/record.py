@@ -1,4 +1,4 @@
-"""What is known of a model that was quantized: a record per layer, and the report of all."""
+"""The report of a quantized model: a record per layer, settings and times."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Verdict = Literal["certified", "failed", "plain rounding", "not judged"]
 
 @dataclass(frozen=True)
 class LayerRecord:
-    """One layer, after it was quantized.
+    """A quantized layer in the report.
 
     Attributes
     ----------
@@ -24,15 +24,15 @@ class LayerRecord:
     block : str
     n_out, n_in : int
     tokens : int
-        That calibrated it; 0 where nothing does.
+        Number of tokens that calibrated the layer; 0 without calibration.
     bits : int
     groups : int
         Scales per row.
     figures : Figures
     hessian : HessianFigures or None
-        None where there is no calibration.
+        None without calibration.
     shared : tuple of str
-        Layers that got the same inputs, and so the same Hessian.
+        Other layers with the same inputs, and so the same Hessian.
     """
 
     name: str
@@ -48,10 +48,10 @@ class LayerRecord:
 
     @property
     def verdict(self) -> Verdict:
-        """What the certificate says.
+        """The verdict of the certificate.
 
-        "plain rounding" is a failure that has a name: all codes are what rounding each weight by
-        itself gives with the answer's own scales, and feedback asks for others.
+        "plain rounding" is a failure with a known cause: every code is that of rounding each weight
+        by itself with the answer's own scales, although feedback requires other codes.
         """
         f = self.figures
         if not f.certified:
@@ -63,7 +63,7 @@ class LayerRecord:
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values, with its verdict.  See `from_json`.
 
-        JSON has no infinity: the condition of a matrix that is singular to LAPACK is None.
+        JSON has no infinity. If LAPACK finds the matrix singular, its condition is None.
         """
         made = {**asdict(self), "verdict": self.verdict}
         if made["hessian"] is not None and math.isinf(made["hessian"]["condition"]):
@@ -110,7 +110,7 @@ def record_of(
 
 @dataclass(frozen=True)
 class Report:
-    """All layers of a model, what was asked for, and what it took.
+    """All layers of a model, the settings, and the time that the work took.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class Report:
     seconds : dict of str to float
         Time of "forward", "hessian", "gptq", "certificate" and "total".
     skipped : tuple of (str, str)
-        Layers that stay as they are, each with the reason.
+        Layers that stay unchanged, each with the reason.
     about : dict
         JSON values: versions, machine, files.
     """

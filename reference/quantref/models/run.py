@@ -1,16 +1,16 @@
 """GPTQ through the blocks of a model: run, sum Hessians, quantize, run on.
 
-    EMBED      X ← what the layers before the first block make of the calibration windows
+    EMBED      X ← the output of the layers before the first block, for the calibration windows
     for each block:
-      for each stage of it:
+      for each stage of the block:
         CALIBRATE  run the block on X up to the stage's layers; sum their Hessians
-        QUANTIZE   every layer of the stage; from here on the block computes with the result
-      RUN ON     X ← the output of the block on X
+        QUANTIZE   every layer of the stage; the block computes with the result from then on
+      ADVANCE    X ← the output of the block on X
 
-A stage has the layers that get the same inputs, in the order in which the block calls them, so that
-a layer's Hessian is that of what quantized layers before it really give (`true_sequential`, as the
-original code has it). With all layers of a block in one stage it is the order of the Keras
-documentation (CAL-130).
+A stage holds the layers that get the same inputs. Stages follow each other in the order in which
+the block calls their layers. So a layer's Hessian is computed from the outputs of the quantized
+layers before it (`true_sequential`, as in the original code). If all layers of a block are in one
+stage, the order is that of the Keras documentation (CAL-130).
 """
 
 from __future__ import annotations
@@ -28,49 +28,49 @@ from quantref.config import GPTQConfig
 from quantref.errors import CalibrationError, ModelError, NotPositiveDefiniteError
 from quantref.inputs import Array
 from quantref.models.answer import Answer, joined, rows_of
-from quantref.models.capture import Enough, Hessians, Scout, Watcher
+from quantref.models.capture import AllLayersSeen, Hessians, Scout, Watcher
 from quantref.models.checkpoint import Checkpoint
-from quantref.models.protocols import Batch, Block, Here, Layer, Listener, Mapper
+from quantref.models.protocols import Batch, Block, Layer, Listener, Mapper, SerialMapper
 from quantref.models.record import LayerRecord, record_of
 from quantref.models.task import Task, parts_of
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the result, apart from model and data.
+    """The settings that decide the result, together with model and data.
 
     Attributes
     ----------
     config : GPTQConfig
-        Its dataset and tokenizer are not read here.
+        Its dataset and tokenizer are ignored here.
     dtype : str
         Working precision of the feedback, "float32" or "float64".
     true_sequential : bool
         False: all layers of a block are calibrated with the float block (CAL-130).
     certify : bool
-    given : callable, optional
-        Returns, for a layer's name, what somebody else made of it (see `Task`): it is judged, and
-        nothing is quantized.
+    to_judge : callable, optional
+        Returns, for a layer's name, an answer of another quantizer (see `Task`). The answer is
+        judged, and nothing is quantized.
     """
 
     config: GPTQConfig
     dtype: str = "float32"
     true_sequential: bool = True
     certify: bool = True
-    given: Callable[[str], Answer | Array] | None = None
+    to_judge: Callable[[str], Answer | Array] | None = None
 
 
 @dataclass
 class Outcome:
-    """What came of all blocks.
+    """The answers and records of all blocks.
 
     Attributes
     ----------
     answers : dict of str to Answer
     records : list of LayerRecord
     seconds : dict of str to float
-        Time of "forward", "hessian" and "tasks", as it went by here; of "gptq" and "certificate",
-        as it adds up over the workers that do the tasks.
+        "forward", "hessian" and "tasks" are elapsed times; "gptq" and "certificate" are sums over
+        the workers that run the tasks.
     """
 
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -102,19 +102,19 @@ def quantize_blocks(
 ) -> Outcome:
     """Quantize the layers of all blocks, in their order.  [CAL-090]
 
-    The blocks' layers are assigned their dequantized weights on the way.
+    Each layer is assigned its dequantized weights as soon as it is quantized.
 
     Parameters
     ----------
     blocks : sequence of Block
     batches : sequence of Batch
-        What the first block takes; their states are replaced on the way, so that the states of one
-        block boundary are in memory at a time.
+        Inputs of the first block. Their states are replaced after each block, so that memory holds
+        the states of one block boundary only.
     settings : Settings
     mapper : Mapper, optional
-        Who does the tasks; without it, this thread.
+        Runs the tasks; by default, this thread does.
     checkpoint : Checkpoint, optional
-        Layers in it are not done again; layers that are done go into it.
+        Layers that it holds are read from it; every other layer is added to it.
     listener : Listener, optional
 
     Returns
@@ -124,11 +124,11 @@ def quantize_blocks(
     Raises
     ------
     CalibrationError
-        A layer that is not called, or gets NaN or infinity.
+        A layer is not called, or gets NaN or infinity.
     NotPositiveDefiniteError
-        A Hessian that is singular at the damping; names the layer.
+        A damped Hessian is singular; the message names the layer.
     ModelError
-        Two layers of one name.
+        Two layers have the same name.
     QuantrefError
         As `quantref.gptq_quantize`.
     """
@@ -138,14 +138,14 @@ def quantize_blocks(
         raise ModelError("a name for each layer", f"{sorted(twice)} more than once", "")
     if not batches:
         raise CalibrationError("at least one window", "none", "")
-    run = _Run(settings, mapper or Here(), checkpoint, listener or Listener())
+    run = _Run(settings, mapper or SerialMapper(), checkpoint, listener or Listener())
     last = max((k for k, block in enumerate(blocks) if block.layers), default=-1)
     for k, block in enumerate(blocks[: last + 1]):
         run.listener.block(block.name, k, len(blocks))
         if block.layers:
             run.quantize(block, batches)
         if k < last:
-            run.on(block, batches)
+            run.advance(block, batches)
     return run.outcome
 
 
@@ -179,7 +179,7 @@ class _Run:
     def _stage(
         self, block: Block, names: list[str], calls: dict[str, int], batches: Sequence[Batch]
     ) -> None:
-        """Quantize layers that do not feed each other, or are calibrated as if they did not."""
+        """Quantize the layers of one stage, which are calibrated together."""
         layers = {layer.name: layer for layer in block.layers}
         for name in names:
             if self.checkpoint is not None and name in self.checkpoint:
@@ -187,7 +187,7 @@ class _Run:
                 self._done(record, answer)
         todo = [name for name in names if name not in self.outcome.answers]
         if todo:
-            # Those that are done are watched too: who shares a Hessian is part of the record.
+            # Finished layers are watched too: a record names the layers that share its Hessian.
             found = self._calibrate(block, {name: calls[name] for name in names}, batches)
             self._quantize(block, {name: layers[name] for name in todo}, found)
         for name in names:
@@ -195,20 +195,20 @@ class _Run:
 
     def _values(self, name: str) -> NDArray[np.float32]:
         """Return the weights with which a layer computes from here on."""
-        given = None if self.settings.given is None else self.settings.given(name)
-        if given is None or isinstance(given, Answer):
+        answer = None if self.settings.to_judge is None else self.settings.to_judge(name)
+        if answer is None or isinstance(answer, Answer):
             return self.outcome.answers[name].dequantized()
-        return given.astype(np.float32)
+        return answer.astype(np.float32)
 
     def _calibrate(
         self, block: Block, calls: dict[str, int], batches: Sequence[Batch]
     ) -> list[tuple[list[str], NDArray[np.float64], int]]:
-        """Return Hessians, the layers that have them in common, and their numbers of tokens."""
+        """Return for each Hessian: the layers that share it, itself, and its number of tokens."""
         hessians, done, total = Hessians(calls), 0, sum(batch.count for batch in batches)
         what = ", ".join(name.rpartition("/")[2] or name for name in calls)
         for batch in batches:
             watcher = Watcher(calls)
-            with self.outcome.timed("forward"), suppress(Enough):
+            with self.outcome.timed("forward"), suppress(AllLayersSeen):
                 block.run(batch.state, watcher)
             with self.outcome.timed("hessian"):
                 hessians.add(watcher.inputs, batch.first)
@@ -223,7 +223,7 @@ class _Run:
         layers: dict[str, Layer],
         found: list[tuple[list[str], NDArray[np.float64], int]],
     ) -> None:
-        """Quantize those of the layers that are given, with their Hessians, and keep them."""
+        """Quantize these layers with the Hessians that `_calibrate` found, and keep the answers."""
         settings = self.settings
         found = [group for group in found if layers.keys() & {*group[0]}]
         config = _without_data(settings.config)
@@ -233,22 +233,24 @@ class _Run:
             pieces = [piece for layer in todo for piece in self._pieces(layer, hessian)]
             count = min(shares, len(pieces))
             for k in range(count):
-                mine = pieces[len(pieces) * k // count : len(pieces) * (k + 1) // count]
+                share = pieces[len(pieces) * k // count : len(pieces) * (k + 1) // count]
                 task = Task(
                     hessian,
-                    tuple(weights for _, weights, _ in mine),
+                    tuple(weights for _, weights, _ in share),
                     config,
                     settings.dtype,
                     settings.certify,
-                    () if settings.given is None else tuple(given for _, _, given in mine),
+                    ()
+                    if settings.to_judge is None
+                    else tuple(to_judge for _, _, to_judge in share),
                 )
-                jobs.append((task, [name for name, _, _ in mine], names, tokens))
+                jobs.append((task, [name for name, _, _ in share], names, tokens))
         answers: dict[str, list[Answer]] = {}
         results = self.mapper.map([job[0] for job in jobs])
-        for j, (_, mine_of, names, tokens) in enumerate(jobs):
+        for j, (_, names_in_task, names, tokens) in enumerate(jobs):
             with _naming(names, settings.config), self.outcome.timed("tasks"):
                 found_now = next(results)
-            for name, answer in zip(mine_of, found_now, strict=True):
+            for name, answer in zip(names_in_task, found_now, strict=True):
                 answers.setdefault(name, []).append(answer)
             later = {name for _, others, _, _ in jobs[j + 1 :] for name in others}
             for name in [name for name in answers if name not in later]:
@@ -266,14 +268,14 @@ class _Run:
                 self._done(record, whole)
 
     def _pieces(self, layer: Layer, hessian: Array) -> Iterator[tuple[str, Array, Any]]:
-        """Yield name, weights and what is given of them, part by part."""
-        weights, given = layer.weights(), self.settings.given
+        """Yield name, weights and answer to judge (None if there is none), part by part."""
+        weights, to_judge = layer.weights(), self.settings.to_judge
         if weights.shape[1] != len(hessian):
             expected = f"inputs of {weights.shape[1]} features for layer {layer.name}"
             raise CalibrationError(expected, f"{len(hessian)}", "CAL-160")
-        theirs = None if given is None else given(layer.name)
+        answer = None if to_judge is None else to_judge(layer.name)
         for rows in parts_of(len(weights), self.settings.config):
-            part = rows_of(theirs, rows) if isinstance(theirs, Answer) else theirs
+            part = rows_of(answer, rows) if isinstance(answer, Answer) else answer
             yield layer.name, weights[rows], part[rows] if isinstance(part, np.ndarray) else part
 
     def _done(self, record: LayerRecord, answer: Answer) -> None:
@@ -283,19 +285,19 @@ class _Run:
         self.outcome.seconds["certificate"] += record.figures.certificate_seconds
         self.listener.layer(record)
 
-    def on(self, block: Block, batches: Sequence[Batch]) -> None:
-        """Run the block, as it is by now, for the next one."""
+    def advance(self, block: Block, batches: Sequence[Batch]) -> None:
+        """Run the block with its current weights; its output is the next block's input."""
         done, total = 0, sum(batch.count for batch in batches)
         for batch in batches:
             with self.outcome.timed("forward"):
                 batch.state = block.run(batch.state, None)  # [CAL-120]
             done += batch.count
-            self.listener.windows("running on", done, total)
+            self.listener.windows("computing outputs", done, total)
 
 
 @contextmanager
 def _naming(names: list[str], config: GPTQConfig) -> Iterator[None]:
-    """Name the layers of a Hessian that has no factor, and a damping to try."""
+    """Add to the error of a Hessian without a factor: its layers, and a damping to try."""
     try:
         yield
     except NotPositiveDefiniteError as error:
@@ -306,5 +308,5 @@ def _naming(names: list[str], config: GPTQConfig) -> Iterator[None]:
 
 
 def _without_data(config: GPTQConfig) -> GPTQConfig:
-    """Return the settings alone, which can go anywhere."""
+    """Return the config without dataset and tokenizer, so that it can be pickled."""
     return GPTQConfig.from_config({**config.get_config(), "quantization_layer_structure": None})

@@ -1,8 +1,8 @@
-"""What one Hessian needs: the weights that share it, quantized and certified.
+"""A task: the weights that share one Hessian are quantized and certified.
 
-A task is a value and `run_task` a function of it alone, so that tasks can go to other processes and
-machines. Rows go in parts of a fixed size, whoever works on them: products of the same shape give
-the same bits, and so do any number of workers.
+A task is a value, and the result of `run_task` depends on the task alone. So tasks can run in other
+processes and on other machines. Rows are divided into parts of a fixed size, since products of the
+same shape give the same bits. So the result does not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from quantref.inputs import Array
 from quantref.models.answer import Answer, recovered
 from quantref.models.figures import Figures, of_hessian, plain_loss, tally
 
-PART = 2048  # rows of a part
+ROWS_PER_PART = 2048  # rows of a part
 
 
 @dataclass(frozen=True)
 class Task:
-    """A Hessian, and rows of weights that see it.
+    """A Hessian, and rows of weights of the layers that share it.
 
     Attributes
     ----------
@@ -41,9 +41,9 @@ class Task:
     dtype : str
         Working precision of the feedback.
     certify : bool
-    given : tuple of Answer or (rows, n_in) float arrays
-        What somebody else made of each part, to be judged: codes with their scales, or the
-        dequantized weights alone. Empty: the parts are quantized here.
+    to_judge : tuple of Answer or (rows, n_in) float arrays
+        For each part an answer of another quantizer, which is judged: codes with their scales, or
+        dequantized weights alone. If it is empty, the parts are quantized here.
     """
 
     hessian: NDArray[np.float64]
@@ -51,11 +51,11 @@ class Task:
     config: GPTQConfig
     dtype: str = "float32"
     certify: bool = True
-    given: tuple[Answer | Array, ...] = ()
+    to_judge: tuple[Answer | Array, ...] = ()
 
 
 def parts_of(n_out: int, config: GPTQConfig) -> list[slice]:
-    """Divide the rows of a layer; ranges that all rows share keep them together.
+    """Divide the rows of a layer into parts; if all rows share ranges, there is one part.
 
     Examples
     --------
@@ -64,7 +64,9 @@ def parts_of(n_out: int, config: GPTQConfig) -> list[slice]:
     """
     if not config.per_channel:
         return [slice(0, n_out)]
-    return [slice(start, min(start + PART, n_out)) for start in range(0, n_out, PART)]
+    return [
+        slice(start, min(start + ROWS_PER_PART, n_out)) for start in range(0, n_out, ROWS_PER_PART)
+    ]
 
 
 def run_task(task: Task) -> list[Answer]:
@@ -82,16 +84,16 @@ def run_task(task: Task) -> list[Answer]:
     >>> answer.codes, answer.figures.failures
     (array([[0, 3]], dtype=uint8), ())
     """
-    results = [] if task.given else [*_quantized(task)]
-    # The certificate trusts nothing that was made on the way: its factor is its own.
+    results = [] if task.to_judge else [*_quantized(task)]
+    # The certificate computes its own factor; it uses nothing that quantization computed.
     judged = prepare_problem(task.weights[0], task.hessian, task.config, dtype=np.float32)
     known = of_hessian(judged)
     answers = []
     for k, weights in enumerate(task.weights):
         judged = judged.with_weights(weights) if k else judged
-        if task.given:
-            theirs = task.given[k]
-            result = theirs if isinstance(theirs, Answer) else recovered(judged, theirs)
+        if task.to_judge:
+            given = task.to_judge[k]
+            result = given if isinstance(given, Answer) else recovered(judged, given)
         else:
             result = results[k]
         figures = _figures(judged, result, certify=task.certify)
@@ -103,7 +105,7 @@ def run_task(task: Task) -> list[Answer]:
 
 
 def _quantized(task: Task) -> Iterator[Answer]:
-    """Yield the answer of each part, with the time that it took."""
+    """Yield the answer of each part, and the seconds that it took."""
     start = time.perf_counter()
     problem = prepare_problem(task.weights[0], task.hessian, task.config, dtype=task.dtype)
     for k, weights in enumerate(task.weights):
@@ -118,7 +120,7 @@ def _figures(problem: GPTQProblem, result: Answer, *, certify: bool) -> Figures:
     certificate = (
         certify_problem(problem, result)
         if certify
-        else LazyCertificate((), gather(problem, result, U32))  # for its losses alone
+        else LazyCertificate((), gather(problem, result, U32))  # only its losses are used
     )
     checks = certificate.checks
     took = time.perf_counter() - start

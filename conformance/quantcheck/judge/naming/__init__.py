@@ -1,1 +1,1 @@
-"""Naming the bug: which requirement a wrong answer breaks, by the mistake that explains it."""
+"""Finds the requirement that a wrong answer breaks, by the mistake that explains the answer."""

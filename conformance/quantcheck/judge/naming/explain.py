@@ -1,10 +1,11 @@
-"""Which requirement a wrong answer breaks: the mistakes that explain it (SPEC.md, section 12).
+"""Finds the requirement that a wrong answer breaks, by known mistakes (SPEC.md, section 12).
 
-A wrong range spoils the scale, a wrong scale the codes: what fails first is rarely what is wrong.
-Each requirement stands for mistakes with a known result; where an answer is that result, all of its
-failures are that requirement's. What no mistake explains stays with the check that failed.
+A wrong range makes the scale wrong, and a wrong scale makes the codes wrong. So the check that
+fails first rarely shows the cause. For each requirement there are mistakes with a known result. If
+an answer equals such a result, all its failures count for that requirement. Failures that no
+mistake explains count for the check that failed.
 
-`gptq` beside this module has the mistakes of section GPTQ, `layers` those of section LAY.
+Module `gptq` has the mistakes of section GPTQ, module `layers` those of section LAY.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ Explanation = list[str]
 
 
 def _only(wrong: Array, where: Array) -> bool:
-    """Tell whether something is wrong, and only there."""
+    """Tell whether an element is wrong, and every wrong element is in `where`."""
     return bool(wrong.any() and not (wrong & ~where).any())
 
 
 def _off(got: Array, expected: Array, tolerance: float) -> Array:
-    """Return where `got` is not `expected` up to a relative tolerance; NaN is off."""
+    """Return where `got` differs from `expected` beyond a relative tolerance, or is NaN."""
     with np.errstate(invalid="ignore"):
         return np.asarray(~(np.abs(got - expected) <= tolerance * np.abs(expected)))
 
@@ -88,9 +89,9 @@ def abs_max(case: Case, outputs: Outputs) -> Explanation:
 
 
 def other_axes(case: Case, outputs: Outputs) -> str:
-    """Return whom to blame for a scale whose shape is that of the maximum over other axes.
+    """Return the requirement broken by a scale that has the shape of a maximum over other axes.
 
-    The quantizer's own choice among the axes it was given is CFG-020; any other, ABS-050.
+    It is CFG-020 if the quantizer used the wrong one of two given axes, else ABS-050.
     """
     shape, got = case.inputs["x"].shape, np.shape(outputs.get("scale", 0.0))
     right = case.expected["outputs"]["scale"].shape
@@ -133,7 +134,7 @@ def _abs_max_scale(
 
 
 def affine_parameters(case: Case, outputs: Outputs) -> Explanation:
-    """Explain scale and zero-point of section AFF, group by group and row by row."""
+    """Explain scales and zero-points of section AFF, for each group and row."""
     expected, parameters = case.expected["outputs"], case.parameters
     scale = outputs["scale"].astype(np.float64)
     zero = outputs["zero_point"].astype(np.float64)
@@ -168,7 +169,7 @@ def affine_parameters(case: Case, outputs: Outputs) -> Explanation:
 def _mistaken_parameters(
     w: Array, groups: list[Group], parameters: dict[str, Any]
 ) -> Iterator[tuple[str, Array, Array]]:
-    """Yield requirement, scales and zero-points of every mistake with a known result."""
+    """Yield requirement, scales and zero-points for every known mistake."""
     lo = np.stack([w[:, g.start : g.end].min(axis=1) for g in groups], axis=1)
     hi = np.stack([w[:, g.start : g.end].max(axis=1) for g in groups], axis=1)
     whole = w.min(axis=1)[:, None] + 0 * lo, w.max(axis=1)[:, None] + 0 * hi
@@ -209,7 +210,7 @@ def _mistaken_parameters(
 
 
 def affine_codes(case: Case, outputs: Outputs) -> Explanation:
-    """Explain codes, or weights that came back: columns that took another group's parameters."""
+    """Explain codes or dequantized weights: columns that use another group's parameters."""
     inputs = case.inputs
     scale, zero = inputs["scale"].astype(np.float64), inputs["zero_point"].astype(np.float64)
 
@@ -245,7 +246,7 @@ def pack(case: Case, outputs: Outputs) -> Explanation:
 
 
 def unpack(case: Case, outputs: Outputs) -> Explanation:
-    """Explain unpacked codes: their sign alone, or the order of their fields."""
+    """Explain unpacked codes: wrong signs only, or another order of fields."""
     bits, axis = case.parameters["bits"], case.parameters["axis"]
     if bits in (3, 8):
         return ["PACK-060"]
@@ -261,7 +262,7 @@ def unpack(case: Case, outputs: Outputs) -> Explanation:
 
 
 def hessian(case: Case, outputs: Outputs) -> Explanation:
-    """Explain a sum whose batches have wrong weights: N counts something else, or per batch."""
+    """Explain a sum with wrong weights of batches: N is another number, or differs by batch."""
     batches = case.inputs["batches"]
     got, tokens = outputs["hessian"].astype(np.float64), case.judging["tokens"]
     flat = [b.reshape(-1, b.shape[-1]).astype(np.float64) for b in batches]
@@ -273,7 +274,7 @@ def hessian(case: Case, outputs: Outputs) -> Explanation:
     fitted = (grams / size) @ weights
     if np.abs(fitted - got.ravel()).max() > 1e-5 * np.abs(got).max():
         return []
-    factors = weights / size * tokens / 2  # 1 where a batch has its right weight
+    factors = weights / size * tokens / 2  # 1 for a batch with the right weight
     if np.ptp(factors) > 1e-4 * np.abs(factors).max():
         return ["HES-030"]
     counted = tokens / factors[0]
@@ -287,7 +288,7 @@ def hessian(case: Case, outputs: Outputs) -> Explanation:
 
 
 def prepare_hessian(case: Case, outputs: Outputs) -> Explanation:
-    """Explain a damped Hessian that is wrong where, and because, columns are dead."""
+    """Explain a damped Hessian that is wrong in dead columns only."""
     got, diagonal = np.diagonal(outputs["damped"]), np.diagonal(case.inputs["hessian"])
     dead, live = diagonal == 0, diagonal > 0
     if (outputs["dead"] != dead).any():
@@ -302,7 +303,7 @@ def prepare_hessian(case: Case, outputs: Outputs) -> Explanation:
 
 
 def config_round_trip(case: Case, outputs: Outputs) -> Explanation:
-    """Explain fields that are not as given: by the requirement that has each stored."""
+    """Explain changed fields, by the requirement to store each of them."""
     got, expected = outputs["fields"], case.expected["outputs"]["fields"]
     wrong = [key for key, value in expected.items() if got.get(key) != value]
     found = [FIELDS.get(key, "CFG-070") for key in wrong]
@@ -329,13 +330,13 @@ EXPLANATIONS: dict[str, Callable[[Case, Outputs], Explanation]] = {
 
 
 def explain(case: Case, outputs: Outputs) -> Explanation:
-    """Return the requirements whose breach explains a wrong answer, or nothing.  [VER-010]
+    """Return the requirements whose violation explains a wrong answer, or nothing.  [VER-010]
 
     Parameters
     ----------
     case : Case
     outputs : dict
-        Of the answer, arrays decoded, of the expected shapes.
+        Outputs of the answer: decoded arrays of the expected shapes.
     """
     if case.operation not in EXPLANATIONS:
         return []

@@ -1,7 +1,7 @@
-"""Which requirement a wrong answer of GPTQ breaks (SPEC.md, sections 8 and 12).
+"""Finds the requirement that a wrong answer of GPTQ breaks (SPEC.md, sections 8 and 12).
 
-An answer that the certificate rejects is put to it again with one thing changed: another order,
-dead columns kept, half precision. Where that is accepted, it is what the answer did.
+If the certificate rejects an answer, the answer is certified again for a changed problem: another
+order, dead columns kept, half precision. If the certificate accepts it, this change is the mistake.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CODE_CHECKS = ("CERT-010", "CERT-020", "CERT-050")
 
 @dataclass(frozen=True)
 class _Question:
-    """What `certify` is asked."""
+    """The arguments of `certify`."""
 
     weights: Array
     hessian: Array
@@ -42,7 +42,7 @@ class _Question:
 
 
 def explain(case: Case, outputs: dict[str, Array]) -> list[str]:
-    """Return the requirement whose breach explains a wrong answer of GPTQ, or nothing."""
+    """Return the requirement whose violation explains a wrong answer of GPTQ, or nothing."""
     mistakes = {"GPTQ-010": _dead_columns, "GPTQ-020": _orders, "GPTQ-080": _processing_order}
     parameters = case.parameters
     asked = _Question(
@@ -64,10 +64,11 @@ def explain(case: Case, outputs: dict[str, Array]) -> list[str]:
 
 
 def _half_precision(asked: _Question, outputs: dict[str, Array]) -> bool:
-    """Tell whether codes are off by what weights rounded to half precision make.  [GPTQ-100]
+    """Tell whether weights rounded to half precision explain the codes.  [GPTQ-100]
 
-    A weight is rounded anew with each error that it receives: after n of them, independent, it is
-    off by about √n·u of the largest weight. That much explains a code.
+    Such an implementation rounds a weight after each error that is added to it. After n independent
+    roundings the weight has an error of about √n·u of the largest weight. A code that is wrong by
+    no more than this is explained.
     """
     u = HALF_PRECISION.get(asked.weights.dtype.name)
     if u is None:
@@ -79,12 +80,12 @@ def _half_precision(asked: _Question, outputs: dict[str, Array]) -> bool:
         return False
     scale = outputs["scale"].astype(np.float64)[:, asked.g_idx]
     allowed = np.sqrt(n_in) * u * np.abs(asked.weights.astype(np.float64)).max()
-    excess = (np.abs(certificate.residuals) - 0.5) * scale
+    excess = (np.abs(certificate.residual_steps) - 0.5) * scale
     return bool(np.where((codes > 0) & (codes < most), excess, 0.0).max() <= allowed)
 
 
 def unaffected(outputs: dict[str, Array], blamed: list[str]) -> set[str]:
-    """Return requirements whose failures no explanation takes over: dtypes, group indices."""
+    """Return requirements whose failures always stay: those on dtypes and group indices."""
     moved = {"GPTQ-020", "GPTQ-080"}.intersection(blamed)
     return (
         {"GPTQ-080"} if moved and outputs["g_idx"].dtype.kind in "iu" else {"GPTQ-080", "GPTQ-090"}
@@ -92,16 +93,16 @@ def unaffected(outputs: dict[str, Array], blamed: list[str]) -> set[str]:
 
 
 def _accepted(asked: _Question, outputs: dict[str, Array]) -> bool:
-    """Tell whether the certificate accepts the answer to another question."""
+    """Tell whether the certificate accepts the answer for a changed question."""
     certificate = _certificate(asked, outputs)
     if certificate is None:
         return False
-    integral = outputs["g_idx"].dtype.kind in "iu"  # another kind of index is judged by itself
+    integral = outputs["g_idx"].dtype.kind in "iu"  # a float index is judged elsewhere
     return all(not integral and c.requirement == "GPTQ-090" for c in certificate.failures)
 
 
 def _certificate(asked: _Question, outputs: dict[str, Array]) -> Certificate | None:
-    """Return the certificate of the answer to another question, None if it is no answer to it."""
+    """Return the certificate of the answer for a changed question, None if it is refused."""
     answer = SimpleNamespace(
         codes=asked.codes,
         g_idx=asked.g_idx,
@@ -138,7 +139,7 @@ def _ties_descending(diagonal: Array, damped: Array) -> Array:  # noqa: ARG001
 
 
 def _orders(asked: _Question) -> Iterator[_Question]:
-    """Yield the question under other orders, and with the Hessian left as it was.  [GPTQ-020]"""
+    """Yield the question with other orders, and with an unordered Hessian.  [GPTQ-020]"""
     if not asked.config.activation_order:
         return
     yield _unordered(asked)
@@ -162,7 +163,7 @@ def _orders(asked: _Question) -> Iterator[_Question]:
 
 
 def _processing_order(asked: _Question) -> Iterator[_Question]:
-    """Yield the question with the answer's columns taken to be in processing order.  [GPTQ-080]"""
+    """Yield the question for codes that stand in processing order.  [GPTQ-080]"""
     if not asked.config.activation_order:
         return
     order = prepare_hessian(asked.hessian, activation_order=True).order
@@ -175,14 +176,14 @@ def _processing_order(asked: _Question) -> Iterator[_Question]:
 
 
 def judged_checks(case: Case, certificate: Certificate) -> Iterator[tuple[Any, str]]:
-    """Yield each check of a certificate with the requirement of section GPTQ that it speaks for.
+    """Yield each check of a certificate with the requirement of section GPTQ that it judges.
 
-    Where codes fail, the ranges of later blocks rest on feedback that is wrong: no check of them.
+    If codes fail, ranges of later blocks are computed from wrong feedback, and are not judged.
     """
     wrong_codes = any(not c.passed for c in certificate.checks if c.requirement in CODE_CHECKS)
     for check in certificate.checks:
         if check.requirement == "CERT-080":
-            continue  # an identity of the certificate's own arithmetic, not of the answer
+            continue  # it checks the certificate's own arithmetic, not the answer
         if check.requirement == "GPTQ-090":
             yield check, "GPTQ-090"
         elif check.requirement in CODE_CHECKS:
@@ -194,7 +195,7 @@ def judged_checks(case: Case, certificate: Certificate) -> Iterator[tuple[Any, s
 
 
 def _of_parameters(case: Case, places: tuple[tuple[int, int], ...], *, wrong_codes: bool) -> str:
-    """Return whom wrong parameters are to be blamed on, by the groups (row, group) they are of."""
+    """Return the requirement that wrong parameters break, by the places (row, group) of these."""
     n_in, block = case.inputs["weights"].shape[1], case.parameters["block_size"]
     groups = group_layout(n_in, case.parameters["group_size"])
     wrong = {groups[k] for _, k in places}

@@ -1,8 +1,8 @@
-"""Which requirement a wrong answer of a layer breaks (SPEC.md, sections 9 and 12).
+"""Finds the requirement that a wrong answer of a layer breaks (SPEC.md, sections 9 and 12).
 
-Outputs that are wrong are compared with those of the same layer with one thing changed: slices
-along other axes, the bias in another place, another order of nibbles, axes or columns. Where they
-fit, it is what the layer did. What nothing explains stays with the outputs themselves.
+Wrong outputs are compared with the outputs of a changed layer: slices along other axes, the bias
+added at another point, another order of nibbles, axes or columns. If they agree, this change is the
+mistake. Failures that no change explains count for the outputs themselves.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from quantref.layers import DENSE, absmax_of
 
 U = 2.0**-24
 Outputs = dict[str, Any]
-Made = tuple[Array, Array]  # outputs before the bias, and their bound
+BeforeBias = tuple[Array, Array]  # outputs, and their bound
 
 
-def _fits(case: Case, outputs: Outputs, expected: Array, made: Made) -> bool:
-    """Tell whether outputs are those expected, within the bound of what they are made of."""
+def _fits(case: Case, outputs: Outputs, expected: Array, made: BeforeBias) -> bool:
+    """Tell whether outputs equal `expected` within their bound."""
     off = np.abs(outputs["values"].astype(np.float64) - expected)
     return bool((off <= tolerance(*made, bias_of(case), U)).all())
 
 
 def _explain(
-    case: Case, outputs: Outputs, mistakes: dict[str, Callable[[], Iterator[Made]]]
+    case: Case, outputs: Outputs, mistakes: dict[str, Callable[[], Iterator[BeforeBias]]]
 ) -> list[str]:
-    """Return the first requirement of which some mistake fits; the bias is added to all."""
+    """Return the first requirement with a mistake whose outputs, after the bias, agree."""
     for requirement, variants in mistakes.items():
         covered = requirement in case.requirements
         if covered and any(_right(case, outputs, made) for made in variants()):
@@ -56,13 +56,13 @@ def _explain(
     return []
 
 
-def _right(case: Case, outputs: Outputs, made: Made) -> bool:
-    """Tell whether outputs are right, so that something else is wrong."""
+def _right(case: Case, outputs: Outputs, made: BeforeBias) -> bool:
+    """Tell whether the outputs are right, so that another part of the answer is wrong."""
     return _fits(case, outputs, activated(case, made[0] + bias_of(case)), made)
 
 
-def _finished_otherwise(case: Case, outputs: Outputs, made: Made, scales: Array) -> bool:
-    """Tell whether bias or activation were left out, or came in another order.  [LAY-050]"""
+def _finished_otherwise(case: Case, outputs: Outputs, made: BeforeBias, scales: Array) -> bool:
+    """Tell whether bias or activation are left out or applied in another order.  [LAY-050]"""
     if "LAY-050" not in case.requirements:
         return False
     middle, bias = made[0], bias_of(case)
@@ -79,7 +79,7 @@ def _finished_otherwise(case: Case, outputs: Outputs, made: Made, scales: Array)
 
 
 def int8(case: Case, outputs: Outputs) -> list[str]:
-    """Explain a layer with an int8 kernel: slices along other axes, a bias in another place."""
+    """Explain an int8 layer: slices along other axes, or the bias added at another point."""
     scale = outputs["kernel_scale"].astype(np.float64)
     if not (np.isfinite(scale) & (scale > 0)).all():
         return []
@@ -100,7 +100,7 @@ def int8(case: Case, outputs: Outputs) -> list[str]:
 
 
 def _divisors(x: Array, equation: Equation, scale: Array, quantizer: Any) -> Array:
-    """Return by what the sums are divided, an array like the outputs."""
+    """Return the divisors of the sums, an array like the outputs."""
     axes = equation.axes(equation.inputs)
     kept = np.ones(np.delete(x.shape, axes))
     if quantizer is not None:
@@ -110,7 +110,7 @@ def _divisors(x: Array, equation: Equation, scale: Array, quantizer: Any) -> Arr
 
 
 def _choices(ndim: int) -> Iterator[tuple[int, ...]]:
-    """Yield the axes along which slices may lie."""
+    """Yield every choice of axes along which slices may lie."""
     for count in range(1, ndim + 1):
         yield from itertools.combinations(range(ndim), count)
 
@@ -118,7 +118,7 @@ def _choices(ndim: int) -> Iterator[tuple[int, ...]]:
 def _of_other_slices(
     case: Case, codes: Array, scale: Array, axes: tuple[int, ...], quantizer: AbsMaxQuantizer
 ) -> bool:
-    """Tell whether codes or scales of the kernel are of slices along other axes.  [LAY-020]"""
+    """Tell whether the kernel's codes or scales are those of slices along other axes.  [LAY-020]"""
     weights, (lo, hi) = case.inputs["kernel"].astype(np.float64), quantizer.value_range
 
     def coded(scales: Array) -> bool:
@@ -138,8 +138,10 @@ def _of_other_slices(
     return False
 
 
-def _other_axes(case: Case, outputs: Outputs, equation: Equation, quantizer: Any) -> Iterator[Made]:
-    """Yield outputs with activations quantized in slices along other axes.  [LAY-020]"""
+def _other_axes(
+    case: Case, outputs: Outputs, equation: Equation, quantizer: Any
+) -> Iterator[BeforeBias]:
+    """Yield outputs for activations quantized in slices along other axes.  [LAY-020]"""
     if quantizer is None:
         return
     x, axes = case.inputs["x"], equation.axes(equation.inputs)
@@ -159,27 +161,31 @@ def _other_axes(case: Case, outputs: Outputs, equation: Equation, quantizer: Any
 
 
 def packed(case: Case, outputs: Outputs) -> list[str]:
-    """Explain a layer with a packed kernel: nibbles, columns or axes in another order."""
+    """Explain a packed layer: nibbles, columns or axes in another order."""
     layer, g_idx = packed_layer(case), case.inputs["g_idx"]
     codes = layer.codes()
 
-    def made(codes: Array = codes, g_idx: Array = g_idx, arranged: Any = layer.arranged) -> Made:
+    def made(
+        codes: Array = codes, g_idx: Array = g_idx, arranged: Any = layer.arranged
+    ) -> BeforeBias:
         return packed_products(case, arranged(dequantized(case, codes, g_idx)), U)
 
     if _right(case, outputs, made()):
         return []
     if _finished_otherwise(case, outputs, made(), np.ones(())):
         return ["LAY-050"]
-    mistakes: dict[str, Callable[[], Iterator[Made]]] = {
+    mistakes: dict[str, Callable[[], Iterator[BeforeBias]]] = {
         "LAY-100": lambda: (made(codes=other) for other in _other_codes(case, codes)),
-        "LAY-110": lambda: (made(arranged=turned) for turned in _turned(layer.kernel_shape)),
+        "LAY-110": lambda: (
+            made(arranged=turned) for turned in _other_axis_orders(layer.kernel_shape)
+        ),
         "LAY-120": lambda: (made(g_idx=other) for other in _other_groups(case)),
     }
     return _explain(case, outputs, mistakes)
 
 
 def _other_codes(case: Case, codes: Array) -> Iterator[Array]:
-    """Yield codes of bytes that are read backwards, padded in front, or signed.  [LAY-100]"""
+    """Yield codes with nibbles swapped, with padding in front, or with signs.  [LAY-100]"""
     bits = case.parameters["config"]["arguments"]["weight_bits"]
     yield np.where(codes >= 2 ** (bits - 1), codes.astype(np.int64) - 2**bits, codes)
     if bits in (3, 8):
@@ -192,8 +198,8 @@ def _other_codes(case: Case, codes: Array) -> Iterator[Array]:
         yield rows[len(rows) - len(codes) :]
 
 
-def _turned(shape: tuple[int, ...]) -> Iterator[Callable[[Array], Array]]:
-    """Yield ways to read a kernel from rows and columns in another order of axes.  [LAY-110]"""
+def _other_axis_orders(shape: tuple[int, ...]) -> Iterator[Callable[[Array], Array]]:
+    """Yield functions that read a kernel with another order of axes.  [LAY-110]"""
     for order in itertools.permutations(range(len(shape))):
         yield partial(_read, order=order, shape=shape)
         yield partial(_read, order=order, shape=shape, rows_first=True)
@@ -202,13 +208,13 @@ def _turned(shape: tuple[int, ...]) -> Iterator[Callable[[Array], Array]]:
 def _read(
     weights: Array, *, order: tuple[int, ...], shape: tuple[int, ...], rows_first: bool = False
 ) -> Array:
-    """Return weights (n_out, n_in) as a kernel whose axes are taken to be flattened in `order`."""
+    """Return weights (n_out, n_in) as a kernel, as if its axes had been flattened in `order`."""
     flat = weights if rows_first else weights.T
     return flat.reshape([shape[k] for k in order]).transpose(np.argsort(order))
 
 
 def _other_groups(case: Case) -> Iterator[Array]:
-    """Yield groups that are runs of columns, forwards or backwards.  [LAY-120]"""
+    """Yield group indices of consecutive columns, ascending or descending.  [LAY-120]"""
     runs = np.sort(case.inputs["g_idx"])
     yield runs
     yield runs[::-1]

@@ -1,7 +1,7 @@
 """The page: one file that needs no network, with every case that deviates.
 
-The template makes the matrix, so that it can be read without scripts; the script filters it and
-opens cases. Both are ours, named by their hashes in the page's content security policy.
+The template makes the matrix, so that it can be read without scripts. The script filters the matrix
+and opens cases. The page's content security policy allows only this script and this style, by hash.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from markupsafe import Markup
 from quantcheck.report.document import MEANINGS, by_id, counts, failed_of
 from quantcheck.report.looks import BLAME, FAILED, LOOKS, VERDICTS, css_class
 
-HERE = Path(__file__).resolve().parent
-MOST_CASES = 60
-MOST_CHARACTERS = 4000
-MOST_VECTOR = 30_000
+PAGE_FOLDER = Path(__file__).resolve().parent
+MAX_CASES = 60
+MAX_CHARACTERS = 4000
+MAX_VECTOR = 30_000
 SYMBOLS = {verdict: look.symbol for verdict, look in LOOKS.items()}
 CLASSES = {verdict: css_class(verdict) for verdict in LOOKS}
 _HEADING = re.compile(r"^## (\d+ .+?) \(([A-Z]+)\)$", re.MULTILINE)
 
 
 def as_html(document: Mapping[str, Any]) -> str:
-    """Give the document as a page."""
+    """Return the document as a page."""
     style, script = (_part(name) for name in ("page.css", "page.js"))
     reports = document["reports"]
     table = by_id(reports)
     found = {cell["verdict"] for row in table.values() for cell in row.values()}
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
+        loader=jinja2.FileSystemLoader(PAGE_FOLDER),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -62,11 +62,11 @@ def as_html(document: Mapping[str, Any]) -> str:
 
 
 def _part(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
+    return (PAGE_FOLDER / name).read_text(encoding="utf-8")
 
 
 def _policy(style: str, script: str) -> str:
-    """Allow this style and this script and nothing else: no network, no plugins, no forms."""
+    """Return a policy that allows this style and this script, and no network, plugins or forms."""
     digests = [hashlib.sha256(text.encode()).digest() for text in (style, script)]
     styled, scripted = [base64.b64encode(digest).decode() for digest in digests]
     return (
@@ -76,7 +76,7 @@ def _policy(style: str, script: str) -> str:
 
 
 def _for_script(data: Any) -> str:
-    r"""Give JSON that no text in it can lead out of its script element.
+    r"""Return JSON in which no text can close the script element.
 
     Examples
     --------
@@ -90,12 +90,12 @@ def _for_script(data: Any) -> str:
 
 
 def _breakable(text: str) -> str:
-    """Let a long name break where a reader would break it."""
+    """Allow line breaks in a long name after its separators."""
     return re.sub(r"(?<=[:/._=,-])(?=\w)", "\u200b", text)
 
 
 def _sections(table: Mapping[str, Any]) -> dict[str, str]:
-    """Give the sections of the matrix with their headings in SPEC.md."""
+    """Return the sections of the matrix with their headings in SPEC.md."""
     from quantcheck.spec.places import spec_path
 
     try:
@@ -108,7 +108,7 @@ def _sections(table: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _rows(table: Mapping[str, Mapping[int, Mapping[str, Any]]], targets: int) -> list[Any]:
-    """Give what the template shows of each requirement."""
+    """Return the row of each requirement for the template."""
     made = []
     for id_, row in table.items():
         requirement = next(iter(row.values()))["requirement"]
@@ -122,7 +122,7 @@ def _rows(table: Mapping[str, Mapping[int, Mapping[str, Any]]], targets: int) ->
     return made
 
 
-# What the script opens
+# Data that the script shows
 
 
 def _data(
@@ -147,22 +147,22 @@ def _data(
 
 
 def _cases(made: Mapping[str, Any]) -> dict[str, Any]:
-    """Sort a report's cases: by id, and those that do not pass by requirement."""
+    """Return a report's cases by id, and those that do not pass by requirement."""
     by_requirement: dict[str, list[Any]] = {}
     for case in made["cases"]:
         for judgement in case["judgements"]:
             if judgement["verdict"] != "pass":
-                told = [case["case"], judgement["verdict"], judgement["message"]]
-                by_requirement.setdefault(judgement["requirement"], []).append(told)
-    for told in by_requirement.values():
-        told.sort(key=lambda each: BLAME.index(each[1]))
+                entry = [case["case"], judgement["verdict"], judgement["message"]]
+                by_requirement.setdefault(judgement["requirement"], []).append(entry)
+    for entry in by_requirement.values():
+        entry.sort(key=lambda each: BLAME.index(each[1]))
     return {"by id": {case["case"]: case for case in made["cases"]}, "deviating": by_requirement}
 
 
 def _vectors(case: Mapping[str, Any]) -> list[str]:
-    """Give the smallest failing sample of a property, as far as a page has room for it."""
+    """Return the smallest failing sample of a property, unless it is too long for a page."""
     texts = list(case.get("vectors", ()))
-    return texts if sum(map(len, texts)) <= MOST_VECTOR else []
+    return texts if sum(map(len, texts)) <= MAX_VECTOR else []
 
 
 def _cell(
@@ -183,7 +183,7 @@ def _cell(
         "examples": case.get("examples", 1),
         "vectors": _vectors(case),
         "reproduction": row.get("reproduction", []),
-        "left": (case.get("trace", "") + case.get("stderr", ""))[-MOST_CHARACTERS:],
-        "deviating": deviating[:MOST_CASES],
-        "more": max(len(deviating) - MOST_CASES, 0),
+        "left": (case.get("trace", "") + case.get("stderr", ""))[-MAX_CHARACTERS:],
+        "deviating": deviating[:MAX_CASES],
+        "more": max(len(deviating) - MAX_CASES, 0),
     }

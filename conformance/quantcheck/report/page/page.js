@@ -155,17 +155,17 @@
     ];
     if (!cell || !cell.worst) {
       parts.push(make("p", {}, verdict === "unsupported" ? "The target does not have this operation."
-        : "No case of this run speaks about it on this target."));
+        : "No case of this run judges this requirement on this target."));
       return parts;
     }
     const worst = cell.worst;
     const failed = data.failed.includes(verdict);
     parts.push(make("h3", {}, failed ? "The worst case" : "The case nearest to its bound"), facts(cell, worst));
     parts.push(...pictures(worst.evidence, width));
-    if (cell.left) parts.push(make("h3", {}, "What the target left behind"), pre(cell.left));
-    if (failed && cell.reproduction.length) parts.push(...copyable("To see it", cell.reproduction.join("\n")));
+    if (cell.left) parts.push(make("h3", {}, "Messages of the target"), pre(cell.left));
+    if (failed && cell.reproduction.length) parts.push(...copyable("To reproduce it", cell.reproduction.join("\n")));
     for (const text of cell.vectors) {
-      const [head, block] = copyable("The smallest example found, as a vector", text);
+      const [head, block] = copyable("The smallest failing example, as a vector", text);
       parts.push(head, block);
     }
     parts.push(...copyable("To run it again", cell.command));
@@ -192,7 +192,7 @@
     if (worst.message) add("message", worst.message);
     if (worst.index) add("at", make("code", {}, `[${worst.index.join(", ")}]`));
     if (worst.expected !== null) add("expected", make("code", {}, worst.expected));
-    if (worst.got !== null) add("came", make("code", {}, worst.got));
+    if (worst.got !== null) add("got", make("code", {}, worst.got));
     if (worst.margin !== null) add("margin", `${number(worst.margin)} codes from the nearest change of code`);
     if (worst.ratio !== null && worst.ratio !== undefined) {
       /* Certificates are judged by the quotient itself, with a bound of 1. */
@@ -313,7 +313,7 @@
     const groups = rowsOf(e.index);
     return plot({
       title: "Residuals against the half-step box",
-      note: `${part(n, e.total)}How far each value lay from its code when it was rounded, in steps. A right code lies within ±0.5; rounding may add up to ${number(allowed)}. A clipped code may lie outwards without end.${beyond(largest)}`,
+      note: `${part(n, e.total)}Distance of each value from its code when it was rounded, in steps. It is at most ±0.5 for a right code; rounding may add up to ${number(allowed)}. For a clipped code any distance outwards is allowed.${beyond(largest)}`,
       label: `Residuals of ${n} codes: ${bad} outside the box of half a step, ${clipped} clipped, largest ${number(Math.max(...finite(e.residual).map(Math.abs), 0))} steps.`,
       width, low: -largest, high: largest, ticks: WIDE, count: n,
       groups: groups.length ? groups : [{ at: 0, text: "" }],
@@ -343,11 +343,11 @@
     const nearest = Math.min(...finite(e.margin.filter((_, i) => e.wrong[i])));
     return plot({
       title: "Margins",
-      note: `${part(n, e.total)}How far each value of the exact answer lies from the nearest change of code, in codes: where it is near 0, rounding may decide either way.${beyond(Math.max(...finite(e.margin)))}`,
+      note: `${part(n, e.total)}Distance of each value of the exact answer from the nearest change of code, in codes. Near 0, rounding may give either code.${beyond(Math.max(...finite(e.margin)))}`,
       label: `Margins of ${n} codes, ${wrong} of them wrong, the least margin of a wrong one ${number(nearest)} codes.`,
       width, low: 0, high: Math.max(0.55, ...finite(e.margin)) * 1.05, ticks: WIDE.concat(0.25), count: n,
       groups: rowsOf(e.index), axis: "codes",
-      key: [["stem", "as expected"], ["bad", "another code than expected"]],
+      key: [["stem", "expected code"], ["bad", "another code"]],
       paint(svg, { x, y }) {
         return e.margin.flatMap((v, i) => {
           const text = `[${e.index[i].join(", ")}]: margin ${number(v)}${e.wrong[i] ? ", wrong" : ""}`;
@@ -365,7 +365,7 @@
     const n = e.row.length;
     return plot({
       title: "Loss against its bound",
-      note: `${n < e.total ? `${n} of ${e.total} rows, the worst. ` : ""}Sum of squared errors of each row ÷ what can be proved of a right answer.${beyond(most)}`,
+      note: `${n < e.total ? `${n} of ${e.total} rows, the worst. ` : ""}Sum of squared errors of each row ÷ the bound for a right answer.${beyond(most)}`,
       label: `Loss of ${n} rows against their bounds: ${over} beyond it, the largest ${number(Math.max(...finite(ratio), 0))} of the bound.`,
       width, low: 0, high: most, ticks: WIDE, count: n,
       groups: e.row.map((row, i) => ({ at: i, text: `${row}` })), centred: true, axis: "rows",
@@ -383,11 +383,11 @@
   }
 
   function differences(e) {
-    const head = make("tr", {}, ...["index", "expected", "came"].map((name) => make("th", { scope: "col" }, name)));
+    const head = make("tr", {}, ...["index", "expected", "got"].map((name) => make("th", { scope: "col" }, name)));
     const body = e.index.map((where, i) => make("tr", {}, make("td", {}, `[${where.join(", ")}]`),
       make("td", {}, e.expected[i]), make("td", {}, e.got[i])));
-    const less = e.count > e.index.length ? `, the ${e.index.length} furthest` : "";
-    return make("details", {}, make("summary", {}, `${e.output}: ${e.count} of ${e.total} are not the expected ones${less}`),
+    const less = e.count > e.index.length ? `; the ${e.index.length} largest differences` : "";
+    return make("details", {}, make("summary", {}, `${e.output}: ${e.count} of ${e.total} differ from the expected ones${less}`),
       make("div", { class: "lines", tabindex: "0" }, make("table", {}, make("thead", {}, head), make("tbody", {}, ...body))));
   }
 

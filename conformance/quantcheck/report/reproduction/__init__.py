@@ -1,4 +1,4 @@
-"""Turns a question into plain Keras lines that show the same answer, without this package."""
+"""Turns a question into lines of plain Keras that print the same answer, without this package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Question = Mapping[str, Any]
 
 
 def keras_lines(question: Question, *, backend: str, section: str, message: str = "") -> list[str]:
-    """Self-contained Python lines: they need Keras and NumPy, and print what comes.
+    """Return self-contained lines of Python that need Keras and NumPy and print the answer.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def keras_lines(question: Question, *, backend: str, section: str, message: str 
     section : str
         Folder of the vector, for arrays too large to print.
     message : str
-        What was expected and what came, put behind the lines as a comment.
+        The expected and the given value; it becomes a comment at the end.
 
     Returns
     -------
@@ -42,7 +42,9 @@ def keras_lines(question: Question, *, backend: str, section: str, message: str 
         f'os.environ["KERAS_BACKEND"] = "{backend}"',
         "import json, keras, numpy as np",
     ]
-    generated = ":" in question["id"]  # in no file: whatever its size, it stands in the lines
+    generated = (
+        ":" in question["id"]
+    )  # it is in no file, so that the lines contain arrays of any size
     arrays = _arrays(question, section, sys.maxsize if generated else INLINE)
     if any("ml_dtypes" in line for line in arrays):
         lines.append("import ml_dtypes")
@@ -88,7 +90,7 @@ def _number(value: Any, dtype: str) -> str:
     words = {"NaN": "np.nan", "Infinity": "np.inf", "-Infinity": "-np.inf"}
     if isinstance(value, str):
         return words.get(value, value)
-    # Fewer digits say the same float32; narrower floats are read through float64 as they are.
+    # A float32 needs fewer digits; narrower floats are exact as float64.
     return str(np.float32(value)) if dtype == "float32" else repr(value)
 
 
@@ -98,7 +100,7 @@ def _one_line(text: str, width: int = 300) -> str:
 
 
 def _fill(template: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[str]:
-    """Put the parameters into a template, as Python text."""
+    """Fill a template with the parameters, as Python text."""
     words = {key: _value(value) for key, value in parameters.items()}
     words["arguments"] = _call(parameters.get("arguments", {}))
     words.setdefault("call_axis", "None")
@@ -110,7 +112,7 @@ def _fill(template: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any
 
 
 def _layer_words(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the templates of layers say besides parameters."""
+    """Return the fields of layer templates that are no parameters."""
     stored = ("kernel", "embeddings", "bias", "reverse_embeddings")
     return {
         "has_bias": str("bias" in inputs),

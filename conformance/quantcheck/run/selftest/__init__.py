@@ -1,8 +1,8 @@
-"""`quantcheck --self-test`: every planted bug is caught, nobody honest is blamed.  [VER-080]
+"""`quantcheck --self-test`: the suite detects every mutant and fails no variant.  [VER-080]
 
-The first table puts each mutant to the vectors alone and to the properties alone: both must
-catch it and blame the requirement that it breaks. The second one puts honest variants, which differ
-from the reference in arithmetic only, to the vectors and to generated cases: no requirement may
-fail. A third one shows how near they come to each bound: one that nobody ever comes near to does
-not bite.
+The first table is about mutants. The vectors alone and the properties alone must both detect each
+mutant, and the first requirement to fail must be the one that the mutant breaks. The second table
+is about variants, which differ from the reference in arithmetic only. They answer the vectors and
+generated cases, and no requirement may fail. The third table shows the largest observed ÷ bound of
+all variants. A bound that no variant comes near to is too wide to detect mistakes.
 """

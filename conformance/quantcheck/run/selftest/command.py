@@ -17,7 +17,12 @@ from quantcheck import mutants
 from quantcheck.report.console import consoles
 from quantcheck.run import selftest
 from quantcheck.run.draws import SEED
-from quantcheck.run.selftest.honest import Tally, honest, honest_vectors, loose
+from quantcheck.run.selftest.false_alarms import (
+    Tally,
+    unreached_bounds,
+    variant_on_vectors,
+    variants_on_draw,
+)
 from quantcheck.run.selftest.kills import kill
 from quantcheck.run.selftest.tables import print_tables
 from quantcheck.targets.variants import VARIANTS
@@ -27,12 +32,12 @@ CASES = 20_000
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Entry point of `quantcheck --self-test`; returns 0, or 4 when the suite proves wrong."""
+    """Entry point of `quantcheck --self-test`; returns 0, or 4 if the suite fails it."""
     parser = argparse.ArgumentParser(prog="quantcheck --self-test", description=selftest.__doc__)
     add = parser.add_argument
     add("--cases", type=int, default=CASES, metavar="N", help=f"generated cases ({CASES:,})")
     add("--workers", type=int, metavar="N", help="processes (one per core)")
-    add("--json", metavar="FILE", help="write both tables here")
+    add("--json", metavar="FILE", help="write the results here")
     options = parser.parse_args(arguments)
     if options.cases < 1:
         parser.error(f"expected --cases of at least 1, got {options.cases}")
@@ -44,15 +49,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run(console: Console, *, cases: int = CASES, workers: int | None = None) -> dict[str, Any]:
-    """Make both tables, print them, and return them as plain JSON.
+    """Compute the tables, print them, and return them as plain JSON.
 
     Parameters
     ----------
     console : Console
     cases : int
-        At least how many generated questions each honest variant is asked.
+        Least number of generated questions for each variant.
     workers : int, optional
-        Processes; by default one per core.
+        Number of processes; by default one per core.
     """
     names = [mutant.id for mutant in mutants.MUTANTS]
     count = workers or os.cpu_count() or 1
@@ -63,17 +68,17 @@ def run(console: Console, *, cases: int = CASES, workers: int | None = None) -> 
         for made in _each(pool, kill, [(name,) for name in names]):
             kills.append(made)
             bar.advance(task)
-        task = bar.add_task("honest variants, vectors", total=len(VARIANTS))
-        for made in _each(pool, honest_vectors, [(variant.id,) for variant in VARIANTS]):
+        task = bar.add_task("variants, vectors", total=len(VARIANTS))
+        for made in _each(pool, variant_on_vectors, [(variant.id,) for variant in VARIANTS]):
             tally.add(made)
             bar.advance(task)
-        task = bar.add_task("honest variants", total=cases)
+        task = bar.add_task("variants, generated cases", total=cases)
         base = SEED + 1
         while tally.cases < cases:
-            # One task per process at a time: as many draws as it takes.
+            # One task per process at a time, until there are enough questions.
             jobs = [(base + k, bool((base + k) % 2)) for k in range(count)]
             base += count
-            for made in _each(pool, honest, jobs):
+            for made in _each(pool, variants_on_draw, jobs):
                 tally.add(made)
             bar.update(task, completed=tally.cases)
     kills.sort(key=lambda made: names.index(made.mutant))
@@ -83,7 +88,7 @@ def run(console: Console, *, cases: int = CASES, workers: int | None = None) -> 
         "passed": bool(
             tally.cases
             and not tally.alarms
-            and not loose(tally.ratios)
+            and not unreached_bounds(tally.ratios)
             and all(k.caught for k in kills)
         ),
         "mutants": [{**asdict(k), "caught": k.caught} for k in kills],

@@ -1,4 +1,4 @@
-"""What both halves of the self-test share: the vectors, and answers that never break down."""
+"""Shared by both parts of the self-test: the vectors, and answers instead of exceptions."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def vectors() -> list[Case]:
 
 
 def guarded(answer: Ask) -> Ask:
-    """Turn what a mutant breaks down with into an answer."""
+    """Return a function that answers an exception of `answer` as an error."""
 
     def guarded(question: dict[str, Any]) -> Mapping[str, Any]:
         try:
             with np.errstate(all="ignore"):
                 return answer(question)
-        except Exception as error:  # noqa: BLE001 - a mutant may break down, that shows it too
+        except Exception as error:  # noqa: BLE001 - an exception of a mutant is a failure too
             return {"id": question["id"], "error": f"{type(error).__name__}: {error}"}
 
     return guarded

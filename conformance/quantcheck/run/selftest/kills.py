@@ -1,4 +1,4 @@
-"""Mutants: the vectors alone and the properties alone catch each, and blame what it breaks."""
+"""Mutants: vectors alone and properties alone detect each, and fail the requirement it breaks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from quantcheck.spec.sections import SECTIONS
 
 @dataclass(frozen=True)
 class Kill:
-    """What became of one mutant.
+    """The result of one mutant.
 
     Attributes
     ----------
@@ -27,9 +27,9 @@ class Kill:
     blames : str
         The requirement that it breaks.
     vectors, properties : int
-        How many vectors and properties caught it.
+        Numbers of vectors and properties that detected it.
     by_vectors, by_properties : str
-        Which requirement was blamed first; empty when it was not caught.
+        The first requirement that failed; empty if it was not detected.
     """
 
     mutant: str
@@ -42,7 +42,7 @@ class Kill:
 
     @property
     def caught(self) -> bool:
-        """Whether both caught it and blamed the right requirement first."""
+        """Whether both detected it, and the right requirement failed first."""
         return self.by_vectors == self.by_properties == self.blames
 
 
@@ -52,7 +52,7 @@ def _drawn(section: str) -> dict[Property, list[Sample]]:
 
 
 def kill(identity: str) -> Kill:
-    """Put one mutant to the vectors of its sections, and to their properties."""
+    """Judge one mutant on the vectors and on the properties of its sections."""
     mutant = mutants.find(identity)
     answer = guarded(mutants.load(mutant).answer)
     cases = [case for case in vectors() if case.section in mutant.sections]
@@ -81,17 +81,17 @@ def kill(identity: str) -> Kill:
         sum(bool(_failed(judged)) for judged in by_case.values()),
         sum(bool(_failed(judged)) for judged in by_property.values()),
         min(failed, key=order.index, default=""),
-        next(filter(None, firsts), ""),  # plain properties come first
+        next(filter(None, firsts), ""),  # general properties come first
     )
 
 
 def _first(failed: Sequence[str], topic: str, order: Sequence[str]) -> str:
-    """Return the topic of a property if it fails, else the first requirement of SPEC.md."""
+    """Return the topic of a property if it fails, else the first failing requirement of SPEC.md."""
     return topic if topic in failed else min(failed, key=order.index, default="")
 
 
 def _failed(judgements: Iterable[Judgement]) -> list[str]:
-    """Return the requirements that fail; of what breaks down as a whole, its topic alone."""
+    """Return the requirements that fail; of a case that ends in an error, its topic only."""
     broken = [j for j in judgements if j.verdict in BROKEN]
     failed = [j.requirement for j in broken if j.verdict == Verdict.FAIL]
     return failed or [j.requirement for j in broken[:1]]

@@ -1,7 +1,8 @@
-"""Target `keras:BACKEND`: Keras's own quantizer code, asked through the protocol.
+"""Target `keras:BACKEND`: Keras's own quantizer code behind the protocol.
 
-What Keras has no function for, or says is not implemented, is unsupported. The exceptions that
-`refuses` knows are how Keras and its backends refuse an input; any other is an error of the target.
+An operation is unsupported if Keras has no function for it or raises NotImplementedError.
+Exceptions that `refuses` recognizes are refusals of the input. All other exceptions are errors of
+the target.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ OUT_OF_REACH = {
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
-    """Answer one wire question with what Keras gives."""
+    """Answer one wire question with the result of Keras."""
     from quantcheck.wire import arrays
 
     operation = question["operation"]
@@ -58,20 +59,21 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
 
 
 def refuses(error: Exception) -> bool:
-    """Tell a controlled refusal of an input from a breakdown.
+    """Tell whether an exception is a refusal of bad input, and not a failure of Keras.
 
-    Keras, NumPy and JAX raise Python's own types for bad input. The other backends have one type
-    for it each, whatever is wrong with shapes, axes, dtypes or values:
+    For bad input Keras, NumPy and JAX raise built-in types of Python. Each other backend has one
+    type for wrong shapes, axes, dtypes or values:
 
-    - TensorFlow `InvalidArgumentError`; what is missing or breaks inside has other types.
-    - PyTorch `RuntimeError` itself and `LinAlgError`. Lack of memory, failed devices and recursion
-      have subclasses of `RuntimeError`; a failed assertion of its own names itself so.
-    - OpenVINO `RuntimeError` of a check that failed while a node was validated.
+    - TensorFlow has `InvalidArgumentError`; missing parts and internal errors have other types.
+    - PyTorch has `RuntimeError` itself and `LinAlgError`. Lack of memory, failed devices and
+      recursion have subclasses of `RuntimeError`. The message of a failed internal assertion says
+      so.
+    - OpenVINO has `RuntimeError` of a check that failed while a node was validated.
 
     Parameters
     ----------
     error : Exception
-        Raised while a question was answered.
+        Raised while answering a question.
 
     Returns
     -------
@@ -97,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
     backend = parser.parse_args(arguments).backend
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # a refusal is told once, in the answer
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the answer alone reports a refusal
     import keras
 
     ready = {

@@ -1,7 +1,7 @@
 """The operations of the protocol as calls of Keras's own quantizer code.
 
-Nothing here computes: arrays go in with the dtype the question has, and come out with the dtype
-that Keras gave.
+This module computes nothing itself. Arrays have the dtype of the question, and results have the
+dtype that Keras gives.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def round_half_even(inputs: Inputs, _: Parameters) -> Outputs:
 
 
 def saturating_cast(inputs: Inputs, parameters: Parameters) -> Outputs:
-    """`keras.ops.saturate_cast` after `keras.ops.round`, as the question has rounding in it."""
+    """`keras.ops.saturate_cast` after `keras.ops.round`, since the question includes rounding."""
     import keras
 
     rounded = keras.ops.round(keras.ops.convert_to_tensor(inputs["x"]))
@@ -160,9 +160,9 @@ def unpack(inputs: Inputs, parameters: Parameters) -> Outputs:
 
 
 def need_four_bits(parameters: Parameters) -> None:
-    """Keras packs 4-bit codes alone."""
+    """Raise unless codes have 4 bits, the only width that Keras packs."""
     if parameters["bits"] != 4:
-        raise Unsupported(f"Keras packs 4 bits alone, not {parameters['bits']}")
+        raise Unsupported(f"Keras packs only 4 bits, not {parameters['bits']}")
 
 
 # HES, GPTQ

@@ -21,16 +21,16 @@ CONFIG_CLASSES = (
 
 
 class Unsupported(Exception):  # noqa: N818 - an answer, not a failure
-    """Keras does not have this."""
+    """Raised for an operation or class that Keras does not have."""
 
 
 def axis_of(axis: Any) -> Any:
-    """JSON has no tuples; Keras takes an int, a tuple or None."""
+    """Return an axis from JSON, which has no tuples, as int, tuple or None."""
     return tuple(axis) if isinstance(axis, list) else axis
 
 
 def config_round_trip(_: Inputs, parameters: Parameters) -> Outputs:
-    """Serialize as layers do when a model is saved, go through JSON text, and deserialize."""
+    """Serialize a config to JSON text as layers do when a model is saved, and deserialize it."""
     import keras
 
     name = parameters["class"]
@@ -62,7 +62,7 @@ def keyword_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def fields_of(thing: Any) -> dict[str, Any]:
-    """Show the public attributes of a quantizer or config as JSON, nested ones with their class."""
+    """Return the public attributes of a quantizer or config as JSON, nested ones with class."""
     import keras
 
     fields: dict[str, Any] = {}

@@ -1,7 +1,8 @@
-"""Quantized layers of Keras: made, called, saved, loaded in a fresh process, called again.
+"""Quantized layers of Keras: made, called, saved, loaded in a fresh process, and called again.
 
-Nothing here computes. A layer is built with the float weights of the question and quantized by
-Keras, or built in GPTQ mode and given the packed kernel, as `quantize_and_correct_layer` does.
+This module computes nothing itself. A layer is built with the float weights of the question and
+quantized by Keras. Or it is built in GPTQ mode, and the packed kernel is assigned to it, as in
+`quantize_and_correct_layer`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from quantcheck.targets.keras.config import Inputs, Outputs, Parameters, build, 
 
 
 class ReloadError(Exception):
-    """The process that loads a saved model broke."""
+    """The process that loads a saved model failed."""
 
 
 def to_numpy(tensor: Any) -> NDArray[Any]:
@@ -123,7 +124,7 @@ def _built(layer: Any, inputs: Inputs) -> Any:
 
 
 def _pack_into(layer: Any, inputs: Inputs, parameters: Parameters) -> None:
-    """Do what Keras does when calibration is over: drop the float kernel, assign the packed one."""
+    """Replace the float kernel by the packed one, as Keras does after calibration."""
     layer.quantize("gptq", config=build(parameters["config"]))
     del layer._kernel  # noqa: SLF001 - as Keras does
     layer.quantized_kernel.assign(inputs["packed"])
@@ -137,7 +138,7 @@ def _pack_into(layer: Any, inputs: Inputs, parameters: Parameters) -> None:
 
 
 def _kept(layer: Any, equation: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Lay out the stored scales by the kept axes of the kernel; they are stored as outputs are."""
+    """Return the stored scales, which are in output order, with the kernel's kept axes."""
     kernel, _, outputs = equation.partition(",")[2].partition("->")
     kept = [c for c in kernel if c in outputs]
     sizes = {c: n for c, n in zip(kernel, shape, strict=True) if c in kept}
@@ -155,7 +156,7 @@ def _rows(layer: Any) -> Outputs:
 
 
 def _called(layer: Any, given: NDArray[Any], parameters: Parameters, **keywords: Any) -> Outputs:
-    """Call the layer; with `reload` also the same layer from a file, in a process of its own."""
+    """Call the layer; with `reload` also save it, and load and call it in a new process."""
     import keras
 
     values = to_numpy(layer(keras.ops.convert_to_tensor(given), **keywords))
@@ -174,9 +175,9 @@ def _called(layer: Any, given: NDArray[Any], parameters: Parameters, **keywords:
 
 
 def _in_fresh_process(folder: str) -> dict[str, Any]:
-    """Return what `reload` says in a process that has imported Keras and done nothing else.
+    """Return the result of `reload` in a process that has imported Keras and done nothing else.
 
-    A server imports it once and forks such a process for every file.
+    A server process imports Keras once, and forks a process for every file.
     """
     method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
@@ -184,13 +185,13 @@ def _in_fresh_process(folder: str) -> dict[str, Any]:
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as process:
         try:
             return process.submit(reload, folder).result()
-        except Exception as error:  # of any type: none of them is a refusal
+        except Exception as error:  # an exception of any type is an error, not a refusal
             message = f"the saved model, in a fresh process: {type(error).__name__}: {error}"
             raise ReloadError(message) from error
 
 
 def reload(folder: str) -> dict[str, Any]:
-    """Load the model of a folder, call it, and leave what came there.
+    """Load the model in a folder, call it, and write its outputs into the folder.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Calibration as Keras does it: the documented calls on models, nothing else."""
+"""Calibration of Keras, by the documented calls on models only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ print("windows", json.dumps(windows_seen(dataset, given["parameters"]).tolist())
 
 
 class Tokenizer:
-    """Code points of a text's characters, as a tokenizer of Keras gives tokens."""
+    """A tokenizer whose tokens are the code points of a text's characters."""
 
     def tokenize(self, text: str) -> NDArray[np.int32]:
         """Return the tokens of a text."""
@@ -41,18 +41,18 @@ TOKENIZERS: Mapping[str | None, Any] = {
 
 
 def recorder() -> Any:
-    """Make a layer that keeps what passes through it, in a list `seen`."""
+    """Make a layer that stores its inputs in a list `seen`."""
     import keras
 
     class Recorder(keras.layers.Layer):  # type: ignore[misc]
-        """Keeps what passes."""
+        """Stores its inputs."""
 
         def __init__(self) -> None:
             super().__init__()
             self.seen: list[NDArray[Any]] = []
 
         def call(self, batch: Any) -> Any:
-            """Keep a copy of the batch and return it."""
+            """Store a copy of the batch, and return the batch."""
             self.seen.append(np.array(keras.ops.convert_to_numpy(batch)))
             return batch
 
@@ -60,7 +60,7 @@ def recorder() -> Any:
 
 
 def windows_seen(dataset: list[NDArray[Any]], parameters: Parameters) -> NDArray[Any]:
-    """Return what the first pre-block layer sees when `gptq_quantize` calibrates a model."""
+    """Return the inputs of the first pre-block layer while `gptq_quantize` calibrates a model."""
     import keras
     from keras.src.quantizers.gptq_core import gptq_quantize
 
@@ -80,12 +80,12 @@ def windows_seen(dataset: list[NDArray[Any]], parameters: Parameters) -> NDArray
 
 
 def calibration_windows(inputs: Inputs, parameters: Parameters) -> Outputs:
-    """`gptq_quantize(GPTQConfig(…), …)` with a layer before the blocks that keeps its inputs."""
+    """`gptq_quantize(GPTQConfig(…), …)` with a pre-block layer that stores its inputs."""
     return {"windows": windows_seen(inputs["dataset"], parameters)}
 
 
 def calibration_processes(inputs: Inputs, parameters: Parameters) -> Outputs:
-    """Draw the same windows in two new interpreters, whose hash seeds differ as they usually do."""
+    """Draw the windows of one dataset in two new interpreters with different hash seeds."""
     dataset = [[d.ravel().tolist(), d.dtype.name, list(d.shape)] for d in inputs["dataset"]]
     question = json.dumps({"dataset": dataset, "parameters": dict(parameters)})
     paths = os.pathsep.join(path for path in sys.path if path)
@@ -191,7 +191,7 @@ def quantize_model_gptq(inputs: Inputs, parameters: Parameters) -> Outputs:
 
 
 def codes_of(layer: Any, bits: int) -> NDArray[Any]:
-    """Return the codes (n_out, n_in) of a layer in GPTQ mode; 4-bit codes lie two in a byte."""
+    """Return the codes (n_out, n_in) of a layer in GPTQ mode; 4-bit codes are stored packed."""
     codes = numpy_of(layer.quantized_kernel)
     if bits != 4:
         return codes

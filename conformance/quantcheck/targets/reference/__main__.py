@@ -1,4 +1,4 @@
-"""Target `reference`: the NumPy reference answers its own vectors."""
+"""Target `reference`: the server of the NumPy reference."""
 
 from __future__ import annotations
 

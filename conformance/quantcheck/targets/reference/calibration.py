@@ -1,4 +1,4 @@
-"""Operations of section 10 as questions of the wire format: calibration windows, models."""
+"""The reference's answers about calibration windows and models (SPEC.md, sections 10 and 12)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ print(json.dumps(calibration.windows_of(**given).tolist()))
 
 
 class CodePoints:
-    """A tokenizer that every language has: the code points of a text's characters.
+    """A tokenizer whose tokens are the code points of a text's characters.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def windows_of(
     iterable: str,
     **counts: int,
 ) -> Array:
-    """Return the windows that a question asks for; see SPEC.md, section 12.
+    """Return the windows for a question; see SPEC.md, section 12.
 
     Examples
     --------
@@ -78,7 +78,7 @@ def windows_of(
 
 
 def windows_of_two_processes(dataset: list[Array], **parameters: Any) -> Outputs:
-    """Return the windows that two new processes draw, of different hash seeds.  [CAL-050]"""
+    """Return the windows that two new processes with different hash seeds draw.  [CAL-050]"""
     pieces = [[d.ravel().tolist(), d.dtype.name, list(d.shape)] for d in dataset]
     question = json.dumps({"dataset": pieces, **parameters})
     roots = [str(Path(package.__file__ or "").parents[1]) for package in (quantcheck, quantref)]

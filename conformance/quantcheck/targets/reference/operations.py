@@ -1,4 +1,4 @@
-"""The reference as a target: questions in, answers out, in the words of section 12."""
+"""The reference as a target: it answers the operations of SPEC.md, section 12."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Honest variants: implementations that differ from the reference in arithmetic alone.
+"""Variants: correct implementations that differ from the reference in arithmetic only.
 
-None of them may ever be blamed. What they refuse is what the reference refuses, and what has no
-arithmetic (bytes, configs, rounding to integers) they take from it.
+The suite must never fail them. They refuse the same inputs as the reference, and use its operations
+without arithmetic (bytes, configs, rounding to integers).
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ Outputs = dict[str, Any]
 
 @dataclass(frozen=True)
 class Variant:
-    """One honest implementation.
+    """One correct implementation.
 
     Attributes
     ----------
     id : str
     sentence : str
-        How it computes.
+        Description of its arithmetic.
     arithmetic : Arithmetic
     form : callable
-        The order in which GPTQ carries its errors, from `quantcheck.targets.variants.gptq`.
-    rows : callable
-        How it comes by U.
+        The form of GPTQ, from `quantcheck.targets.variants.gptq`.
+    inverse_factor : callable
+        Returns U for a Hessian.
     threads : int, optional
-        Most threads of the BLAS.
+        Largest number of threads of the BLAS.
     """
 
     id: str
     sentence: str
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
     form: Callable[[Job], None] = gptq.textbook
-    rows: gptq.Rows = gptq.by_reversal
+    inverse_factor: gptq.InverseFactor = gptq.by_reversal
     threads: int | None = None
 
     @property
     def precision(self) -> str:
-        """Working precision, as the handshake names it."""
+        """Working precision, for the handshake."""
         return self.arithmetic.dtype
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class Variant:
         return {"factor": np.triu(np.linalg.cholesky(h[::-1, ::-1])[::-1, ::-1])}
 
     def _gptq_quantize(self, inputs: Outputs, parameters: dict[str, Any]) -> Outputs:
-        job = Job(self.arithmetic, self.rows, inputs, parameters)
+        job = Job(self.arithmetic, self.inverse_factor, inputs, parameters)
         self.form(job)
         return dict(job.answer())
 
@@ -123,24 +123,30 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("float32-gathered", "Single precision, one product a column.", form=gptq.gathered),
     Variant(
         "float32-original",
-        "Single precision as the original code: the inverse, its Cholesky factor, lazy blocks.",
+        "Single precision like the original code: the inverse, its Cholesky factor, lazy blocks.",
         form=gptq.lazy,
-        rows=gptq.by_inverse,
+        inverse_factor=gptq.by_inverse,
     ),
     Variant(
         "float64-inverse",
         "Double precision: the inverse of the Hessian, then its Cholesky factor.",
         DOUBLE,
-        rows=gptq.by_inverse,
+        inverse_factor=gptq.by_inverse,
     ),
     Variant(
         "float64-numpy",
         "Double precision: NumPy's Cholesky factor and general inverse.",
         DOUBLE,
-        rows=gptq.by_numpy,
+        inverse_factor=gptq.by_numpy,
     ),
-    Variant("float32-numpy", "Single precision: NumPy's factor and inverse.", rows=gptq.by_numpy),
-    Variant("float32-ldl", "Single precision, feedback without inverse.", form=gptq.ldl_feedback),
+    Variant(
+        "float32-numpy",
+        "Single precision: NumPy's factor and inverse.",
+        inverse_factor=gptq.by_numpy,
+    ),
+    Variant(
+        "float32-ldl", "Single precision, feedback without an inverse.", form=gptq.ldl_feedback
+    ),
     Variant(
         "float64-ldl", "Double precision, feedback without an inverse.", DOUBLE, gptq.ldl_feedback
     ),
@@ -167,13 +173,17 @@ VARIANTS: tuple[Variant, ...] = (
         Arithmetic(running_mean=True),
         gptq.gathered,
     ),
-    Variant("float32-1-thread", "Single precision, BLAS of one thread.", form=gptq.lazy, threads=1),
-    Variant("float32-2-threads", "Single precision, BLAS of two.", form=gptq.lazy, threads=2),
+    Variant(
+        "float32-1-thread", "Single precision, BLAS with one thread.", form=gptq.lazy, threads=1
+    ),
+    Variant(
+        "float32-2-threads", "Single precision, BLAS with two threads.", form=gptq.lazy, threads=2
+    ),
 )
 
 
 def find(identity: str) -> Variant:
-    """Return the variant of an id.
+    """Return the variant with an id.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Target `variant:ID`: an honest implementation in other arithmetic, a target that must pass."""
+"""Target `variant:ID`: a correct implementation in other arithmetic, which must pass."""
 
 from __future__ import annotations
 

@@ -14,25 +14,25 @@ from quantref.inputs import resolve_axis
 
 Array = NDArray[Any]
 SMALLEST = np.float32(2.0**-126)
-LARGE = 2.0**120  # beyond it a reciprocal may be subnormal, and lose digits
+LARGE = 2.0**120  # the reciprocal of a larger number may be subnormal
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How an honest implementation computes.
+    """The arithmetic of a correct implementation.
 
     Attributes
     ----------
     dtype : "float32" or "float64"
-        Of every product, quotient and sum.
+        Dtype of every product, quotient and sum.
     reciprocal : bool
-        Multiply by 1 / s where the text divides by s; divide by it where the text multiplies.
+        Multiply by 1 / s where SPEC.md divides by s, and divide by 1 / s where it multiplies.
     fused : bool
-        w − s·(q − z) with one rounding, as a fused multiply-add has it.
+        Compute w − s·(q − z) with one rounding, as a fused multiply-add does.
     range_first : bool
-        Round the range to the working dtype before it is divided.
+        Round the range to the working dtype before dividing it.
     running_mean : bool
-        The Hessian is a mean that is rescaled from batch to batch.
+        Compute the Hessian as a mean that each batch rescales.
     """
 
     dtype: str = "float32"
@@ -77,7 +77,7 @@ class Arithmetic:
         most = working.type(2**bits - 1)
         with np.errstate(over="ignore"):
             whole = (hi - lo).astype(np.float32 if self.range_first else working) / most
-        split = hi / most - lo / most  # where hi − lo overflows
+        split = hi / most - lo / most  # hi − lo may overflow
         scale = np.where(np.isfinite(whole), whole, split).astype(np.float32)
         scale = np.maximum(scale, SMALLEST)
         zero = np.clip(np.rint(self.ratio(-lo, scale.astype(working))), 0, most)
@@ -142,7 +142,7 @@ class Arithmetic:
         return np.asarray(values.astype(np.float32))
 
     def hessian(self, batches: list[Array]) -> Array:
-        """Return the Hessian of all tokens: products in the working dtype."""
+        """Return the Hessian of all tokens, with products in the working dtype."""
         n_in = batches[0].shape[-1]
         total, tokens = np.zeros((n_in, n_in)), 0
         for batch in batches:
@@ -158,7 +158,7 @@ class Arithmetic:
         return np.asarray((mean + mean.T) / 2)
 
     def prepare(self, hessian: Array, damping: float, *, ordered: bool) -> dict[str, Array]:
-        """Return damped Hessian, dead columns and order; the order is that of the given numbers."""
+        """Return damped Hessian, dead columns and order, which the undamped diagonal decides."""
         dead = np.diagonal(hessian) == 0
         exact = hessian.astype(np.float64)
         exact[dead, dead] = 1.0

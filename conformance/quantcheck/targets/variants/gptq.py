@@ -1,4 +1,4 @@
-"""GPTQ in the forms that honest implementations have: one result, other orders of arithmetic."""
+"""GPTQ in forms of other implementations: the same result by other orders of arithmetic."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from quantref.affine import group_layout
 from quantref.rules import Group
 
 Form = Callable[["Job"], Array]
-Rows = Callable[[Array], Array]
+InverseFactor = Callable[[Array], Array]
 
 
 def by_reversal(hessian: Array) -> Array:
@@ -25,7 +25,7 @@ def by_reversal(hessian: Array) -> Array:
 
 
 def by_inverse(hessian: Array) -> Array:
-    """Return U as the original code does: the inverse of H, then its Cholesky factor."""
+    """Return U as in the original code: the inverse of H, then its Cholesky factor."""
     from scipy.linalg import cho_solve, cholesky
 
     lower = cholesky(hessian, lower=True)
@@ -43,7 +43,11 @@ class Job:
     """One problem in the working dtype, columns in processing order."""
 
     def __init__(
-        self, arithmetic: Arithmetic, rows: Rows, inputs: dict[str, Array], settings: dict[str, Any]
+        self,
+        arithmetic: Arithmetic,
+        inverse_factor: InverseFactor,
+        inputs: dict[str, Array],
+        settings: dict[str, Any],
     ) -> None:
         prepared = arithmetic.prepare(
             inputs["hessian"], settings["damping"], ordered=settings["activation_order"]
@@ -55,9 +59,9 @@ class Job:
         self.W = w[:, self.order]
         self.H = prepared["damped"][np.ix_(self.order, self.order)]
         try:
-            self.U = rows(self.H)
-        except np.linalg.LinAlgError:  # too near to singular for the working dtype
-            self.U = rows(self.H.astype(np.float64)).astype(arithmetic.dtype)
+            self.U = inverse_factor(self.H)
+        except np.linalg.LinAlgError:  # nearly singular in the working dtype
+            self.U = inverse_factor(self.H.astype(np.float64)).astype(arithmetic.dtype)
         self.groups = group_layout(self.W.shape[1], settings["group_size"])
         self.starts: dict[int, Group] = {group.first: group for group in self.groups}
         self.scales: list[Array] = []
@@ -65,7 +69,7 @@ class Job:
         self.Q = np.zeros_like(self.W)
 
     def begin(self, j: int, base: Array) -> None:
-        """Take the parameters of a group that starts at column j."""
+        """Compute the parameters of a group that starts at column j."""
         if j in self.starts:
             group = self.starts[j]
             s, z = self.arithmetic.group(base[:, group.start : group.end], self.settings)
@@ -92,7 +96,7 @@ class Job:
 
 
 def textbook(job: Job) -> None:
-    """Carry each error to all later columns at once."""
+    """Feed each error back to all later columns at once."""
     W, U = job.W.copy(), job.U
     base = W
     for j in range(W.shape[1]):
@@ -104,7 +108,7 @@ def textbook(job: Job) -> None:
 
 
 def lazy(job: Job) -> None:
-    """Carry errors to the rest of the block at once, to later blocks in one product."""
+    """Feed errors back to the rest of the block at once, and to later blocks in one product."""
     W, U = job.W.copy(), job.U
     n_in = W.shape[1]
     for a in range(0, n_in, job.block):
@@ -118,7 +122,7 @@ def lazy(job: Job) -> None:
 
 
 def gathered(job: Job) -> None:
-    """Gather all earlier errors of a block when a column's turn comes: one product a column."""
+    """Add all earlier errors of a block to a column in one product, just before it is rounded."""
     W, U = job.W.copy(), job.U
     n_in = W.shape[1]
     E = np.zeros_like(W)
@@ -132,7 +136,7 @@ def gathered(job: Job) -> None:
 
 
 def ldl_feedback(job: Job) -> None:
-    """Carry residuals along M of H = M D Mᵀ; no inverse but for base weights of later blocks."""
+    """Feed residuals back along M of H = M D Mᵀ; only base weights of later blocks need M⁻¹."""
     from scipy.linalg import solve_triangular
 
     n_in = job.W.shape[1]

@@ -1,6 +1,7 @@
-"""The certificate, fast: verdicts at once, figures when they are asked for (SPEC.md, section 8).
+"""The certificate, fast: verdicts at once, figures when they are used (SPEC.md, section 8).
 
-`quantref.certificate` is the same in plain arrays, and the form to read.
+Lower bounds that need no inverse settle most codes, so most certificates never compute U or the
+bounds. `quantref.certificate` is the plain form.
 """
 
 from __future__ import annotations
@@ -29,14 +30,7 @@ __all__ = ["LazyCertificate", "certify", "certify_problem"]
 
 
 class LazyCertificate(Certificate):
-    """A certificate whose figures are computed when they are asked for.
-
-    Attributes
-    ----------
-    checks : tuple of Check
-    evidence : Evidence
-        What the figures are computed from; the others are those of `Certificate`.
-    """
+    """A certificate whose figures are computed from `evidence` when they are used."""
 
     evidence: Evidence
 
@@ -57,7 +51,7 @@ FIGURES: dict[str, Callable[[LazyCertificate], Any]] = {
     "plain_rounding": lambda c: _fails_half_step(c.checks) and c.evidence.is_plain_rounding,
     "clipped": lambda c: float(c.evidence.clipped.mean()),
     "undecided": lambda c: float((c.evidence.beta > c.evidence.column_scale / 2).mean()),
-    "residuals": lambda c: c.evidence.steps_in_original_order,
+    "residual_steps": lambda c: c.evidence.residual_steps,
 }
 
 

@@ -1,14 +1,12 @@
-"""How far an honest implementation may be from exact arithmetic (SPEC.md, section 8).
+"""Bounds on the error of a correct implementation, of some rows at a time (SPEC.md, section 8).
 
-In NumPy, for certificates. `quantcheck.oracle.bounds` has the same formulas in Python floats, for
-the vectors; a test holds them equal.
+`quantref.certificate.error_bound` is the plain form. Here the terms of the factor are computed once
+and used for all rows. `quantcheck.oracle.bounds` has the same formulas in Python floats, for the
+vectors; a test holds them equal. Letters are those of `quantref.certificate`.
 
-Symbols, columns in processing order: E errors e_j = r_j / U_jj with residuals r_j = w'_j − ŵ_j;
-U upper with H⁻¹ = Uᵀ U, R = U⁻¹, M_kj = R_kj / R_jj unit upper, h the diagonal of H, x that of H⁻¹.
-
-Each bound is the smaller of two: one that holds for every pattern of rounding errors (it grows with
-n), and one that holds when rounding errors are independent with mean zero, up to a probability of
-2·exp(−LIKELY² / 2) per code (it grows with √n; Higham and Mary, SIAM J. Sci. Comput. 41, 2019).
+Each bound is the smaller of two. `always` holds for every pattern of rounding errors and grows with
+n. `likely` holds for independent rounding errors of mean zero, except with a probability of
+2·exp(−LIKELY² / 2) per code, and grows with √n (Higham and Mary, SIAM J. Sci. Comput. 41, 2019).
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from quantref.inputs import Array
 
 @dataclass(frozen=True)
 class Bounds:
-    """Bounds on an honest implementation's error, in processing order.  [CERT-060]
+    """Bounds on the error of a correct implementation, in processing order.  [CERT-060]
 
     Attributes
     ----------
@@ -34,7 +32,7 @@ class Bounds:
     likely : (n_out, n_in) array
         |error of w'_j| <= LIKELY · √steps · u · likely.
     inverse : (n_in, n_in) array
-        |M⁻¹|, which carries errors of w' to partly compensated weights.
+        |M⁻¹|, which carries errors of w' to base weights.
     shift : (n_out, n_in) array
         A·B_j: error of w'_j per unit of a relative error of the Hessian.
     spread : float
@@ -47,8 +45,8 @@ class Bounds:
     shift: NDArray[np.float64]
     spread: float
 
-    def target(self, u: float) -> NDArray[np.float64]:
-        """Return the bound (n_out, n_in) on the error of w' in arithmetic of unit roundoff u."""
+    def rho(self, u: float) -> NDArray[np.float64]:
+        """Return ρ(u), (n_out, n_in), the bound on the error of w' in arithmetic of roundoff u."""
         steps = steps_of(self.always.shape[1])
         bound, gamma = LIKELY * math.sqrt(steps) * u * self.likely, growth(steps, u)
         if not math.isfinite(gamma):
@@ -62,14 +60,14 @@ class Bounds:
         """
         return amplified(hessian_error, self.spread) * self.shift
 
-    def base(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the bound on partly compensated weights, given that on w'.  [CERT-060]"""
-        return target @ self.inverse
+    def carried(self, rho: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the bound on base weights, (n_out, n_in), given that on w'.  [CERT-060]"""
+        return rho @ self.inverse
 
 
 @dataclass(frozen=True)
 class FactorTerms:
-    """What the bounds need of the factor, whatever the answer.  [CERT-060]
+    """The terms of the bounds that depend on the factor and not on the answer.  [CERT-060]
 
     Attributes
     ----------
@@ -101,12 +99,12 @@ class FactorTerms:
         size, R, U = np.diagonal(R).copy(), np.abs(R), np.abs(U)
         root_h = np.sqrt((R * R).sum(axis=1))
         root_chi = np.sqrt((U * U).sum(axis=0))
-        unit = R / size  # |M|
+        M = R / size  # |M|
         B2 = np.sqrt(U**2 @ root_h**2) / size * norm_bound(U * root_h)
-        C2 = np.sqrt(root_chi**2 @ unit**2) * norm_bound(R * root_chi[:, None])
+        C2 = np.sqrt(root_chi**2 @ M**2) * norm_bound(R * root_chi[:, None])
         reach = U @ root_h
         spread = float((reach**2).sum())
-        return cls(R, U, size, root_h, root_chi, reach / size, root_chi @ unit, B2 + C2, spread)
+        return cls(R, U, size, root_h, root_chi, reach / size, root_chi @ M, B2 + C2, spread)
 
 
 def for_answer(residuals: Array, magnitudes: Array, terms: FactorTerms) -> Bounds:
@@ -115,9 +113,9 @@ def for_answer(residuals: Array, magnitudes: Array, terms: FactorTerms) -> Bound
     Parameters
     ----------
     residuals : (n_out, n_in) array
-        w' - ŵ.
+        r.
     magnitudes : (n_out, n_in) array
-        |w| + |ŵ|: what each subtraction and each dequantized weight rounds relative to.
+        |W| + |Ŵ|.
     terms : FactorTerms
 
     Examples
@@ -127,24 +125,24 @@ def for_answer(residuals: Array, magnitudes: Array, terms: FactorTerms) -> Bound
     array([[2. , 1.75]])
     """
     E = np.abs(residuals) * terms.size  # |e_j|
-    unit = terms.R / terms.size  # |M|
+    M = terms.R / terms.size  # |M|
 
     reach = E @ terms.U  # (n_out, n_in): no partial sum of the feedback exceeds it
     gradient = E @ terms.R.T
-    always = (reach + magnitudes) @ unit
+    always = (reach + magnitudes) @ M
     shift = np.outer(reach @ terms.root_h, terms.B)
     always += shift + np.outer(gradient @ terms.root_chi, terms.C)
 
-    squares = np.sqrt((E**2 @ terms.U**2 + magnitudes**2) @ unit**2)
+    squares = np.sqrt((E**2 @ terms.U**2 + magnitudes**2) @ M**2)
     length = np.sqrt((E**2).sum(axis=1))  # (n_out,)
     likely = squares + np.outer(length, terms.likely)
     return Bounds(always, likely, terms.U * terms.size[:, None], shift, terms.spread)
 
 
 def least_bound(length: Array, n_in: int, u: float) -> Array:
-    """Return a bound from below on the bound from above: what w' may be off by at the least.
+    """Return a lower bound of ρ_j / U_jj, which needs no product and no inverse.  [CERT-060]
 
-    It needs no product and no inverse: most answers are within it.  [CERT-060]
+    Most answers are within it, and are then certified without ρ itself.
 
     Parameters
     ----------

@@ -1,8 +1,7 @@
-"""The single checks of a certificate, on evidence gathered from an answer (SPEC.md, section 8).
+"""The checks of a certificate, on evidence gathered from an answer (SPEC.md, section 8).
 
-Whether a check passes is decided at once: by what is allowed at the least, and by the bounds
-themselves for those rows alone where that does not suffice. How near a check is to its bound, and
-what its message says, is computed when it is asked for.
+Lower bounds of β and δ settle most rows at once. The bounds themselves are computed for the other
+rows only. The distance of a check from its bound, and its message, are computed when they are used.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from quantref.inputs import Array
 
 
 class Figures(NamedTuple):
-    """What a check says of its worst place; see `Check`."""
+    """The figures of a check's worst place; see `Check`."""
 
     observed: float
     worst: tuple[int, ...]
@@ -41,7 +40,7 @@ class Figures(NamedTuple):
 
 
 class LazyCheck(Check):
-    """A check whose observed, worst and message are computed when one of them is asked for.
+    """A check whose observed, worst and message are computed when one of them is used.
 
     Parameters
     ----------
@@ -71,9 +70,9 @@ class LazyCheck(Check):
 
 
 def check_residuals(evidence: Evidence, columns: int | None = None) -> list[Check]:
-    """Check |w' − ŵ| <= s / 2, and that the residual of clipped codes points outwards.
+    """Check |r| <= s / 2, and that the residual of clipped codes points outwards.
 
-    `columns`: how many columns to look at, in processing order; by default all.
+    `columns`: the number of columns to check, in processing order; by default all.
     """
     count = evidence.codes.shape[1] if columns is None else columns
     return [
@@ -163,7 +162,7 @@ def _unsettled(
     (scale_ratio, _), (zero_ratio, _) = judged
     lowest, highest = evidence.ranges
     zeros = has_scale_of_zeros(evidence.problem, evidence.scale)
-    zeros &= np.maximum(-lowest, highest) > delta  # they may be base weights of zeros
+    zeros &= np.maximum(-lowest, highest) > delta  # the base weights may all be zero
     unsettled = ~(scale_ratio <= 1) | ~(zero_ratio <= 1) | zeros
     unsettled &= evidence.compensated_groups
     shared = not evidence.problem.config.per_channel and unsettled.any()
@@ -223,13 +222,13 @@ def _loss_ratio(evidence: Evidence, rows: Array) -> tuple[Array, Array, Array]:
 
 
 def loss_terms(evidence: Evidence) -> Array:
-    """Return ((s_j / 2 + β_j) / U_jj)² per code, the actual e_j² at 0 and maxq.  [CERT-050]"""
+    """Return c_j, and e_j² where the code is 0 or maxq, (n_out, n_in).  [CERT-050]"""
     return _terms(evidence, np.arange(len(evidence.codes)), evidence.beta)
 
 
-def _terms(evidence: Evidence, rows: Array, target: Array) -> Array:
-    """Return the same for some rows and their β."""
+def _terms(evidence: Evidence, rows: Array, beta: Array) -> Array:
+    """Return the terms of some rows, given their β."""
     half = evidence.scale[rows][:, evidence.problem.column_group] / 2
-    box = ((half + target) / evidence.U_jj) ** 2
+    box = ((half + beta) / evidence.U_jj) ** 2
     clipped = (evidence.codes[rows] == 0) | (evidence.codes[rows] == evidence.problem.maxq)
     return np.asarray(np.where(clipped, evidence.E[rows] ** 2, box))

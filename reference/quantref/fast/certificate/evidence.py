@@ -1,4 +1,4 @@
-"""What a certificate rests on: errors recovered from an answer, and bounds as they are needed.
+"""Evidence of a certificate: the errors that an answer shows, and bounds where they are needed.
 
 Columns are in processing order. Arrays have shape (n_out, n_in) and contiguous columns, so that
 the columns of a group are one stretch of memory. Elementwise work goes through tiles that stay in
@@ -23,7 +23,8 @@ from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 from quantref.rules import Group, round_then_add
 
-ELEMENTS, COLUMNS, FEWEST = 2**16, 128, 64  # of a tile: at most, at most; its rows at least
+ELEMENTS, COLUMNS = 2**16, 128  # largest size of a tile
+FEWEST_ROWS = 64  # of a tile
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +48,12 @@ class Violations:
 
 @dataclass(frozen=True, eq=False)
 class SignedSums:
-    """Sums of as many rows of W − Ŵ each, with fixed signs, for CERT-080.
+    """Signed sums of rows of W − Ŵ, for CERT-080.
 
     Attributes
     ----------
     rows : tuple of slice
-        Of each sum.
+        The rows of each sum.
     signs : (n_out,) array of −1 and 1
     loss : (sums,) float64 array
         d H dᵀ of each sum d.
@@ -68,7 +69,7 @@ class SignedSums:
 
 @dataclass(frozen=True, eq=False)
 class ErrorSummary:
-    """What one pass over E tells.
+    """Results of one pass over E.
 
     Attributes
     ----------
@@ -86,7 +87,7 @@ class ErrorSummary:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What all checks read, in processing order; full arrays are made when they are asked for.
+    """The input of all checks, in processing order; full arrays are made when they are used.
 
     Attributes
     ----------
@@ -120,11 +121,11 @@ class Evidence:
 
     @cached_property
     def summary(self) -> ErrorSummary:
-        """What one pass over E tells."""
+        """Norms, signed sums and violations, by one pass over E."""
         squares = np.zeros(len(self.codes))
         sums = np.zeros((self.E.shape[1], len(self.sums.loss)))
         found, half, groups = [], self.scale.T / 2, self.problem.column_group
-        for rows, columns in tiles(*self.codes.shape):
+        for rows, columns in column_tiles(*self.codes.shape):
             part = self.E.T[columns, rows]
             _add_signed_rows(sums[columns], part, rows, self.sums)
             squares[rows] += np.einsum("ji,ji->i", part, part)
@@ -139,11 +140,11 @@ class Evidence:
         return ErrorSummary(np.sqrt(squares), (sums**2).sum(axis=0), violations)
 
     def _inward(self, row: Array, column: Array) -> Violations:
-        """Return those of some codes whose residual lies beyond half a step and points inwards."""
+        """Select the codes whose residual lies beyond half a step and points inwards."""
         residual, code = self.E[row, column] * self.U_jj[column], self.codes[row, column]
         lowest, highest = code == 0, code == self.problem.maxq
         half = self.scale[row, self.problem.column_group[column]] / 2
-        # A residual may point outwards from a clipped code, whatever its size.
+        # From a clipped code, a residual of any size may point outwards.
         above = np.where(highest, -np.inf, residual - half)
         below = np.where(lowest, -np.inf, -residual - half)
         excess = np.maximum(above, below)
@@ -156,12 +157,12 @@ class Evidence:
     def ranges(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Smallest and largest base weight of each group, (n_out, n_groups) twice.  [CERT-030]
 
-        Of all rows where they share a range.
+        They are those of all rows if rows share a range.
         """
         lowest, highest = np.empty_like(self.scale), np.empty_like(self.scale)
         for k, group in enumerate(self.problem.groups):
             c = self.problem.errors_applied(group)
-            # Of U, what lies between c and the group's end: no product with anything before.
+            # The part of U between c and the group's end is enough.
             U = upper_inverse(self.problem.R[c : group.end, c : group.end]) if c else None
             for rows in stretches(len(self.scale), group.end - min(c, group.start)):
                 base = self._base(rows, group, c, U)
@@ -172,9 +173,10 @@ class Evidence:
         return lowest, highest
 
     def _base(self, rows: slice, group: Group, c: int, U: Array | None) -> Array:
-        """Return base weights (columns, rows) with the errors of c columns; U is that from c on.
+        """Return base weights (columns, rows) of a group; U is that of the columns from c on.
 
-        W − E[:, :c] U[:c, j] = ŵ_j + E[:, c:] U[c:, j] from c on; before it, as it was rounded: w'.
+        From column c on they are W − E[:, :c] U[:c, j] = ŵ_j + E[:, c:] U[c:, j]. Before c they
+        are w', the weights as they were rounded.
         """
         columns = slice(group.start, group.end)
         if U is None:
@@ -191,27 +193,27 @@ class Evidence:
 
     @cached_property
     def terms(self) -> FactorTerms:
-        """What all bounds need of the factor: the only place where U itself is made."""
+        """The terms of the factor in all bounds; U is made here and nowhere else."""
         return FactorTerms.from_factor(self.problem.R, upper_inverse(self.problem.R))
 
     @cached_property
     def least_over_U_jj(self) -> NDArray[np.float64]:
-        """What β_j / U_jj is at the least, in each row, (n_out,).  [CERT-060]"""
+        """A lower bound of β_j / U_jj in each row, (n_out,).  [CERT-060]"""
         return least_bound(self.summary.norms, self.E.shape[1], self.u)
 
     def beta_of(self, rows: Array) -> NDArray[np.float64]:
-        """Return β of some rows, (rows, n_in); of all, to be kept, where that is most of them."""
+        """Return β of some rows, (rows, n_in); for most of the rows, compute and keep all."""
         most = 2 * len(rows) > len(self.codes)
         return np.asarray(self.beta[rows] if most else self._bounds(rows)[0])
 
     def delta_of(self, rows: Array) -> NDArray[np.float64]:
-        """Return δ of some rows, (rows, n_groups); of all where they share a range."""
+        """Return δ of some rows, (rows, n_groups); for most of the rows, compute and keep all."""
         most = 2 * len(rows) > len(self.codes)
         return np.asarray(self.delta[rows] if most else self._bounds(rows)[1])
 
     @cached_property
     def least_base(self) -> NDArray[np.float64]:
-        """What δ is at the least, (n_out, n_groups).  [CERT-060]"""
+        """A lower bound of δ, (n_out, n_groups).  [CERT-060]"""
         largest = [self.U_jj[g.start : g.end].max() for g in self.problem.groups]
         return self._shared(np.outer(self.least_over_U_jj, largest))
 
@@ -227,15 +229,15 @@ class Evidence:
         residuals = self.E[rows] * self.U_jj
         magnitudes = np.abs(self.problem.weights[rows]) + np.abs(values)
         bounds = for_answer(residuals, magnitudes, self.terms)
-        target = bounds.target(self.u) + bounds.target(U64)  # theirs and ours
-        target += bounds.shifted(self.hessian_error)  # [CERT-070]
-        base = bounds.base(target)
+        rho = bounds.rho(self.u) + bounds.rho(U64)  # of the answer, and of this computation
+        rho += bounds.shifted(self.hessian_error)  # [CERT-070]
+        base = bounds.carried(rho)
         ends = [base[:, g.start : g.end].max(axis=1) for g in self.problem.groups]
         compensated = np.abs(values + residuals)  # |w'|
-        return target + 3 * self.u * compensated, self._shared(np.stack(ends, axis=1))
+        return rho + 3 * self.u * compensated, self._shared(np.stack(ends, axis=1))
 
     def _shared(self, error: Array) -> NDArray[np.float64]:
-        """Return δ: 0 for original weights, the largest of all rows where they share a range."""
+        """Return δ: 0 for original weights, and the largest of all rows if rows share a range."""
         error[:, ~self.compensated_groups] = 0.0
         if not self.problem.config.per_channel:
             error[:] = error.max(axis=0)
@@ -250,12 +252,12 @@ class Evidence:
 
     @cached_property
     def residuals(self) -> NDArray[np.float64]:
-        """The distances w' − ŵ, (n_out, n_in)."""
+        """Residuals r = w' − ŵ, (n_out, n_in)."""
         return np.asarray(self.E * self.U_jj)
 
     @cached_property
     def plain_codes(self) -> Array:
-        """Codes of the weights themselves, nothing fed back, with the answer's parameters."""
+        """Codes of plain rounding of W with the answer's scales and zero-points."""
         z = self.zero_point[:, self.problem.column_group]
         return round_then_add(self.problem.weights, self.column_scale, z, self.problem.maxq)
 
@@ -266,14 +268,14 @@ class Evidence:
 
     @property
     def plain_loss(self) -> float:
-        """Loss of plain rounding with the answer's parameters."""
+        """Loss of plain rounding with the answer's scales and zero-points."""
         z = self.zero_point[:, self.problem.column_group]
         difference = self.problem.weights - self.column_scale * (self.plain_codes - z)
         return float(np.square(difference @ self.problem.R).sum())
 
     @property
-    def steps_in_original_order(self) -> NDArray[np.float64]:
-        """Residuals over scales, (n_out, n_in)."""
+    def residual_steps(self) -> NDArray[np.float64]:
+        """r_j / s_j, (n_out, n_in), columns in the original order."""
         place = np.argsort(self.problem.prepared.order)
         return np.asarray((self.residuals / self.column_scale)[:, place])
 
@@ -299,7 +301,7 @@ class Evidence:
     @cached_property
     def is_plain_rounding(self) -> bool:
         """Whether the codes are those of plain rounding."""
-        return not any(self.unlike_plain(*tile).any() for tile in tiles(*self.codes.shape))
+        return not any(self.unlike_plain(*tile).any() for tile in column_tiles(*self.codes.shape))
 
     @cached_property
     def _all_bounds(self) -> tuple[Array, Array]:
@@ -317,13 +319,13 @@ class Evidence:
 
 
 def gather(problem: GPTQProblem, answer: Answer, u: float, hessian_error: float = 0.0) -> Evidence:
-    """Check shapes and kinds of the answer, and recover what its codes imply.  [CERT-010]
+    """Check an answer, and recover the errors from it.  [CERT-010]
 
     Raises
     ------
     AnswerError
     ConfigError
-        A Hessian error with which nothing can be certified.  [CERT-070]
+        The Hessian error is too large.  [CERT-070]
     """
     given, scale, zero_point = require_answer(problem, answer)
     codes = _in_processing_order(problem, given)
@@ -333,7 +335,7 @@ def gather(problem: GPTQProblem, answer: Answer, u: float, hessian_error: float 
     rows_of_sums, signs = zip(*signed_sums(len(codes)), strict=True)
     d = np.zeros((codes.shape[1], len(rows_of_sums)))
     sums = SignedSums(rows_of_sums, np.concatenate(signs), np.empty(len(rows_of_sums)), absolute)
-    for rows, columns in tiles(*codes.shape):
+    for rows, columns in column_tiles(*codes.shape):
         part = difference.T[columns, rows]
         values = _values(problem, codes, scale, zero_point, rows, columns)
         np.subtract(problem.weights.T[columns, rows], values, out=part)
@@ -406,14 +408,14 @@ def times_upper(matrix: Array, upper: Array) -> NDArray[np.float64]:
     return np.asarray(dtrmm(1.0, b=matrix, side=1, overwrite_b=1, **stored))
 
 
-def tiles(n_out: int, n_in: int) -> Iterator[tuple[slice, slice]]:
+def column_tiles(n_out: int, n_in: int) -> Iterator[tuple[slice, slice]]:
     """Yield rows and columns of tiles that stay in the cache.
 
     Examples
     --------
-    >>> list(tiles(3, 5))
+    >>> list(column_tiles(3, 5))
     [(slice(0, 3, None), slice(0, 5, None))]
-    >>> [(rows.stop, columns.stop) for rows, columns in tiles(600, 130)]
+    >>> [(rows.stop, columns.stop) for rows, columns in column_tiles(600, 130)]
     [(512, 128), (600, 128), (600, 130)]
     """
     for start in range(0, n_in, COLUMNS):
@@ -423,13 +425,13 @@ def tiles(n_out: int, n_in: int) -> Iterator[tuple[slice, slice]]:
 
 
 def stretches(n_out: int, columns: int) -> Iterator[slice]:
-    """Yield rows in stretches of which so many columns stay in the cache.
+    """Yield stretches of rows: `columns` columns of a stretch stay in the cache.
 
     Examples
     --------
     >>> list(stretches(600, 128))
     [slice(0, 512, None), slice(512, 600, None)]
     """
-    step = max(ELEMENTS // columns, FEWEST)
+    step = max(ELEMENTS // columns, FEWEST_ROWS)
     for start in range(0, n_out, step):
         yield slice(start, min(start + step, n_out))

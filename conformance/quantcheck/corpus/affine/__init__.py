@@ -1,0 +1,1 @@
+"""Section AFF: `cases` has the cases, `build` computes their expected values."""
