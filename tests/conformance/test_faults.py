@@ -143,8 +143,8 @@ for q in questions():
     given = verdicts(made)
     # A dtype that exists is a wrong answer, and no broken one; so is what a flood came with.
     assert given.pop("rnd-ties-float64") == "fail"
-    flooded = ("rnd-refuse-infinity", "rnd-refuse-nan", "rnd-ties-bfloat16")
-    assert [given.pop(case) for case in flooded] == ["pass"] * 3
+    flooded = ("rnd-refuse-infinity", "rnd-refuse-integers", "rnd-refuse-nan", "rnd-ties-bfloat16")
+    assert [given.pop(case) for case in flooded] == ["pass"] * 4
     assert len(given) == 7
     assert set(given.values()) == {"error"}
     assert len(made["target"]["stderr"]) <= 64 * 1024
