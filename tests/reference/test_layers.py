@@ -378,9 +378,9 @@ def test_bad_packed_layers(change: dict[str, Any], error: type[Exception]) -> No
 
 def test_configs_of_the_other_class_are_refused() -> None:
     int8, gptq = Int8QuantizationConfig(), GPTQConfig(None, None, group_size=-1)
-    with pytest.raises(ConfigError, match="config to be a Int8QuantizationConfig"):
+    with pytest.raises(ConfigError, match="config to be an Int8QuantizationConfig"):
         Int8Dense.quantize(single([[1.0]]), config=gptq)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="config to be a Int8QuantizationConfig"):
+    with pytest.raises(ConfigError, match="config to be an Int8QuantizationConfig"):
         Int8Embedding.quantize(single([[1.0]]), config=gptq)  # type: ignore[arg-type]
     packed = small([[9, 6]]), single([[0.5]]), small([[8]]), np.zeros(2, np.int32)
     with pytest.raises(ConfigError, match="config to be a GPTQConfig"):
