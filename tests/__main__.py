@@ -1,8 +1,9 @@
-"""`python3 tests [PYTEST ARGUMENTS]`: every check of this repository, from a fresh checkout.
+"""`python3 tests [--everything] [PYTEST ARGUMENTS]`: the checks of this repository.
 
-Builds the wheel, installs it with the dev extra into its own environment, runs ruff and mypy,
-then pytest on tests/ and on the doctests of the installed packages. What is tested is the wheel:
-neither reference/ nor conformance/ is on the path.
+Builds the wheel, installs it with the extra `dev` into its own environment, runs ruff and mypy,
+then pytest on tests/ and on the doctests of the installed packages. The wheel is tested: neither
+reference/ nor conformance/ is on the path. With --everything the extra `everything` is installed
+too, and the tests that carry its mark run.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ PACKAGES = ("--pyargs", "quantref", "quantcheck", "--ignore-glob=*/quantcheck/su
 PARALLEL = ("--numprocesses=auto", "--dist=loadgroup", "--no-loadscope-reorder")
 
 
-def install(environment: Environment) -> None:
-    """Put today's wheel into the environment, and what the tests need where it is not there."""
+def install(environment: Environment, needed: Sequence[str]) -> None:
+    """Put today's wheel into the environment, and the extras that are needed and not there."""
     with environment.locked():
-        fresh = environment.extras() is None
-        if fresh:
+        present = environment.extras()
+        if present is None:
             environment.make()
+        missing = [extra for extra in needed if extra not in (present or [])]
         dist = environment.path / "dist"
         shutil.rmtree(dist, ignore_errors=True)
         with step("building the wheel"):
@@ -44,13 +46,15 @@ def install(environment: Environment) -> None:
         wheels = list(dist.glob("quantref-*.whl"))
         if len(wheels) != 1:
             raise BootstrapError(f"One wheel was expected, {len(wheels)} came.")
-        if fresh:
-            environment.install("the wheel and quantref[dev]", f"{wheels[0]}[dev]")
+        if missing:
+            extras = ",".join(missing)
+            environment.install(f"the wheel and quantref[{extras}]", f"{wheels[0]}[{extras}]")
+        if present is not None:  # the wheel of an earlier run has the same version
+            environment.install("the wheel", str(wheels[0]), "--no-deps", "--force-reinstall")
+        if "everything" in missing:
             # Its tokenizers of text want a TensorFlow with a GPU's libraries; its models do not.
             environment.install("KerasHub, its models alone", "keras-hub>=0.20", "--no-deps")
-            environment.record(["dev"])
-        else:
-            environment.install("the wheel", str(wheels[0]), "--no-deps", "--force-reinstall")
+        environment.record(sorted({*needed, *(present or [])}))
 
 
 def pytest_arguments(arguments: Sequence[str]) -> list[str]:
@@ -65,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run every check; the first that failed decides the exit status."""
     require_python()
     environment = Environment(".venv-tests")
-    install(environment)
+    install(environment, ["dev", *(["everything"] if "--everything" in arguments else [])])
     checks: dict[str, list[str | Path]] = {
         "ruff check": [environment.scripts / "ruff", "check", "--quiet", ROOT],
         "ruff format": [environment.scripts / "ruff", "format", "--check", "--quiet", ROOT],

@@ -27,19 +27,19 @@ settings.load_profile("ci")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what asks for the tests that repeat on other backends what every run does on one."""
-    text = "run the tests marked `repeated` too: other backends and releases, for before a release"
+    text = "run the tests marked `everything` too: other backends and releases, and what is long"
     parser.addoption("--everything", action="store_true", help=text)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the longest tests first; in several processes, keep each file in one of them.
 
-    A test that is marked `apart` runs wherever there is room. Those marked `repeated` are skipped
+    A test that is marked `apart` runs wherever there is room. Those marked `everything` are skipped
     unless they are asked for.
     """
     for item in items if not config.getoption("--everything") else ():
-        if item.get_closest_marker("repeated"):
-            reason = "repeats what runs on another backend or release; with --everything"
+        if item.get_closest_marker("everything"):
+            reason = "runs with --everything"
             item.add_marker(pytest.mark.skip(reason=reason))
     items.sort(key=lambda item: item.get_closest_marker("apart") is None)
     for item in items:

@@ -109,6 +109,7 @@ def test_the_table_of_losses_is_what_was_measured(root: Path, readme: str) -> No
     assert f"on Keras {made['keras']}" in readme
 
 
+@pytest.mark.everything
 @pytest.mark.slow
 @pytest.mark.apart
 def test_the_commands_at_the_console(root: Path, blocks: list[Block], tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ class Marks:
     found = []
     def pytest_collection_finish(self, session):
         for item in session.items:
-            if item.get_closest_marker("repeated") is None:
+            if item.get_closest_marker("everything") is None:
                 ids = [i for mark in item.iter_markers("requirement") for i in mark.args]
                 self.found += [(i, item.nodeid) for i in ids]
 marks = Marks()

@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).parents[2] / "conformance" / "examples"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("framework", ["torch", "jax"])
+@pytest.mark.parametrize("framework", ["torch", pytest.param("jax", marks=pytest.mark.everything)])
 def test_passes_what_it_answers(
     quantcheck: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, framework: str
 ) -> None:

@@ -20,7 +20,7 @@ from .releases import RELEASES, backends, environment, missing, repeated
 RUNS = [
     pytest.param(
         f"{version}-{backend}",
-        marks=[pytest.mark.repeated] if repeated(version, backend) else [],
+        marks=[pytest.mark.everything] if repeated(version, backend) else [],
     )
     for version in reversed(RELEASES)
     for backend in backends(version)

@@ -59,7 +59,7 @@ def _on(lines: list[str], backend: str) -> list[str]:
         pytest.param(
             version,
             backend,
-            marks=[pytest.mark.repeated]
+            marks=[pytest.mark.everything]
             if repeated(version, backend) or backend in {"jax", "tensorflow"}
             else [],
         )

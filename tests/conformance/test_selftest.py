@@ -16,6 +16,7 @@ from quantcheck.run.selftest.kills import kill
 pytestmark = pytest.mark.requirement("VER-080")
 
 
+@pytest.mark.everything
 @pytest.mark.slow
 @pytest.mark.apart
 def test_the_suite_detects_every_mutant_and_fails_no_variant(

@@ -37,6 +37,7 @@ def measured(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return made
 
 
+@pytest.mark.everything
 @pytest.mark.slow
 def test_gptq_loses_less_than_plain_rounding(measured: dict[str, Any]) -> None:
     assert measured["methods"] == ["plain rounding", "GPTQ"]
@@ -48,6 +49,7 @@ def test_gptq_loses_less_than_plain_rounding(measured: dict[str, Any]) -> None:
         assert plain - gptq > 0.4 * (plain - measured["float"])
 
 
+@pytest.mark.everything
 @pytest.mark.slow
 def test_the_table_in_the_readme_can_be_measured_again(
     measured: dict[str, Any], folder: Path

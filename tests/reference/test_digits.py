@@ -41,9 +41,13 @@ def right(model: Any, x: Any, y: Any) -> float:
     ("arguments", "drop"),
     [
         (["--method", "int8", "--form", "keras"], 0.005),
-        (["--method", "int8"], 0.005),
+        pytest.param(["--method", "int8"], 0.005, marks=pytest.mark.everything),
         (["--bits", "4", "--group-size", "-1"], 0.02),
-        (["--bits", "3", "--group-size", "16", "--activation-order"], 0.03),
+        pytest.param(
+            ["--bits", "3", "--group-size", "16", "--activation-order"],
+            0.03,
+            marks=pytest.mark.everything,
+        ),
     ],
 )
 def test_digits_are_read_as_before(

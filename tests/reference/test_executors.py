@@ -196,6 +196,7 @@ def wait_for(condition: Any, seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.everything
 @pytest.mark.slow
 def test_two_dask_workers_and_one_of_them_killed_at_work(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")

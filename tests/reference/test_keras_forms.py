@@ -31,7 +31,8 @@ def on(backend: str, *others: Any) -> Any:
     """Parameters of a test that needs a backend."""
     needed = "jax" if backend == "numpy" else backend  # Keras's NumPy backend calls JAX
     absent = find_spec(needed) is None
-    marks = pytest.mark.skipif(absent, reason=f"{needed} is not installed")
+    marks = [pytest.mark.skipif(absent, reason=f"{needed} is not installed")]
+    marks += [] if backend == "torch" else [pytest.mark.everything]
     return pytest.param(*others, backend, marks=marks)
 
 

@@ -20,6 +20,8 @@ keras_hub = pytest.importorskip(
     "keras_hub", reason="keras-hub is not installed", exc_type=ImportError
 )
 
+pytestmark = pytest.mark.everything
+
 VOCABULARY, WIDTH, LENGTH = 50, 32, 16
 
 

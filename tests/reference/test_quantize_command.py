@@ -86,6 +86,7 @@ def test_json_for_programs(folder: Path, capsys: Output) -> None:
     assert set(answers) == {"up_0", "up_1"}
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize("backend", ["numpy", "openvino"])
 def test_other_backends_give_the_same_codes(backend: str, folder: Path) -> None:
     """Chosen by name; but for near-ties, since inputs differ in their last digits."""
