@@ -105,7 +105,7 @@ def test_the_table_of_losses_is_what_was_measured(root: Path, readme: str) -> No
         losses = ("raises" if loss is None else f"{loss:.3f}" for loss in row["losses"])
         group = "row" if row["group_size"] == -1 else row["group_size"]
         assert f"| {row['bits']} | {group} | {' | '.join(losses)} |\n" in readme
-    assert f"{made['float']:.3f} as it is" in readme
+    assert f"held-out loss of {made['float']:.3f} nats" in readme
     assert f"on Keras {made['keras']}" in readme
 
 
