@@ -162,7 +162,7 @@ def of_hessian(problem: GPTQProblem) -> HessianFigures:
     pivots = np.diagonal(factor) ** 2
     shown = np.unique(np.linspace(0, len(pivots) - 1, SHOWN).astype(np.intp))
     return HessianFigures(
-        prepared.damping,
+        prepared.added,
         int(prepared.dead.sum()),
         float(1 / inverse_of_condition) if inverse_of_condition > 0 else float("inf"),
         tuple(float(p) for p in pivots[shown]),
