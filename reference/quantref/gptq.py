@@ -38,8 +38,8 @@ from quantref.rules import (
 
 BLOCK_SIZE = 128
 BASE_RULES = (errors_of_earlier_blocks, original_weights)
-"""Rules `base` that every form has. `gptq_quantize` calls any function. The certificate and the fast
-form do not: they have to know which errors base weights carry, and know it for these two alone."""
+"""Rules `base` that every form has. `gptq_quantize` calls any function. The certificate and the
+fast form do not: they have to know which errors base weights carry, and know it for these two."""
 
 
 def gptq_quantize(

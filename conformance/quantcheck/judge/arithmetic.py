@@ -32,7 +32,8 @@ def abs_max(judge: Judging) -> None:
     expected = judge.expected["scale"].astype(np.float64)
     judge.dtype("codes", "ABS-030")
     judge.dtype("scale", "ABS-020")
-    ulp = ULP64 if judge.expected["scale"].dtype == np.float64 and judge.u < ULP32 / 4 else ULP32
+    double = judge.expected["scale"].dtype == np.float64 and not judge.in_single
+    ulp = ULP64 if double else ULP32
     judge.within("scale", "ABS-010", scale - expected, 2 * ulp * np.abs(expected))
     usable = np.isfinite(scale) & (scale > 0)
     if not usable.all():
@@ -59,7 +60,7 @@ def values(requirement: str) -> Callable[[Judging], None]:
     def judged(judge: Judging) -> None:
         got, expected = judge.output("values"), judge.expected["values"].astype(np.float64)
         judge.dtype("values", requirement)
-        double = judge.expected["values"].dtype == np.float64 and judge.u < ULP32 / 4
+        double = judge.expected["values"].dtype == np.float64 and not judge.in_single
         ulp = ULP64 if double else ULP32
         difference = got.astype(np.float64) - expected
         bound = 2 * ulp * np.abs(expected) + SMALLEST_SUBNORMAL

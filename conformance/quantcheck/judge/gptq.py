@@ -9,7 +9,6 @@ import numpy as np
 
 from quantcheck.judge.findings import Judging
 from quantcheck.judge.naming.gptq import judged_checks
-from quantcheck.oracle.bounds import ULP32
 from quantcheck.wire.configs import gptq_config
 from quantref.fast.certificate import certify
 from quantref.inputs import Array
@@ -44,11 +43,12 @@ def gptq_quantize(judge: Judging) -> None:
 def _required_codes(judge: Judging) -> Array:
     """Return which codes must equal the expected ones, given the parameters of the answer.
 
-    Expected codes follow from expected scales and zero-points. If an earlier group of a row has a
-    scale beyond its bound or another zero-point, only the certificate judges the row's later codes.
+    Expected codes follow from expected scales and zero-points. If any group of a row has a scale
+    beyond its bound or another zero-point, only the certificate judges the codes of the row. At a
+    tie, the scales of the row must be the expected ones exactly.
     """
     judging, expected = judge.case.judging, judge.expected
-    name = "required_float32" if judge.u > ULP32 / 4 else "required_float64"
+    name = "required_float32" if judge.in_single else "required_float64"
     required = judging[name] == 1
     errors = np.abs(judge.outputs["scale"].astype(np.float64) - expected["scale"])
     same = (errors <= judging["scale_bound"]).all(axis=1) & (
