@@ -179,7 +179,9 @@ def _processing_order(asked: _Question) -> Iterator[_Question]:
 
 
 def judged_checks(case: Case, certificate: Certificate) -> Iterator[tuple[Any, str]]:
-    """Yield each check of a certificate with the requirement of section GPTQ that it judges.
+    """Yield checks of a certificate with the requirement of section GPTQ that each judges.
+
+    SPEC.md, section 12, has the table.
 
     If codes fail, base weights of later column blocks carry wrong errors. Only groups that start in
     the first column block are then judged: a failure of later groups alone says nothing, and a
@@ -199,7 +201,7 @@ def judged_checks(case: Case, certificate: Certificate) -> Iterator[tuple[Any, s
             wrong = judged.intersection(groups[k] for _, k in check.places)
             if wrong:
                 yield check, _of_parameters(wrong, groups, block)
-            elif check.passed and len(judged) == len(groups):
+            elif len(judged) == len(groups):
                 yield check, "GPTQ-030"
 
 
