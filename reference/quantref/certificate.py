@@ -95,7 +95,7 @@ def certify(
     unit_roundoff : float, default 2^-24
         u of the arithmetic that made the answer: 2^-24 for float32, 2^-53 for float64.
     hessian_error : float, default 0
-        η: the answer was made from a Hessian within η·√(h_a h_b) of this one, element by element.
+        η: the answer was made from a Hessian within η·√(h_k h_l) of this one, element by element.
 
     Returns
     -------

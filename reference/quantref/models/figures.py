@@ -82,7 +82,7 @@ class HessianFigures:
 
     Attributes
     ----------
-    damping : float
+    added : float
         λ · mean diagonal, the number added to the diagonal.
     dead : int
         Number of dead columns.
@@ -92,7 +92,7 @@ class HessianFigures:
         R_jj² = 1 / U_jj² of at most `SHOWN` columns, in processing order.
     """
 
-    damping: float
+    added: float
     dead: int
     condition: float
     pivots: tuple[float, ...]
@@ -150,7 +150,7 @@ def of_hessian(problem: GPTQProblem) -> HessianFigures:
     >>> from quantref.config import GPTQConfig
     >>> from quantref.fast.problem import prepare_problem
     >>> H = np.diag([4.0, 1.0])
-    >>> of_hessian(prepare_problem(np.ones((1, 2)), H, GPTQConfig(None, None))).damping
+    >>> of_hessian(prepare_problem(np.ones((1, 2)), H, GPTQConfig(None, None))).added
     0.025
     """
     from scipy.linalg.lapack import dpocon

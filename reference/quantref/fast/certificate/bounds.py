@@ -54,7 +54,7 @@ class Bounds:
         return np.minimum(gamma * self.always, bound)  # [CERT-060]
 
     def shifted(self, hessian_error: float) -> NDArray[np.float64]:
-        """Return the bound (n_out, n_in) on the error of w' when |ΔH_ab| <= η √(h_a h_b).
+        """Return the bound (n_out, n_in) on the error of w' when |ΔH_kl| <= η √(h_k h_l).
 
         [CERT-070]
         """

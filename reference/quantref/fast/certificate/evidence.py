@@ -58,7 +58,7 @@ class SignedSums:
     loss : (sums,) float64 array
         d H dᵀ of each sum d.
     absolute : (n_out,) float64 array
-        Σ_a |W − Ŵ|_a √h_a of each row.
+        Σ_k |W − Ŵ|_k √h_k of each row.
     """
 
     rows: tuple[slice, ...]
