@@ -20,7 +20,7 @@ MANIFEST = (EXAMPLES / "rust" / "Cargo.toml").as_posix()
 SECTIONS = ("cfg", "rnd", "aff", "abs", "pack", "hes", "gptq", "lay", "cal")
 
 pytestmark = [
-    pytest.mark.repeated,
+    pytest.mark.everything,
     pytest.mark.skipif(
         shutil.which("cargo") is None, reason="the example needs cargo, which is not installed"
     ),

@@ -174,8 +174,11 @@ def _processing_order(asked: _Question) -> Iterator[_Question]:
         return
     order = prepare_hessian(asked.hessian, activation_order=True).order
     place = np.argsort(order)
-    yield replace(asked, codes=asked.codes[:, place])
-    yield replace(asked, codes=asked.codes[:, place], g_idx=asked.g_idx[place])
+    moved = asked.codes[:, place]
+    if (moved == asked.codes).all():
+        return  # codes that are the same in both orders are not in the wrong one
+    yield replace(asked, codes=moved)
+    yield replace(asked, codes=moved, g_idx=asked.g_idx[place])
 
 
 def judged_checks(case: Case, certificate: Certificate) -> Iterator[tuple[Any, str]]:

@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+from tests.reference.problems import cases
 
 from quantcheck import corpus
 from quantcheck.corpus import generate
@@ -23,8 +24,6 @@ from quantcheck.wire.cases import Case
 from quantref import SPEC_VERSION, __version__, errors
 from quantref.errors import QuantrefError
 from quantref.inputs import Array
-
-from .problems import cases
 
 FILES = sorted(directory().glob("*/*.json"))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.reference.problems import cases
 
 from quantcheck import mutants
 from quantcheck.judge.judges import judge
@@ -13,8 +14,6 @@ from quantcheck.judge.layers import dequantized, packed_layer, packed_products
 from quantcheck.targets.reference.operations import answer
 from quantcheck.wire.arrays import decode
 from quantcheck.wire.cases import Case
-
-from .problems import cases
 
 pytestmark = pytest.mark.requirement("VER-010")
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
+from tests.reference.problems import Problem, answered, normal_problem, problem_of, problems
 
 from quantcheck.corpus.gptq.build import _required
 from quantcheck.oracle.bounds import for_exact
@@ -16,8 +17,6 @@ from quantref import GPTQResult, gptq_quantize, gptq_textbook
 from quantref.fast.certificate.bounds import FactorTerms, for_answer
 from quantref.hessian import upper_inverse
 from quantref.inputs import Array
-
-from .problems import Problem, answered, normal_problem, problem_of, problems
 
 FORMS = {"textbook": gptq_textbook, "blocked": gptq_quantize}
 ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24}

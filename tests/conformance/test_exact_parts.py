@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tests.reference.problems import BITS, hessians, integer_arrays
 
 from quantcheck.corpus.affine.build import parameters_case
 from quantcheck.oracle import exact
@@ -20,8 +21,6 @@ from quantref.errors import DTypeError
 from quantref.hessian import reversed_cholesky
 from quantref.inputs import Array
 from quantref.packing import code_bounds
-
-from .problems import BITS, hessians, integer_arrays
 
 LARGEST = float(np.finfo(np.float32).max)
 FORMATS = {"float16": (11, -24), "float32": (24, -149), "float64": (53, -1074)}
