@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.reference.problems import cases
 
 from quantcheck.judge.judges import judge
 from quantcheck.judge.naming.gptq import judged_checks
@@ -16,8 +17,6 @@ from quantcheck.wire.configs import gptq_config
 from quantref import gptq_textbook
 from quantref.certificate import U32, U64
 from quantref.checks import Check
-
-from .problems import cases
 
 pytestmark = pytest.mark.requirement("VER-010")
 
