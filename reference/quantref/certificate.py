@@ -49,6 +49,7 @@ U32, U64 = 2.0**-24, 2.0**-53  # unit roundoff of float32 and of float64
 RELATIVE32 = 2.0**-22  # the relative error that section 0 allows a float32
 LIKELY = 8.0  # standard deviations
 MOST_SUMS = 8  # of rows, in CERT-080
+LEAST_BOUND = 1e-300  # added to bounds that may be 0: an error of 0 is then 0 of it, not 0/0
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def certify(
     unit_roundoff : float, default 2^-24
         u of the arithmetic that made the answer: 2^-24 for float32, 2^-53 for float64.
     hessian_error : float, default 0
-        η: the answer was made from a Hessian within η·√(h_a h_b) of this one, element by element.
+        η: the answer was made from a Hessian within η·√(h_k h_l) of this one, element by element.
 
     Returns
     -------
@@ -125,7 +126,7 @@ def certify(
     q = codes[:, problem.prepared.order]
     s, z = scale[:, problem.column_group], zero_point[:, problem.column_group]
     values = s * (q - z)  # Ŵ
-    E = (W - values) @ R  # [CERT-010]: W − Ŵ = E U
+    E = (W - values) @ R  # since W − Ŵ = E U  [GPTQ-060]
     r = E * U.diagonal()  # w′ = ŵ + r
 
     # THE BOUNDS β AND δ
@@ -139,7 +140,7 @@ def certify(
     checks = [check_g_idx(problem, answer), half_step]
     checks += [check_codes(found, "clipped codes", "CERT-020", found.clipped)]
     checks += check_parameters(found, scale, zero_point)
-    if profile.rows is rows_of_cholesky:  # otherwise ‖E‖² is not the loss
+    if profile.rows is rows_of_cholesky:  # with others ‖E‖² is not the loss: section 8, Other rows
         checks += [check_loss_identity(found), check_loss_bound(found)]
 
     # FIGURES
@@ -153,29 +154,29 @@ def certify(
         plain_rounding=not half_step.passed and not unlike.any(),
         clipped=float(found.clipped.mean()),
         undecided=float((beta > s / 2).mean()),
-        residual_steps=(r / s)[:, np.argsort(problem.prepared.order)],
+        residual_steps=(r / s)[:, problem.prepared.place],
     )
 
 
 # THE BOUNDS β AND δ
-def growth(steps: float, u: float) -> float:
-    """Return γ(steps, u) = steps · u / (1 − steps · u).
+def growth(k: float, u: float) -> float:
+    """Return γ(k, u) = k · u / (1 − k · u), for k roundings.
 
     Examples
     --------
     >>> growth(10, 2.0**-24) < 6e-7
     True
     """
-    product = steps * u
+    product = k * u
     return product / (1 - product) if product < 1 else math.inf
 
 
-def steps_of(n_in: int) -> int:
+def roundings_of(n_in: int) -> int:
     """Return how many roundings inverse, factor and recurrence of n_in columns accumulate.
 
     Examples
     --------
-    >>> steps_of(16)
+    >>> roundings_of(16)
     56
     """
     return 3 * n_in + 8
@@ -220,7 +221,7 @@ def error_bound(
     >>> (error_bound(one, 0 * one, one, one, u=2.0**-24) * 2**24).round(3)
     array([[33.]])
     """
-    steps = steps_of(len(R))
+    roundings = roundings_of(len(R))
     E, R, U = np.abs(E), np.abs(R), np.abs(U)
     M = R / R.diagonal()
     h, chi = (R**2).sum(axis=1), (U**2).sum(axis=0)  # H = R Rᵀ, H⁻¹ = Uᵀ U
@@ -240,7 +241,7 @@ def error_bound(
     likely = np.sqrt((E**2 @ U**2 + magnitudes**2) @ M**2) + np.outer(length, B2 + C2)
 
     def rho(u: float) -> Array:
-        bound, gamma = LIKELY * math.sqrt(steps) * u * likely, growth(steps, u)
+        bound, gamma = LIKELY * math.sqrt(roundings) * u * likely, growth(roundings, u)
         return np.asarray(np.minimum(gamma * always, bound) if math.isfinite(gamma) else bound)
 
     S = float(((U @ root_h) ** 2).sum())
@@ -341,7 +342,7 @@ def judge_parameters(
     position = -low / scale  # which the zero-point rounds
     if problem.profile.zero_point is zero_point_clipped:
         position = np.clip(position, 0, maxq)
-    allowed = delta / scale + np.abs(position) * (3 * u + RELATIVE32) + 1e-300
+    allowed = delta / scale + np.abs(position) * (3 * u + RELATIVE32) + LEAST_BOUND
     over = np.maximum(np.abs(zero_point - position) - 0.5, 0.0)
     exact = np.where(zeros, zero_point == z_zeros, zero_point == z)
     exact &= ~rounding | (scale_ratio <= 1)
@@ -376,16 +377,17 @@ def signed_sums(n_out: int) -> Iterator[tuple[slice, Array]]:
 
 
 def check_loss_identity(found: Recovered) -> Check:
-    """Check d H dᵀ = ‖e‖² for sums d of rows of W − Ŵ and e of rows of E."""
+    """Check d H dᵀ = ‖f‖² for sums d of rows of W − Ŵ and f of rows of E."""
     H, difference = found.problem.prepared.permuted(), found.problem.weights - found.values
     sums, root_h = [*signed_sums(len(difference))], np.sqrt(H.diagonal())
     loss, squares, allowed = np.zeros((3, len(sums)))
     for k, (rows, signs) in enumerate(sums):
-        d, e = signs @ difference[rows], signs @ found.E[rows]
-        loss[k], squares[k] = d @ H @ d, e @ e
+        d, f = signs @ difference[rows], signs @ found.E[rows]
+        loss[k], squares[k] = d @ H @ d, f @ f
         length = float(np.sqrt((found.E[rows] ** 2).sum(axis=1)).sum())
         size = float((np.abs(difference[rows]) @ root_h).sum()) ** 2 + length**2
-        allowed[k] = growth(4 * len(H) + 2 * len(signs) + 6, U64) * size + 1e-300  # [CERT-080]
+        gamma = growth(4 * len(H) + 2 * len(signs) + 6, U64)
+        allowed[k] = gamma * size + LEAST_BOUND  # [CERT-080]
     return identity_check([rows for rows, _ in sums], loss, squares, allowed)
 
 

@@ -37,7 +37,9 @@ from quantref.rules import (
 )
 
 BLOCK_SIZE = 128
-BASE_RULES = (errors_of_earlier_blocks, original_weights)  # for which `errors_applied` is right
+BASE_RULES = (errors_of_earlier_blocks, original_weights)
+"""Rules `base` that every form has. `gptq_quantize` calls any function. The certificate and the
+fast form do not: they have to know which errors base weights carry, and know it for these two."""
 
 
 def gptq_quantize(
@@ -75,7 +77,9 @@ def gptq_quantize(
 
     Examples
     --------
-    >>> config = GPTQConfig(None, None, weight_bits=2, group_size=-1, hessian_damping=0.0)
+    >>> config = GPTQConfig(
+    ...     dataset=None, tokenizer=None, weight_bits=2, group_size=-1, hessian_damping=0.0
+    ... )
     >>> result = gptq_quantize(np.float32([[0.0, 1.4, 3.0]]), np.eye(3), config)
     >>> result.codes, result.dequantized()
     (array([[0, 1, 3]], dtype=uint8), array([[0., 1., 3.]]))
@@ -110,14 +114,14 @@ def gptq_quantize(
         codes[:, j] = q
 
         # ERROR
-        e = (w - s * (q - z)) / U[j, j]  # [GPTQ-060]
+        e = (w - s * (q - z)) / U[j, j]
 
         # FEEDBACK
         later = compensated[:, j + 1 :] - np.outer(e, U[j, j + 1 :])  # [GPTQ-060]
         compensated[:, j + 1 :] = profile.carry(later, problem.storage)  # [GPTQ-100]
 
     # RESULT
-    place = np.argsort(problem.prepared.order)
+    place = problem.prepared.place
     return problem.result(codes[:, place], scales, zero_points)  # [GPTQ-080]
 
 
@@ -193,7 +197,7 @@ class Settings:
     def result(self, codes: Array, scales: list[Array], zero_points: list[Array]) -> GPTQResult:
         """Return the result with codes (n_out, n_in) in original order."""
         order = self.prepared.order
-        place = np.argsort(order)
+        place = self.prepared.place
         g_idx = self.group_index()[place]  # [GPTQ-090]
         scale, zero_point = np.stack(scales, axis=1), np.stack(zero_points, axis=1)
         settings = (self.config, self.profile, self.dtype.name)
@@ -218,7 +222,10 @@ def prepare_problem(
     dtype: DTypeLike = np.float64,
     block_size: int = BLOCK_SIZE,
 ) -> Problem:
-    """Check all arguments of `gptq_quantize`, order the columns, factor the Hessian: PREPARE."""
+    """Check all arguments of `gptq_quantize`, order the columns, factor the Hessian: PREPARE.
+
+    W and H are the inputs before it, and the prepared ones after it.
+    """
     # BAD INPUT
     working = require_settings(config, profile, dtype, block_size)
     w = require_weights(weights, "GPTQ-110")
@@ -235,7 +242,7 @@ def prepare_problem(
     R = reversed_cholesky(prepared.permuted(), damping=config.hessian_damping)  # [GPTQ-120]
     U = profile.rows(upper_inverse(R))  # [GPTQ-060]
     if profile.rows is not rows_of_cholesky:
-        R = upper_inverse(U)
+        R = upper_inverse(U)  # so that E = (W − Ŵ) R undoes W − Ŵ = E U for these rows too
     shape = (w.shape[0], w.shape[1])
     settings = (shape, groups, prepared, config, profile, working, w.dtype, block_size)
     return Problem(*settings, W, R, U.astype(working))

@@ -1,7 +1,8 @@
 """Hessian of the reconstruction error: sum, preparation, factor (SPEC.md, section 6).
 
-Letters: x token, N number of tokens, H Hessian, λ damping, R upper triangular with H = R Rᵀ,
-U = R⁻¹ with H⁻¹ = Uᵀ U.
+Letters: x token, N number of tokens, H Hessian, λ damping (a fraction of the mean diagonal), R
+upper triangular with H = R Rᵀ, U = R⁻¹ with H⁻¹ = Uᵀ U. The operation `hessian` of SPEC.md is
+`accumulate_hessian` here, and `factor` is `reversed_cholesky`.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class HessianAccumulator:
         self.n_in = require_count(n_in, "n_in", "HES-090")
         self.dtype = require_working_precision(dtype, "HES-090")
         self.profile = profile
-        self.tokens = 0
-        self.count = 0  # N, as the profile counts it
+        self.tokens = 0  # tokens added; 0 is refused
+        self.count = 0  # N of the formula: the tokens, unless the profile counts otherwise
         self.sum = np.zeros((self.n_in, self.n_in))  # Σ x xᵀ
 
     def update(self, batch: ArrayLike) -> None:
@@ -132,7 +133,12 @@ class PreparedHessian:
     diagonal: NDArray[np.float64]  # after DEAD and DAMPING, (n_in,)
     dead: NDArray[np.bool_]  # (n_in,)
     order: NDArray[np.int32]  # π, (n_in,): original index of the column that is quantized k-th
-    damping: float  # λ · mean(diag H), the number that was added to the diagonal
+    added: float  # λ · mean(diag H), the number that DAMPING added to the diagonal
+
+    @property
+    def place(self) -> NDArray[np.intp]:
+        """The inverse of π, (n_in,): the position of each original column."""
+        return np.argsort(self.order)
 
     @property
     def damped(self) -> NDArray[np.float64]:
@@ -143,7 +149,7 @@ class PreparedHessian:
 
     def permuted(self) -> NDArray[np.float64]:
         """Return the damped Hessian in processing order."""
-        # PERMUTE
+        # PERMUTE, of section 7
         return self.damped[np.ix_(self.order, self.order)]  # [GPTQ-020]
 
 
@@ -176,13 +182,13 @@ def prepare_hessian(
     Examples
     --------
     >>> prepared = prepare_hessian(np.diag([1.0, 0.0, 4.0]), damping=0.5, activation_order=True)
-    >>> prepared.damping, prepared.order, prepared.dead
+    >>> prepared.added, prepared.order, prepared.dead
     (1.0, array([2, 0, 1], dtype=int32), array([False,  True, False]))
     """
-    # BAD INPUT  [HES-090]
+    # BAD INPUT, SYMMETRY: H is judged as it is given; then H ← (H + Hᵀ) / 2  [HES-090]
     fraction = require_damping(damping, "HES-090")
     ordered = require_bool(activation_order, "activation_order", "HES-090")
-    H = require_hessian(hessian, "HES-090")  # SYMMETRY
+    H = require_hessian(hessian, "HES-090")
     return prepared_of(H, fraction, ordered, profile)
 
 
@@ -195,13 +201,15 @@ def prepared_of(
     dead = diagonal == 0
     diagonal[dead] = 1.0  # [HES-040]
 
-    # ORDER
+    # DAMPING: the number, before ORDER, since a profile may sort the damped diagonal
     added = damping * float(np.mean(diagonal))  # [HES-050]
+
+    # ORDER
     order = np.arange(len(H))
     if activation_order:
         order = profile.order(diagonal, diagonal + added)  # [HES-060]
 
-    # DAMPING
+    # DAMPING: the sum
     return PreparedHessian(H, diagonal + added, dead, order.astype(np.int32), added)
 
 

@@ -159,7 +159,7 @@ def test_records_say_what_a_certificate_says() -> None:
     assert f.codes == sum(f.residuals) == w.size
     assert record.hessian is not None
     damped = H + np.eye(16) * 0.01 * np.mean(np.diagonal(H))
-    assert record.hessian.damping == pytest.approx(0.01 * np.mean(np.diagonal(H)), rel=1e-6)
+    assert record.hessian.added == pytest.approx(0.01 * np.mean(np.diagonal(H)), rel=1e-6)
     exact = np.linalg.cond(damped, 1)
     assert 0.3 * exact <= record.hessian.condition <= 1.001 * exact  # an estimate from below
     assert record.tokens == x.shape[0] * x.shape[1]

@@ -147,7 +147,7 @@ def test_hessian(text: str) -> None:
     H = accumulate_hessian([np.array([[1.0, 0.0], [1.0, 2.0]])])
     assert H.tolist() == [[2, 2], [2, 4]]
     prepared = prepare_hessian(H, damping=0.5)
-    assert prepared.damping == 1.5
+    assert prepared.added == 1.5
     assert prepared.damped.tolist() == [[3.5, 2], [2, 5.5]]
     R = reversed_cholesky(prepared.damped)
     root = np.sqrt(5.5)

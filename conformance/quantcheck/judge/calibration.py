@@ -8,19 +8,19 @@ from quantcheck.judge.findings import Judging
 from quantref.inputs import Array
 
 
-def windows(judge: Judging) -> None:
+def windows(collector: Judging) -> None:
     """Judge calibration windows of a dataset."""
-    got = judge.output("windows")
-    judge.dtype("windows", "CAL-010")
-    tokens = judge.case.judging["dataset_tokens"]
+    got = collector.output("windows")
+    collector.dtype("windows", "CAL-010")
+    tokens = collector.case.judging["dataset_tokens"]
     starts = [_starts_of(window, tokens) for window in got]
     outside = [k for k, found in enumerate(starts) if not len(found)]
     where = f"; the first is window {outside[0]}" if outside else ""
     message = f"windows: {len(outside)} of {len(got)} no run of the dataset's tokens{where}"
-    judge.add("CAL-020", not outside, message)
+    collector.add("CAL-020", not outside, message)
     if not outside and len(np.unique(tokens)) == len(tokens):
-        _judge_overlap(judge, np.sort(np.concatenate(starts)), got.shape[1])
-    judge.equal("windows", "CAL-040")
+        _judge_overlap(collector, np.sort(np.concatenate(starts)), got.shape[1])
+    collector.equal("windows", "CAL-040")
 
 
 def _starts_of(window: Array, tokens: Array) -> Array:
@@ -29,17 +29,17 @@ def _starts_of(window: Array, tokens: Array) -> Array:
     return np.flatnonzero((runs == window).all(axis=1))
 
 
-def _judge_overlap(judge: Judging, starts: Array, length: int) -> None:
+def _judge_overlap(collector: Judging, starts: Array, length: int) -> None:
     """Judge that windows do not overlap.  [CAL-030]"""
     gaps = np.diff(starts)
     shared = int(np.maximum(length - gaps, 0).sum())
     message = f"windows: {shared} tokens are in two windows"
-    judge.add("CAL-030", shared == 0, message)
+    collector.add("CAL-030", shared == 0, message)
 
 
-def processes(judge: Judging) -> None:
+def processes(collector: Judging) -> None:
     """Judge that two processes draw the same windows."""
-    first, second = judge.output("first"), judge.output("second")
+    first, second = collector.output("first"), collector.output("second")
     differ = int((first != second).sum())
     message = f"windows of two processes: {differ} of {first.size} tokens differ"
-    judge.add("CAL-050", differ == 0, message)
+    collector.add("CAL-050", differ == 0, message)

@@ -14,6 +14,8 @@ from quantcheck.wire.cases import Case
 from quantref.errors import AnswerError
 from quantref.inputs import Array
 
+BELOW_SINGLE = 2.0**-25  # a number between the two unit roundoffs
+
 
 def largest_ratio(difference: Array, bound: Array) -> tuple[float, dict[str, Any]]:
     """Return the largest |difference| ÷ bound, infinite for NaN, and where it is.
@@ -39,6 +41,11 @@ class Judging:
         self.case, self.outputs, self.u = case, outputs, u
         self.expected = case.expected["outputs"]
         self.findings: list[Judgement] = []
+
+    @property
+    def in_single(self) -> bool:
+        """Whether the target computes in single precision: u is 2⁻²⁴, not 2⁻⁵³ (section 0)."""
+        return self.u > BELOW_SINGLE
 
     def blame(self, requirement: str) -> str:
         """Return the requirement if the case covers it, else the first requirement of the case."""

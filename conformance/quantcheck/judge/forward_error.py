@@ -81,7 +81,7 @@ def hessian_bounded(x: Bounded, *, batches: int, damping: float, u: float) -> tu
     -------
     hessian : (n_in, n_in) float64 array
     error : float
-        |ΔH_ab| <= error · √(h_a h_b), h the damped diagonal; infinite where a column may be dead.
+        |ΔH_kl| <= error · √(h_k h_l), h the damped diagonal; infinite where a column may be dead.
 
     Examples
     --------

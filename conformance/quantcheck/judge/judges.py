@@ -121,7 +121,8 @@ def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[J
     Returns
     -------
     findings : list of Judgement
-        At least one for the first requirement of the case.
+        At least one. A requirement of the case without a finding is not judged: that can be the
+        first one too, if it is about ranges of later column blocks and codes fail.
 
     Raises
     ------
@@ -140,16 +141,18 @@ def judge(case: Case, answer: dict[str, Any], *, unit_roundoff: float) -> list[J
         return [judgement_of(first, False, message, case.id)]
     collected = Judging(case, answer["outputs"], unit_roundoff)
     JUDGES[case.operation].judge(collected)
-    findings = _explained(case, answer["outputs"], collected.findings)
+    findings = _explained(case, answer["outputs"], collected.findings, unit_roundoff)
     return findings + _of_the_whole(case, findings)
 
 
-def _explained(case: Case, outputs: dict[str, Any], findings: list[Judgement]) -> list[Judgement]:
+def _explained(
+    case: Case, outputs: dict[str, Any], findings: list[Judgement], unit_roundoff: float
+) -> list[Judgement]:
     """Return findings; if a mistake explains the failures, they count for its requirement."""
     if all(finding.passed for finding in findings):
         return findings
     arrays: Any = {k: v if type(v) in (dict, list) else np.asarray(v) for k, v in outputs.items()}
-    blamed = explain(case, arrays)
+    blamed = explain(case, arrays, unit_roundoff=unit_roundoff)
     if not blamed:
         return findings
     gptq = case.operation == "gptq_quantize"

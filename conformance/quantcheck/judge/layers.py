@@ -57,27 +57,27 @@ def slices_of(array: Array, axes: tuple[int, ...]) -> Array:
 
 
 def judge_weights(
-    judge: Judging, name: str, weights: Array, axes: tuple[int, ...], requirement: str
+    collector: Judging, name: str, weights: Array, axes: tuple[int, ...], requirement: str
 ) -> bool:
     """Judge stored codes and scales; tell whether outputs can be judged with them.  [LAY-010]"""
-    codes, scale = judge.output(name), judge.output(f"{name}_scale").astype(np.float64)
-    config: Int8QuantizationConfig = build(judge.case.parameters["config"])
+    codes, scale = collector.output(name), collector.output(f"{name}_scale").astype(np.float64)
+    config: Int8QuantizationConfig = build(collector.case.parameters["config"])
     quantizer = absmax_of(config.weight_quantizer)
     lo, hi = quantizer.value_range
-    expected = judge.expected[f"{name}_scale"].astype(np.float64)
-    judge.dtype(name, requirement)
-    judge.dtype(f"{name}_scale", requirement)
-    judge.within(f"{name}_scale", requirement, scale - expected, 2 * ULP32 * expected)
+    expected = collector.expected[f"{name}_scale"].astype(np.float64)
+    collector.dtype(name, requirement)
+    collector.dtype(f"{name}_scale", requirement)
+    collector.within(f"{name}_scale", requirement, scale - expected, 2 * ULP32 * expected)
     if not (np.isfinite(scale) & (scale > 0)).all():
         return False
     t = weights.astype(np.float64) * slices_of(scale, axes)
     q = codes.astype(np.float64)
     excess = np.maximum(np.abs(q - np.clip(t, lo, hi)) - 0.5, 0.0)
     excess = np.where((q >= lo) & (q <= hi), excess, np.inf)
-    judge.within(name, requirement, excess, judge.u * 3 * np.abs(t))
+    collector.within(name, requirement, excess, collector.u * 3 * np.abs(t))
     same = np.broadcast_to(slices_of(scale == expected, axes), codes.shape)
-    required = judge.case.judging[f"{name}_required"] == 1
-    judge.equal(name, requirement, where=same & required)
+    required = collector.case.judging[f"{name}_required"] == 1
+    collector.equal(name, requirement, where=same & required)
     return True
 
 
@@ -182,26 +182,30 @@ def activated(case: Case, values: Array) -> Array:
     return np.maximum(values, 0.0) if case.parameters.get("activation") == "relu" else values
 
 
-def judge_outputs(judge: Judging, middle: Array, allowed: Array, requirement: str) -> None:
+def judge_outputs(collector: Judging, middle: Array, allowed: Array, requirement: str) -> None:
     """Judge |values − activation(middle + bias)|, including the last rounding.  [LAY-050]"""
-    values, bias = judge.output("values").astype(np.float64), bias_of(judge.case)
-    judge.dtype("values", requirement)
-    bound = tolerance(middle, allowed, bias, judge.u)
-    judge.within("values", requirement, values - activated(judge.case, middle + bias), bound)
+    values, bias = collector.output("values").astype(np.float64), bias_of(collector.case)
+    collector.dtype("values", requirement)
+    bound = tolerance(middle, allowed, bias, collector.u)
+    collector.within(
+        "values", requirement, values - activated(collector.case, middle + bias), bound
+    )
 
 
-def judge_reload(judge: Judging, again: Callable[[Any], tuple[Array, Array]] | None = None) -> None:
+def judge_reload(
+    collector: Judging, again: Callable[[Any], tuple[Array, Array]] | None = None
+) -> None:
     """Judge the outputs and fields from the fresh process.  [LAY-130] [LAY-140]
 
     `again` computes outputs and bound for another activation quantizer. If the outputs are right
     for the loaded config, the config is wrong, and not the outputs.
     """
-    if not judge.case.parameters["reload"]:
+    if not collector.case.parameters["reload"]:
         return
-    values, reloaded = judge.output("values"), judge.output("reloaded")
-    got, expected = judge.outputs.get("fields"), judge.expected["fields"]
+    values, reloaded = collector.output("values"), collector.output("reloaded")
+    got, expected = collector.outputs.get("fields"), collector.expected["fields"]
     if not isinstance(got, dict):
-        raise AnswerError("output 'fields', an object", type(got).__name__, judge.case.id)
+        raise AnswerError("output 'fields', an object", type(got).__name__, collector.case.id)
     changed = [key for key, value in expected.items() if got.get(key) != value]
     wrong = values != reloaded
     index = tuple(int(i) for i in np.argwhere(wrong)[0]) if wrong.any() else None
@@ -210,18 +214,18 @@ def judge_reload(judge: Judging, again: Callable[[Any], tuple[Array, Array]] | N
     if index is not None:
         details |= {"got": str(reloaded[index]), "expected": str(values[index])}
         message += f"; at {list(index)} before {values[index]}, after {reloaded[index]}"
-    config_explains = bool(changed) and again is not None and _as_configured(judge, got, again)
+    config_explains = bool(changed) and again is not None and _as_configured(collector, got, again)
     same = not wrong.any() and values.dtype == reloaded.dtype
-    judge.add("LAY-140" if config_explains else "LAY-130", same, message, **details)
+    collector.add("LAY-140" if config_explains else "LAY-130", same, message, **details)
     message = "fields: all equal after the reload"
     if changed:
         key = changed[0]
         message = f"field {key}: expected {expected[key]!r}, got {got.get(key)!r}"
-    judge.add("LAY-140", not changed, message)
+    collector.add("LAY-140", not changed, message)
 
 
 def _as_configured(
-    judge: Judging, fields: dict[str, Any], again: Callable[[Any], tuple[Array, Array]]
+    collector: Judging, fields: dict[str, Any], again: Callable[[Any], tuple[Array, Array]]
 ) -> bool:
     """Tell whether the loaded layer's outputs are right for the loaded config."""
     given = fields.get("activation_quantizer")
@@ -230,62 +234,64 @@ def _as_configured(
     except (KeyError, QuantrefError, TypeError):
         return False
     middle, allowed = again(quantizer)
-    bias = bias_of(judge.case)
-    off = np.abs(judge.output("reloaded") - activated(judge.case, middle + bias))
-    return bool((off <= tolerance(middle, allowed, bias, judge.u)).all())
+    bias = bias_of(collector.case)
+    off = np.abs(collector.output("reloaded") - activated(collector.case, middle + bias))
+    return bool((off <= tolerance(middle, allowed, bias, collector.u)).all())
 
 
-def dense_int8(judge: Judging) -> None:
+def dense_int8(collector: Judging) -> None:
     """Judge int8 Dense and EinsumDense."""
-    case = judge.case
+    case = collector.case
     equation = parse_equation(case.parameters.get("equation", DENSE), case.inputs["x"].ndim)
     axes = equation.axes(equation.kernel)
     again = None
-    if judge_weights(judge, "kernel", case.inputs["kernel"], axes, "LAY-010"):
+    if judge_weights(collector, "kernel", case.inputs["kernel"], axes, "LAY-010"):
         quantizer = build(case.parameters["config"]).activation_quantizer
-        again = _outputs_of(judge, equation, "kernel")
-        judge_outputs(judge, *again(quantizer), "LAY-040" if quantizer is None else "LAY-030")
-    judge_reload(judge, again)
+        again = _outputs_of(collector, equation, "kernel")
+        judge_outputs(collector, *again(quantizer), "LAY-040" if quantizer is None else "LAY-030")
+    judge_reload(collector, again)
 
 
 def _outputs_of(
-    judge: Judging, equation: Equation, name: str
+    collector: Judging, equation: Equation, name: str
 ) -> Callable[[Any], tuple[Array, Array]]:
     """Return a function from activation quantizer to the outputs of the stored codes, and bound."""
-    codes, scale = judge.outputs[name], judge.outputs[f"{name}_scale"].astype(np.float64)
-    return lambda quantizer: products(judge.case, equation, codes, scale, quantizer, judge.u)
+    codes, scale = collector.outputs[name], collector.outputs[f"{name}_scale"].astype(np.float64)
+    return lambda quantizer: products(
+        collector.case, equation, codes, scale, quantizer, collector.u
+    )
 
 
-def embedding_int8(judge: Judging) -> None:
+def embedding_int8(collector: Judging) -> None:
     """Judge int8 Embedding, and both ways of ReversibleEmbedding."""
-    case, outputs = judge.case, judge.outputs
-    usable = judge_weights(judge, "embeddings", case.inputs["embeddings"], (1,), "LAY-060")
+    case, outputs = collector.case, collector.outputs
+    usable = judge_weights(collector, "embeddings", case.inputs["embeddings"], (1,), "LAY-060")
     untied = "reverse_embeddings" in case.inputs
     if untied:
         back = case.inputs["reverse_embeddings"]
-        usable &= judge_weights(judge, "reverse_embeddings", back, (0,), "LAY-080")
+        usable &= judge_weights(collector, "reverse_embeddings", back, (0,), "LAY-080")
     again = None
     if usable and case.parameters.get("reverse"):
         name = "reverse_embeddings" if untied else "embeddings"
         again = _outputs_of(
-            judge, parse_equation(DENSE if untied else TIED, case.inputs["x"].ndim), name
+            collector, parse_equation(DENSE if untied else TIED, case.inputs["x"].ndim), name
         )
         quantizer = build(case.parameters["config"]).activation_quantizer
-        judge_outputs(judge, *again(quantizer), "LAY-080" if untied else "LAY-070")
+        judge_outputs(collector, *again(quantizer), "LAY-080" if untied else "LAY-070")
     elif usable:
         tokens = case.inputs["tokens"]
         scale = outputs["embeddings_scale"].astype(np.float64)[tokens][..., None]
         expected = outputs["embeddings"].astype(np.float64)[tokens] / scale
-        values = judge.output("values").astype(np.float64)
-        judge.dtype("values", "LAY-060")
+        values = collector.output("values").astype(np.float64)
+        collector.dtype("values", "LAY-060")
         bound = 2 * ULP32 * np.abs(expected) + SMALLEST_SUBNORMAL
-        judge.within("values", "LAY-060", values - expected, bound)
-    judge_reload(judge, again)
+        collector.within("values", "LAY-060", values - expected, bound)
+    judge_reload(collector, again)
 
 
-def dense_gptq(judge: Judging) -> None:
+def dense_gptq(collector: Judging) -> None:
     """Judge Dense and EinsumDense with a packed kernel."""
-    case, layer = judge.case, packed_layer(judge.case)
+    case, layer = collector.case, packed_layer(collector.case)
     kernel = layer.arranged(dequantized(case, layer.codes(), case.inputs["g_idx"]))
-    judge_outputs(judge, *packed_products(case, kernel, judge.u), "LAY-090")
-    judge_reload(judge)
+    judge_outputs(collector, *packed_products(case, kernel, collector.u), "LAY-090")
+    judge_reload(collector)

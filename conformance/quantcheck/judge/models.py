@@ -30,30 +30,30 @@ ULP32 = 2.0**-23
 PARTS = ("codes", "scale", "zero_point", "g_idx")
 
 
-def _lists(judge: Judging, *names: str) -> dict[str, list[Array]]:
+def _lists(collector: Judging, *names: str) -> dict[str, list[Array]]:
     """Return outputs that are lists of arrays, of the expected shapes, or raise."""
     found: dict[str, list[Array]] = {}
     for name in names:
-        got, expected = judge.outputs.get(name), judge.expected[name]
+        got, expected = collector.outputs.get(name), collector.expected[name]
         shapes = [e.shape for e in expected]
         arrays = decode(got) if isinstance(got, list) else []
         if [np.shape(a) for a in arrays] != shapes:
-            raise AnswerError(f"{name}, arrays of {shapes}", f"{got!r:.60}", judge.case.id)
+            raise AnswerError(f"{name}, arrays of {shapes}", f"{got!r:.60}", collector.case.id)
         found[name] = [np.asarray(a) for a in arrays]
     return found
 
 
-def model_int8(judge: Judging) -> None:
+def model_int8(collector: Judging) -> None:
     """Judge codes and scales of every kernel as those of section 4.  [CAL-150]"""
-    given = _lists(judge, "codes", "scale")
-    inputs, expected = judge.case.inputs, judge.expected
-    required = judge.case.judging["required_codes"]
+    given = _lists(collector, "codes", "scale")
+    inputs, expected = collector.case.inputs, collector.expected
+    required = collector.case.judging["required_codes"]
     for k, w in enumerate([inputs["embedding"], *inputs["weights"]]):
         codes, scale = given["codes"][k], given["scale"][k].astype(np.float64)
         wanted = expected["scale"][k].astype(np.float64)
         far = float((np.abs(scale - wanted) / (2 * ULP32 * wanted)).max())
         t = w.astype(np.float64) * scale[:, None]
-        excess = np.abs(codes - np.clip(t, -127, 127)) - 0.5 - 3 * judge.u * np.abs(t)
+        excess = np.abs(codes - np.clip(t, -127, 127)) - 0.5 - 3 * collector.u * np.abs(t)
         same = (given["scale"][k] == expected["scale"][k])[:, None]
         wrong = (excess > 0) | (same & (required[k] == 1) & (codes != expected["codes"][k]))
         right = codes.dtype == np.int8 and far <= 1 and not wrong.any()
@@ -61,25 +61,25 @@ def model_int8(judge: Judging) -> None:
             f"array {k}: {int(wrong.sum())} of {codes.size} codes off ({codes.dtype.name}), "
             f"scales off by {far:.3g} of the bound"
         )
-        judge.add("CAL-150", right, message)
+        collector.add("CAL-150", right, message)
 
 
-def model_gptq(judge: Judging) -> None:
+def model_gptq(collector: Judging) -> None:
     """Judge each layer by the certificate of its codes for its actual inputs."""
-    case, parameters = judge.case, judge.case.parameters
-    given = _lists(judge, *PARTS)
+    case, parameters = collector.case, collector.case.parameters
+    given = _lists(collector, *PARTS)
     arrays = {name: case.inputs[name] for name in ("embedding", "weights", "biases")}
     model = model_of(blocks=parameters["blocks"], **arrays)
-    unchanged = np.array_equal(judge.output("head"), model.head)
+    unchanged = np.array_equal(collector.output("head"), model.head)
     message = "head: equal" if unchanged else "head: changed, though it is in no block"
-    judge.add("CAL-090", unchanged, message)
+    collector.add("CAL-090", unchanged, message)
     for name, dtype in (("codes", np.uint8), ("scale", np.float32), ("zero_point", np.uint8)):
         dtypes = sorted({a.dtype.name for a in given[name]})
         right = dtypes == [np.dtype(dtype).name]
-        judge.add("CAL-090", right, f"{name}: dtype {', '.join(dtypes)}")
+        collector.add("CAL-090", right, f"{name}: dtype {', '.join(dtypes)}")
 
-    u = judge.u + U64  # of the answer, and of the float model
-    value = model.embedding.astype(np.float64)[_windows(judge, len(model.embedding))]
+    u = collector.u + U64  # of the answer, and of the float model
+    value = model.embedding.astype(np.float64)[_windows(collector, len(model.embedding))]
     x, layer = Bounded(value, np.zeros_like(value)), 0
     for number, block in enumerate(model.blocks):
         inputs, _ = run_block_bounded(block, block.weights, x, u=u, exact=True)
@@ -89,75 +89,79 @@ def model_gptq(judge: Judging) -> None:
             place = (
                 "CAL-130" if k else "CAL-120" if number else "CAL-110"
             )  # decided by earlier layers
-            _layer(judge, f"block {number}, layer {k}", place, w, entered, answer)
-            values.append(_dequantized(judge, answer))
+            _layer(collector, f"block {number}, layer {k}", place, w, entered, answer)
+            values.append(_dequantized(collector, answer))
             layer += 1
         _, x = run_block_bounded(block, values, x, u=u, exact=False)
 
 
-def _windows(judge: Judging, count: int) -> Array:
+def _windows(collector: Judging, count: int) -> Array:
     """Return the windows of the answer, which must be consecutive tokens of the dataset."""
-    windows, tokens = judge.output("windows"), judge.case.judging["dataset_tokens"]
+    windows, tokens = collector.output("windows"), collector.case.judging["dataset_tokens"]
     runs = np.lib.stride_tricks.sliding_window_view(tokens, windows.shape[1])
     for window in windows:
         if not (runs == window).all(axis=1).any() or not 0 <= window.min() <= window.max() < count:
-            raise AnswerError("windows of the dataset", f"{window.tolist()!r:.60}", judge.case.id)
+            raise AnswerError(
+                "windows of the dataset", f"{window.tolist()!r:.60}", collector.case.id
+            )
     return windows
 
 
-def _dequantized(judge: Judging, answer: dict[str, Array]) -> Array:
+def _dequantized(collector: Judging, answer: dict[str, Array]) -> Array:
     """Return s · (q − z) with the answer's own groups."""
     groups = np.floor(answer["g_idx"]).astype(np.int64)  # the dtype does not matter here
     if not 0 <= groups.min() <= groups.max() < answer["scale"].shape[1]:
-        raise AnswerError("g_idx that names groups", f"{groups.tolist()}", judge.case.id)
+        raise AnswerError("g_idx that names groups", f"{groups.tolist()}", collector.case.id)
     scale, zero = (answer[name].astype(np.float64)[:, groups] for name in ("scale", "zero_point"))
     return np.asarray(scale * (answer["codes"].astype(np.float64) - zero))
 
 
 def _layer(
-    judge: Judging, where: str, place: str, weights: Array, x: Bounded, answer: dict[str, Array]
+    collector: Judging, where: str, place: str, weights: Array, x: Bounded, answer: dict[str, Array]
 ) -> None:
     """Judge one layer: parameters, the first two columns, all columns, and the use of H."""
-    config = gptq_config(judge.case.parameters)
+    config = gptq_config(collector.case.parameters)
     damping = config.hessian_damping
-    batches = judge.case.parameters["num_samples"]
-    hessian, error = hessian_bounded(x, batches=batches, damping=damping, u=judge.u + U64)
+    batches = collector.case.parameters["num_samples"]
+    hessian, error = hessian_bounded(x, batches=batches, damping=damping, u=collector.u + U64)
     problem = prepare_problem(weights, hessian, config)
     diagonal = np.diagonal(problem.hessian)
     close = np.abs(np.diff(diagonal)) <= error * (diagonal[1:] + diagonal[:-1])
     if not np.isfinite(error) or (config.activation_order and close.any()):
-        judge.add("CAL-140", True, f"{where}: undecided, its order or a dead column is a near-tie")
+        collector.add(
+            "CAL-140", True, f"{where}: undecided, its order or a dead column is a near-tie"
+        )
         return
     try:
-        evidence = gather(problem, SimpleNamespace(**answer), judge.u, error)
+        evidence = gather(problem, SimpleNamespace(**answer), collector.u, error)
     except ConfigError as undecided:
-        judge.add("CAL-140", True, f"{where}: undecided, {undecided}")
+        collector.add("CAL-140", True, f"{where}: undecided, {undecided}")
         return
-    covered = place if place in judge.case.requirements else "CAL-140"
-    other = _of_other_inputs(judge, weights, answer)
+    covered = place if place in collector.case.requirements else "CAL-140"
+    other = _of_other_inputs(collector, weights, answer)
     wrong_codes = any(not check.passed for check in check_residuals(evidence))
     for check in check_parameters(evidence):  # [CAL-100]
         taken_over = not check.passed and wrong_codes and other
-        _add(judge, covered if taken_over else "CAL-100", where, check)
+        _add(collector, covered if taken_over else "CAL-100", where, check)
     # The second column depends on H and the first column alone. So it shows whether H was computed
     # from the right inputs, even if errors are propagated wrongly to later columns.
     for check in check_residuals(evidence, columns=2):
-        if place in judge.case.requirements:
-            _add(judge, place, where, check)
+        if place in collector.case.requirements:
+            _add(collector, place, where, check)
     plain = evidence.is_plain_rounding
     note = " (plain rounding: no error was fed back)" if plain else ""
     for check in check_residuals(evidence):
-        _add(judge, "CAL-140", where + note, check)
+        _add(collector, "CAL-140", where + note, check)
 
 
-def _of_other_inputs(judge: Judging, weights: Array, answer: dict[str, Array]) -> bool:
+def _of_other_inputs(collector: Judging, weights: Array, answer: dict[str, Array]) -> bool:
     """Tell whether parameters are right for the order and the dead columns that the answer shows.
 
     If they are, the Hessian was computed from wrong inputs. Dead columns are those whose
     dequantized weights are zero; the answer's groups show the order. Ranges that contain errors of
     earlier blocks are not explained.
     """
-    parameters = judge.case.parameters
+    parameters = collector.case.parameters
     groups = np.floor(answer["g_idx"]).astype(np.int64)
     if sorted(set(groups.tolist())) != list(range(answer["scale"].shape[1])):
         return False
@@ -171,7 +175,7 @@ def _of_other_inputs(judge: Judging, weights: Array, answer: dict[str, Array]) -
     return True
 
 
-def _add(judge: Judging, requirement: str, where: str, check: Check) -> None:
+def _add(collector: Judging, requirement: str, where: str, check: Check) -> None:
     """Record a check of the certificate of one layer."""
     details: dict[str, Any] = {"index": check.worst, "observed": check.observed, "bound": 1.0}
-    judge.add(requirement, check.passed, f"{where}: {check.name}: {check.message}", **details)
+    collector.add(requirement, check.passed, f"{where}: {check.name}: {check.message}", **details)

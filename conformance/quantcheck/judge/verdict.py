@@ -12,7 +12,7 @@ from typing import Any
 class Verdict(StrEnum):
     """The result of a run for a requirement: five verdicts, and two values for none.  [VER-010]
 
-    `NOT_JUDGED`: every case that names the requirement failed another one and cannot judge it.
+    `NOT_JUDGED`: every case that names it failed another requirement and has no finding on it.
     `NOT_COVERED`: no case that was asked names the requirement.
     """
 

@@ -129,7 +129,7 @@ MUTANTS: tuple[Mutant, ...] = (
            """
            more = 10 * damping + 1e-6
            diagonal = prepared.diagonal + more * float(np.mean(prepared.diagonal))
-           added = prepared.damping
+           added = prepared.added
            again = PreparedHessian(prepared.hessian, diagonal, prepared.dead, prepared.order, added)
            return lower_factor(again, more, workers)
            """,

@@ -19,24 +19,24 @@ ULP32 = 2.0**-23
 LIKELY = 8.0
 
 
-def growth(steps: float, u: float) -> float:
-    """Return γ(steps, u) = steps · u / (1 − steps · u), which bounds `steps` accumulated roundings.
+def growth(k: float, u: float) -> float:
+    """Return γ(k, u) = k · u / (1 − k · u), which bounds k accumulated roundings.
 
     Examples
     --------
     >>> growth(10, 2.0**-24) < 6e-7
     True
     """
-    product = steps * u
+    product = k * u
     return product / (1 - product) if product < 1 else math.inf
 
 
-def steps_of(n: int) -> int:
+def roundings_of(n: int) -> int:
     """Return the number of roundings that a factor and a recurrence of n columns accumulate.
 
     Examples
     --------
-    >>> steps_of(16)
+    >>> roundings_of(16)
     56
     """
     return 3 * n + 8
@@ -49,9 +49,9 @@ class Bounds:
     Attributes
     ----------
     always : (n_out, n_in) array
-        |error of w'_j| <= growth(steps, u) · always.
+        |error of w'_j| <= growth(roundings, u) · always.
     likely : (n_out, n_in) array
-        |error of w'_j| <= LIKELY · √steps · u · likely.
+        |error of w'_j| <= LIKELY · √roundings · u · likely.
     inverse : (n_in, n_in) array
         |M⁻¹|, which maps errors of w' to errors of partly compensated weights.
     """
@@ -62,8 +62,8 @@ class Bounds:
 
     def target(self, u: float) -> NDArray[np.float64]:
         """Return β (n_out, n_in), the bound on the error of w' for unit roundoff u."""
-        steps = steps_of(self.always.shape[1])
-        likely, gamma = LIKELY * math.sqrt(steps) * u * self.likely, growth(steps, u)
+        roundings = roundings_of(self.always.shape[1])
+        likely, gamma = LIKELY * math.sqrt(roundings) * u * self.likely, growth(roundings, u)
         if math.isinf(gamma):  # 0 · ∞ is no number
             return likely
         return np.minimum(gamma * self.always, likely)  # [CERT-060]

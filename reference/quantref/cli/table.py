@@ -37,7 +37,7 @@ def cells(record: LayerRecord) -> list[str]:
         ratio(f.loss, f.bound),
         f"{f.clipped / f.codes:.1%}" if f.codes else "–",
         f"{h.condition:.2g}" if h is not None else "–",
-        f"{h.damping:.2g}" if h is not None else "–",
+        f"{h.added:.2g}" if h is not None else "–",
         f"{f.seconds:.2f}",
         record.verdict,
     ]

@@ -226,7 +226,7 @@ class _Solver:
         """Put the codes into the original order of columns."""
         if not self.problem.config.activation_order:
             return
-        place = np.argsort(self.problem.prepared.order)
+        place = self.problem.prepared.place
         for rows in tiles(self.codes.shape):
             self.codes[rows] = self.codes[rows].take(place, axis=1)  # [GPTQ-080]
 

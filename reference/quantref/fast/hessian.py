@@ -125,7 +125,7 @@ def prepare_hessian(
 
     Examples
     --------
-    >>> prepare_hessian(np.diag([1.0, 0.0, 4.0]), damping=0.5).damping
+    >>> prepare_hessian(np.diag([1.0, 0.0, 4.0]), damping=0.5).added
     1.0
     """
     fraction = require_damping(damping, "HES-090")

@@ -82,7 +82,7 @@ class HessianFigures:
 
     Attributes
     ----------
-    damping : float
+    added : float
         λ · mean diagonal, the number added to the diagonal.
     dead : int
         Number of dead columns.
@@ -92,7 +92,7 @@ class HessianFigures:
         R_jj² = 1 / U_jj² of at most `SHOWN` columns, in processing order.
     """
 
-    damping: float
+    added: float
     dead: int
     condition: float
     pivots: tuple[float, ...]
@@ -150,7 +150,7 @@ def of_hessian(problem: GPTQProblem) -> HessianFigures:
     >>> from quantref.config import GPTQConfig
     >>> from quantref.fast.problem import prepare_problem
     >>> H = np.diag([4.0, 1.0])
-    >>> of_hessian(prepare_problem(np.ones((1, 2)), H, GPTQConfig(None, None))).damping
+    >>> of_hessian(prepare_problem(np.ones((1, 2)), H, GPTQConfig(None, None))).added
     0.025
     """
     from scipy.linalg.lapack import dpocon
@@ -162,7 +162,7 @@ def of_hessian(problem: GPTQProblem) -> HessianFigures:
     pivots = np.diagonal(factor) ** 2
     shown = np.unique(np.linspace(0, len(pivots) - 1, SHOWN).astype(np.intp))
     return HessianFigures(
-        prepared.damping,
+        prepared.added,
         int(prepared.dead.sum()),
         float(1 / inverse_of_condition) if inverse_of_condition > 0 else float("inf"),
         tuple(float(p) for p in pivots[shown]),

@@ -320,7 +320,6 @@ EXPLANATIONS: dict[str, Callable[[Case, Outputs], Explanation]] = {
     "unpack": unpack,
     "hessian": hessian,
     "prepare_hessian": prepare_hessian,
-    "gptq_quantize": gptq.explain,
     "config_round_trip": config_round_trip,
     "dense_int8": layers.int8,
     "einsum_dense_int8": layers.int8,
@@ -329,7 +328,7 @@ EXPLANATIONS: dict[str, Callable[[Case, Outputs], Explanation]] = {
 }
 
 
-def explain(case: Case, outputs: Outputs) -> Explanation:
+def explain(case: Case, outputs: Outputs, *, unit_roundoff: float) -> Explanation:
     """Return the requirements whose violation explains a wrong answer, or nothing.  [VER-010]
 
     Parameters
@@ -337,9 +336,14 @@ def explain(case: Case, outputs: Outputs) -> Explanation:
     case : Case
     outputs : dict
         Outputs of the answer: decoded arrays of the expected shapes.
+    unit_roundoff : float
+        Unit roundoff of the target.
     """
-    if case.operation not in EXPLANATIONS:
-        return []
     with np.errstate(all="ignore"):
-        found = EXPLANATIONS[case.operation](case, outputs)
+        if case.operation == "gptq_quantize":
+            found = gptq.explain(case, outputs, unit_roundoff)
+        elif case.operation in EXPLANATIONS:
+            found = EXPLANATIONS[case.operation](case, outputs)
+        else:
+            return []
     return [requirement for requirement in found if requirement in case.requirements]

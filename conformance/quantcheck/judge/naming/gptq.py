@@ -22,7 +22,7 @@ from quantref.errors import QuantrefError
 from quantref.fast.certificate import certify
 from quantref.hessian import prepare_hessian
 from quantref.inputs import Array, require_hessian
-from quantref.rules import DEFAULT_PROFILE, Profile, dead_kept, order_damped_float32, order_stable
+from quantref.rules import DEFAULT_PROFILE, Group, Profile, dead_kept, order_damped_float32
 
 HALF_PRECISION = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # unit roundoffs
 CODE_CHECKS = ("CERT-010", "CERT-020", "CERT-050")
@@ -38,11 +38,15 @@ class _Question:
     g_idx: Array
     config: GPTQConfig
     block_size: int
+    unit_roundoff: float
     profile: Profile = DEFAULT_PROFILE
 
 
-def explain(case: Case, outputs: dict[str, Array]) -> list[str]:
-    """Return the requirement whose violation explains a wrong answer of GPTQ, or nothing."""
+def explain(case: Case, outputs: dict[str, Array], unit_roundoff: float) -> list[str]:
+    """Return the requirement whose violation explains a wrong answer of GPTQ, or nothing.
+
+    `unit_roundoff`: that of the target, so that low precision is not taken for another mistake.
+    """
     mistakes = {"GPTQ-010": _dead_columns, "GPTQ-020": _orders, "GPTQ-080": _processing_order}
     parameters = case.parameters
     asked = _Question(
@@ -52,11 +56,12 @@ def explain(case: Case, outputs: dict[str, Array]) -> list[str]:
         outputs["g_idx"],
         gptq_config(parameters),
         parameters["block_size"],
+        unit_roundoff,
     )
+    rejected = not _accepted(asked, outputs)
     for requirement, variants in mistakes.items():
-        if requirement in case.requirements and any(
-            _accepted(variant, outputs) for variant in variants(asked)
-        ):
+        tried = rejected and requirement in case.requirements
+        if tried and any(_accepted(variant, outputs) for variant in variants(asked)):
             return [requirement]
     if "GPTQ-100" in case.requirements and _half_precision(asked, outputs):
         return ["GPTQ-100"]
@@ -117,6 +122,7 @@ def _certificate(asked: _Question, outputs: dict[str, Array]) -> Certificate | N
             asked.config,
             profile=asked.profile,
             block_size=asked.block_size,
+            unit_roundoff=asked.unit_roundoff,
         )
     except QuantrefError:
         return None
@@ -143,7 +149,7 @@ def _orders(asked: _Question) -> Iterator[_Question]:
     if not asked.config.activation_order:
         return
     yield _unordered(asked)
-    for rule in (order_stable, _ties_descending, order_damped_float32):
+    for rule in (_ties_descending, order_damped_float32):
         yield replace(asked, profile=replace(asked.profile, order=rule))
     h = require_hessian(asked.hessian, "GPTQ-110")
     dead = np.diagonal(h) == 0
@@ -176,11 +182,17 @@ def _processing_order(asked: _Question) -> Iterator[_Question]:
 
 
 def judged_checks(case: Case, certificate: Certificate) -> Iterator[tuple[Any, str]]:
-    """Yield each check of a certificate with the requirement of section GPTQ that it judges.
+    """Yield checks of a certificate with the requirement of section GPTQ that each judges.
 
-    If codes fail, ranges of later blocks are computed from wrong feedback, and are not judged.
+    SPEC.md, section 12, has the table.
+
+    If codes fail, base weights of later column blocks carry wrong errors. Only groups that start in
+    the first column block are then judged: a failure of later groups alone says nothing, and a
+    check that passes says nothing either if it is about later groups too.
     """
     wrong_codes = any(not c.passed for c in certificate.checks if c.requirement in CODE_CHECKS)
+    groups, block = _groups(case), case.parameters["block_size"]
+    judged = {g for g in groups if g.first < block} if wrong_codes else set(groups)
     for check in certificate.checks:
         if check.requirement == "CERT-080":
             continue  # it checks the certificate's own arithmetic, not the answer
@@ -189,20 +201,19 @@ def judged_checks(case: Case, certificate: Certificate) -> Iterator[tuple[Any, s
         elif check.requirement in CODE_CHECKS:
             yield check, "GPTQ-060"
         else:
-            blamed = _of_parameters(case, check.places, wrong_codes=wrong_codes)
-            if blamed or check.passed:
-                yield check, blamed or "GPTQ-030"
+            wrong = judged.intersection(groups[k] for _, k in check.places)
+            if wrong:
+                yield check, _of_parameters(wrong, groups, block)
+            elif len(judged) == len(groups):
+                yield check, "GPTQ-030"
 
 
-def _of_parameters(case: Case, places: tuple[tuple[int, int], ...], *, wrong_codes: bool) -> str:
-    """Return the requirement that wrong parameters break, by the places (row, group) of these."""
-    n_in, block = case.inputs["weights"].shape[1], case.parameters["block_size"]
-    groups = group_layout(n_in, case.parameters["group_size"])
-    wrong = {groups[k] for _, k in places}
-    if wrong_codes:
-        wrong = {group for group in wrong if group.first < block}
-    if not wrong:
-        return ""
+def _groups(case: Case) -> list[Group]:
+    return group_layout(case.inputs["weights"].shape[1], case.parameters["group_size"])
+
+
+def _of_parameters(wrong: set[Group], groups: list[Group], block: int) -> str:
+    """Return the requirement that groups with wrong parameters break (SPEC.md, section 12)."""
     size = groups[0].stop
     if all(group.stop - group.first > block for group in wrong):
         return "GPTQ-040"

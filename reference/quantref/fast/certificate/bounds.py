@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.certificate import LIKELY, amplified, growth, norm_bound, steps_of
+from quantref.certificate import LIKELY, amplified, growth, norm_bound, roundings_of
 from quantref.inputs import Array
 
 
@@ -28,9 +28,9 @@ class Bounds:
     Attributes
     ----------
     always : (n_out, n_in) array
-        |error of w'_j| <= growth(steps, u) · always.
+        |error of w'_j| <= growth(roundings, u) · always.
     likely : (n_out, n_in) array
-        |error of w'_j| <= LIKELY · √steps · u · likely.
+        |error of w'_j| <= LIKELY · √roundings · u · likely.
     inverse : (n_in, n_in) array
         |M⁻¹|, which carries errors of w' to base weights.
     shift : (n_out, n_in) array
@@ -47,14 +47,14 @@ class Bounds:
 
     def rho(self, u: float) -> NDArray[np.float64]:
         """Return ρ(u), (n_out, n_in), the bound on the error of w' in arithmetic of roundoff u."""
-        steps = steps_of(self.always.shape[1])
-        bound, gamma = LIKELY * math.sqrt(steps) * u * self.likely, growth(steps, u)
+        roundings = roundings_of(self.always.shape[1])
+        bound, gamma = LIKELY * math.sqrt(roundings) * u * self.likely, growth(roundings, u)
         if not math.isfinite(gamma):
             return bound
         return np.minimum(gamma * self.always, bound)  # [CERT-060]
 
     def shifted(self, hessian_error: float) -> NDArray[np.float64]:
-        """Return the bound (n_out, n_in) on the error of w' when |ΔH_ab| <= η √(h_a h_b).
+        """Return the bound (n_out, n_in) on the error of w' when |ΔH_kl| <= η √(h_k h_l).
 
         [CERT-070]
         """
@@ -161,5 +161,5 @@ def least_bound(length: Array, n_in: int, u: float) -> Array:
     >>> (least_bound(np.array([1.0]), 2, 2.0**-53) * 2.0**53).round(3)
     array([14.])
     """
-    steps = steps_of(n_in)
-    return length * min(growth(steps, u), LIKELY * math.sqrt(steps) * u)
+    roundings = roundings_of(n_in)
+    return length * min(growth(roundings, u), LIKELY * math.sqrt(roundings) * u)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from quantref.certificate import (
+    LEAST_BOUND,
     U64,
     expected_parameters,
     growth,
@@ -187,8 +188,8 @@ def _identity_check(evidence: Evidence) -> Check:
     starts = [rows.start for rows in sums.rows]
     size = np.add.reduceat(sums.absolute, starts) ** 2
     size += np.add.reduceat(evidence.summary.norms, starts) ** 2
-    steps = [4 * evidence.E.shape[1] + 2 * (rows.stop - rows.start) + 6 for rows in sums.rows]
-    allowed = np.array([growth(n, U64) for n in steps]) * size + 1e-300
+    roundings = [4 * evidence.E.shape[1] + 2 * (rows.stop - rows.start) + 6 for rows in sums.rows]
+    allowed = np.array([growth(k, U64) for k in roundings]) * size + LEAST_BOUND
     return identity_check(sums.rows, sums.loss, evidence.summary.squares, allowed)
 
 

@@ -58,7 +58,7 @@ class SignedSums:
     loss : (sums,) float64 array
         d H dᵀ of each sum d.
     absolute : (n_out,) float64 array
-        Σ_a |W − Ŵ|_a √h_a of each row.
+        Σ_k |W − Ŵ|_k √h_k of each row.
     """
 
     rows: tuple[slice, ...]
@@ -276,7 +276,7 @@ class Evidence:
     @property
     def residual_steps(self) -> NDArray[np.float64]:
         """r_j / s_j, (n_out, n_in), columns in the original order."""
-        place = np.argsort(self.problem.prepared.order)
+        place = self.problem.prepared.place
         return np.asarray((self.residuals / self.column_scale)[:, place])
 
     def unlike_plain(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
