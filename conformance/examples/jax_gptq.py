@@ -75,6 +75,7 @@ def quantize(inputs: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]
     """Answer `gptq_quantize`."""
     check_gptq(inputs, settings)
     hessian = inputs["hessian"].astype(np.float64)
+    hessian = (hessian + hessian.T) / 2
     dead = np.diagonal(hessian) == 0
     hessian[dead, dead] = 1.0
     n_in = len(hessian)

@@ -36,6 +36,7 @@ def quantize(inputs: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]
     """Answer `gptq_quantize`."""
     check_gptq(inputs, settings)
     hessian = torch.from_numpy(inputs["hessian"].astype(np.float64))
+    hessian = (hessian + hessian.T) / 2
     dead = hessian.diagonal() == 0
     hessian[dead, dead] = 1.0
     n_in = len(hessian)

@@ -388,14 +388,14 @@ def test_torch_is_timed_in_its_own_process(capsys: Output, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", ["keras-gptq-1024", "keras-absmax-axis-0"])
 def test_keras_is_timed_in_its_own_process(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "KERAS_BACKENDS", {"numpy": "jax", "cuneiform": "no_such_module"})
+    monkeypatch.setattr(peers, "KERAS_BACKENDS", {"torch": "torch", "cuneiform": "no_such_module"})
     (row,) = chosen_rows([name])
     got = measure(row, Settings(quick=True, rounds=1))
     assert got.measured is not None, (got.reason, got.left_out)
     assert got.measured.left_out == {"keras:cuneiform": "not installed"}
-    assert got.measured.seconds["keras:numpy"] > 0
+    assert got.measured.seconds["keras:torch"] > 0
     assert got.ratio == pytest.approx(
-        got.measured.seconds.pop("keras:numpy") / next(iter(got.measured.seconds.values()))
+        got.measured.seconds.pop("keras:torch") / next(iter(got.measured.seconds.values()))
     )
 
 
