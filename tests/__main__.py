@@ -3,12 +3,13 @@
 Builds the wheel, installs it with the extra `dev` into its own environment, runs ruff and mypy,
 then pytest on tests/ and on the doctests of the installed packages. The wheel is tested: neither
 reference/ nor conformance/ is on the path. With --everything the extra `everything` is installed
-too, and the tests that carry its mark run.
+too, and the tests that carry its mark run. The variable QUANTREF_TEST_OPTIONS adds arguments.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -21,8 +22,10 @@ from bootstrap import BootstrapError, Environment, guarded, require_python, run,
 
 # The packages for their doctests; the suite's own tests need a target, and quantcheck runs them.
 PACKAGES = ("--pyargs", "quantref", "quantcheck", "--ignore-glob=*/quantcheck/suite/*")
-# One process per core, in the order of collection; tests/conftest.py says what stays together.
-PARALLEL = ("--numprocesses=auto", "--dist=loadgroup", "--no-loadscope-reorder")
+# One process more than cores, as many tests wait for processes of their own. In the order of
+# collection; tests/conftest.py says what stays together.
+PROCESSES = (os.cpu_count() or 1) + 1
+PARALLEL = (f"--numprocesses={PROCESSES}", "--dist=loadgroup", "--no-loadscope-reorder")
 
 
 def install(environment: Environment, needed: Sequence[str]) -> None:
@@ -66,8 +69,9 @@ def pytest_arguments(arguments: Sequence[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run every check; the first that failed decides the exit status."""
+    """Run the checks; the first that failed decides the exit status."""
     require_python()
+    arguments = [*arguments, *shlex.split(os.environ.get("QUANTREF_TEST_OPTIONS", ""))]
     environment = Environment(".venv-tests")
     install(environment, ["dev", *(["everything"] if "--everything" in arguments else [])])
     checks: dict[str, list[str | Path]] = {

@@ -179,6 +179,7 @@ def test_rows_are_chosen_by_name_and_pattern() -> None:
 # The command
 
 
+@pytest.mark.everything
 def test_a_run(tmp_path: Path) -> None:
     report, picture = tmp_path / "speed.json", tmp_path / "speed.png"
     growth = ["growth-n_out", "growth-n_in", "gptq-1024"]
@@ -214,6 +215,7 @@ def test_a_run(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["speed.json", "speed.png"]
 
 
+@pytest.mark.everything
 def test_a_picture_as_svg(tmp_path: Path, capsys: Output) -> None:
     picture = tmp_path / "speed.SVG"
     assert main(["--quick", "--only", *FAST[1:], "--plot", str(picture)]) == 0
@@ -316,6 +318,7 @@ INTERRUPTIBLE = (
 )
 
 
+@pytest.mark.everything
 def test_interrupted_it_shows_what_was_done(tmp_path: Path) -> None:
     report, picture = tmp_path / "speed.json", tmp_path / "speed.png"
     rows = ["import-without-scipy", "growth-n_in"]
@@ -376,6 +379,7 @@ def test_a_peer_that_takes_too_long_is_ended() -> None:
         pass
 
 
+@pytest.mark.everything
 def test_torch_is_timed_in_its_own_process(capsys: Output, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     report = tmp_path / "speed.json"
@@ -386,6 +390,7 @@ def test_torch_is_timed_in_its_own_process(capsys: Output, tmp_path: Path) -> No
     assert row["seconds"]["torch"] > 0
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize("name", ["keras-gptq-1024", "keras-absmax-axis-0"])
 def test_keras_is_timed_in_its_own_process(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "KERAS_BACKENDS", {"torch": "torch", "cuneiform": "no_such_module"})

@@ -152,6 +152,7 @@ def test_corpus_that_catches_nothing(
     assert "CanaryError" in done.stdout
 
 
+@pytest.mark.everything
 @pytest.mark.requirement("VER-020", "VER-050")
 def test_deviations_written_then_known_then_stale(quantcheck: Any, tmp_path: Path) -> None:
     mutant = next(m for m in mutants.MUTANTS if "pack" in m.sections)

@@ -22,9 +22,12 @@ COMMAND = ["node", PROGRAM]
 SECTIONS = ("rnd", "aff", "abs", "pack", "hes", "gptq")
 LACKS = {"config_round_trip"}
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("node") is None, reason="the example needs node, which is not installed"
-)
+pytestmark = [
+    pytest.mark.everything,
+    pytest.mark.skipif(
+        shutil.which("node") is None, reason="the example needs node, which is not installed"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

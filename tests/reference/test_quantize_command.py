@@ -135,6 +135,7 @@ def test_int8_needs_no_calibration(folder: Path, capsys: Output) -> None:
     assert model.get_layer("first").quantization_mode == "int8"
 
 
+@pytest.mark.everything
 def test_attention_of_keras_is_refused_as_int8_layers(folder: Path, capsys: Output) -> None:
     """Keras 3.15.0 and 3.15.1 save nothing of an int8 layer inside MultiHeadAttention."""
     arguments = ["quantize", str(folder / "small.keras"), "--method", "int8"]
@@ -313,6 +314,7 @@ def layers_done(folder: Path, out: str) -> int:
     return len(list((folder / f"{out}.partial").glob("[!.]*.npz")))
 
 
+@pytest.mark.everything
 @pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(folder: Path) -> None:
     """By Ctrl-C, and then by SIGKILL."""

@@ -184,7 +184,7 @@ def require_absmax_codes(codes: ArrayLike, scale: ArrayLike) -> tuple[Array, Arr
     q, s = np.asarray(codes), np.asarray(scale)
     if q.dtype.kind not in "iu":
         raise DTypeError("integer codes", f"codes with dtype={q.dtype.name}", "ABS-110")
-    if s.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+    if s.dtype.name not in ("float32", "float64"):  # in any byte order
         got = f"scale with dtype={s.dtype.name}"
         raise DTypeError("a scale of dtype float32 or float64", got, "ABS-110")
     lengths = zip(s.shape[::-1], q.shape[::-1], strict=False)
