@@ -294,6 +294,11 @@ def test_the_suite_imports_frameworks_only_when_a_target_asks(
         ("quantref.models", FRAMEWORKS | TEST_TOOLS | OPTIONAL | SHOWING | {"quantcheck"}),
         ("quantcheck", FRAMEWORKS | TEST_TOOLS),
         ("quantcheck.cli", FRAMEWORKS),
+        # `quantcheck vectors`: NumPy and SciPy alone.
+        (
+            "quantcheck.corpus.generate",
+            FRAMEWORKS | TEST_TOOLS | OPTIONAL | SHOWING | {"jsonschema"},
+        ),
     ],
 )
 def test_importing_stays_light(module: str, forbidden: set[str]) -> None:
