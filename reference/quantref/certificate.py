@@ -5,7 +5,8 @@ same verdicts and messages, and computes only what a verdict needs.
 
 Letters, all columns in processing order: W weights and H Hessian after PREPARE, Ŵ = s·(q − z) the
 answer's weights, R upper with H = R Rᵀ, U = R⁻¹, M_kj = R_kj / R_jj, E errors, r residuals, u unit
-roundoff, h and χ the diagonals of H and of H⁻¹; β and δ bound the errors of r and of base weights.
+roundoff, h and χ the diagonals of H and of H⁻¹; β and δ bound the errors of w′ (and so of r) and
+of base weights.
 """
 
 from __future__ import annotations

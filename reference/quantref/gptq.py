@@ -147,7 +147,7 @@ class GPTQResult:
 
 @dataclass(frozen=True)
 class Settings:
-    """A checked problem without its matrices."""
+    """A checked problem without its weights and factors."""
 
     shape: tuple[int, int]  # (n_out, n_in)
     groups: list[Group]

@@ -2,7 +2,7 @@
 
 Letters: x token, N number of tokens, H Hessian, λ damping (a fraction of the mean diagonal), R
 upper triangular with H = R Rᵀ, U = R⁻¹ with H⁻¹ = Uᵀ U. The operation `hessian` of SPEC.md is
-`accumulate_hessian` here, and `factor` is `reversed_cholesky`.
+`accumulate_hessian` here, and `factor` is `require_hessian`, then `reversed_cholesky`.
 """
 
 from __future__ import annotations

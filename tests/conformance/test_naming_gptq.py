@@ -87,3 +87,34 @@ def test_ranges_of_later_blocks_are_not_judged_where_codes_fail() -> None:
     assert found(several, codes=False, places=first) == [codes, scale]
     whole = case("gptq-asymmetric")  # every group starts in the first column block
     assert found(whole, codes=False, places=()) == [codes, scale, zero_point]
+
+
+def answer_for_half_weights(asked: Case) -> dict[str, Any]:
+    """Return a copy of the expected answer of a float16 case."""
+    assert asked.inputs["weights"].dtype == np.float16
+    assert "GPTQ-100" in asked.requirements
+    outputs = asked.expected["outputs"]
+    return {name: outputs[name].copy() for name in ("codes", "scale", "zero_point", "g_idx")}
+
+
+HALVES = ["gptq-weights-float16", "gptq-weights-float16-8bit"]
+
+
+@pytest.mark.parametrize("identity", HALVES)
+def test_a_float_index_is_a_wrong_dtype_and_nothing_else(identity: str) -> None:
+    asked = case(identity)
+    outputs = answer_for_half_weights(asked)
+    outputs["g_idx"] = outputs["g_idx"].astype(np.float32)
+    findings = judge(asked, {"outputs": outputs}, unit_roundoff=U32)
+    assert {f.requirement for f in findings if not f.passed} == {"GPTQ-090"}
+
+
+@pytest.mark.parametrize("identity", HALVES)
+def test_half_precision_explains_no_scale_of_the_first_block(identity: str) -> None:
+    asked = case(identity)
+    outputs = answer_for_half_weights(asked)
+    outputs["scale"] *= np.float32(1.001)
+    findings = judge(asked, {"outputs": outputs}, unit_roundoff=U32)
+    failed = {f.requirement for f in findings if not f.passed}
+    assert "GPTQ-030" in failed
+    assert "GPTQ-100" not in failed

@@ -1,8 +1,7 @@
 """The table of judges: for each operation its judge, and the requirements that it can find broken.
 
 The table traces requirements to judges. Tests compare it with SPEC.md, and with the findings of the
-judges. A code that the vector marks as required must equal the expected one if the answer has the
-expected scale (SPEC.md, sections 11 and 12).
+judges. Section 11 of SPEC.md says of which answers a required code is asked.
 """
 
 from __future__ import annotations

@@ -73,7 +73,8 @@ def _half_precision(asked: _Question, outputs: dict[str, Array]) -> bool:
 
     Such an implementation rounds a weight after each error that is added to it. After n independent
     roundings the weight has an error of about √n·u of the largest weight. A code that is wrong by
-    no more than this is explained.
+    no more than this is explained. A wrong scale or zero-point is not: half precision explains no
+    range of the first column block, where no error has been added yet.
     """
     u = HALF_PRECISION.get(asked.weights.dtype.name)
     if u is None:
@@ -81,9 +82,16 @@ def _half_precision(asked: _Question, outputs: dict[str, Array]) -> bool:
     n_in = asked.weights.shape[1]
     codes, most = asked.codes, 2**asked.config.weight_bits - 1
     certificate = _certificate(asked, outputs)
-    if certificate is None or any(c.requirement == "GPTQ-090" for c in certificate.failures):
+    if certificate is None:
         return False
-    scale = outputs["scale"].astype(np.float64)[:, asked.g_idx]
+    failed = {check.requirement for check in certificate.failures}
+    places = (group for c in certificate.failures for _, group in c.places)
+    starts = [group.first for group in group_layout(n_in, asked.config.group_size)]
+    ranges = any(starts[group] < asked.block_size for group in places)
+    if "GPTQ-090" in failed or not failed.intersection(CODE_CHECKS) or ranges:
+        return False
+    groups = np.asarray(asked.g_idx).astype(np.intp)  # whose dtype is judged elsewhere
+    scale = outputs["scale"].astype(np.float64)[:, groups]
     allowed = np.sqrt(n_in) * u * np.abs(asked.weights.astype(np.float64)).max()
     excess = (np.abs(certificate.residual_steps) - 0.5) * scale
     return bool(np.where((codes > 0) & (codes < most), excess, 0.0).max() <= allowed)
