@@ -88,7 +88,9 @@ def test_keras_answers() -> None:
         handshake = target.handshake
         assert (handshake.name, handshake.backend) == ("keras", "jax")
         assert target.ask(QUESTION)["outputs"]["values"]["data"] == [2.0]
-        assert "unsupported" in target.ask({**QUESTION, "operation": "factor"})
+        hessian = {"hessian": {"dtype": "float64", "shape": [1, 1], "data": [2.0]}}
+        factor = {"id": "a", "operation": "factor", "parameters": {}, "inputs": hessian}
+        assert "unsupported" in target.ask(factor)
         bits: dict[str, Any] = {"bits": 2, "axis": 0}
         codes = {"codes": {"dtype": "int8", "shape": [1], "data": [1]}}
         pack = {"id": "b", "operation": "pack", "parameters": bits, "inputs": codes}
