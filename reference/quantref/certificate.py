@@ -282,7 +282,7 @@ def base_weights(found: Recovered, group: Group) -> NDArray[np.float64]:
     problem = found.problem
     c = problem.errors_applied(group)
     base = problem.weights - found.E[:, :c] @ problem.U[:c]  # [CERT-030]
-    base[:, :c] = (found.values + found.r)[:, :c]  # columns before c: as they were rounded
+    base[:, :c] = (found.values + found.r)[:, :c]  # before c: as they were rounded
     return base[:, group.start : group.end]
 
 
