@@ -101,12 +101,15 @@ HALVES = ["gptq-weights-float16", "gptq-weights-float16-8bit"]
 
 
 @pytest.mark.parametrize("identity", HALVES)
-def test_a_float_index_is_a_wrong_dtype_and_nothing_else(identity: str) -> None:
+def test_a_float_index_is_a_wrong_dtype_and_the_answer_is_judged(identity: str) -> None:
     asked = case(identity)
     outputs = answer_for_half_weights(asked)
     outputs["g_idx"] = outputs["g_idx"].astype(np.float32)
     findings = judge(asked, {"outputs": outputs}, unit_roundoff=U32)
     assert {f.requirement for f in findings if not f.passed} == {"GPTQ-090"}
+    outputs["codes"][0, 0] ^= 1  # a wrong code: half precision is tried as its cause
+    findings = judge(asked, {"outputs": outputs}, unit_roundoff=U32)
+    assert "GPTQ-090" in {f.requirement for f in findings if not f.passed}
 
 
 @pytest.mark.parametrize("identity", HALVES)
