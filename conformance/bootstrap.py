@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,15 @@ EXTRAS = {
     "keras:tensorflow": "tensorflow",
     "keras:torch": "torch",
     "keras:openvino": "openvino",
+    "onnxruntime": "onnxruntime",
+    "ai-edge-quantizer": "ai-edge-quantizer",
+    "llmcompressor": "llmcompressor",
+    "neural-compressor": "neural-compressor",
+    "nncf": "nncf",
+    "torchao": "torchao",
 }
+# Targets with an environment of their own: each asks for other versions of the same packages.
+LIBRARIES = tuple(name for name in EXTRAS if not name.startswith("keras:"))
 
 
 class BootstrapError(Exception):
@@ -47,6 +56,64 @@ def extras_for(arguments: Sequence[str]) -> list[str]:
     ['conformance']
     """
     return ["conformance", *sorted({EXTRAS[a] for a in arguments if a in EXTRAS})]
+
+
+def folder_of(arguments: Sequence[str]) -> str:
+    """Return the folder of the environment that a command line of quantcheck needs.
+
+    Raises
+    ------
+    BootstrapError
+        A library is not the only target of the command line.
+
+    Examples
+    --------
+    >>> folder_of(["keras:jax"]), folder_of(["onnxruntime", "--section", "gptq"])
+    ('.venv-conformance', '.venv-onnxruntime')
+    """
+    named = [word for word in arguments if word in EXTRAS]
+    libraries = [name for name in named if name in LIBRARIES]
+    if libraries and len(set(named)) > 1:
+        raise BootstrapError(f"expected {libraries[0]} as the only target, got {', '.join(named)}")
+    return f".venv-{libraries[0]}" if libraries else ".venv-conformance"
+
+
+def release_of(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Take `--keras VERSION` out of a command line: the version, and the rest.
+
+    Examples
+    --------
+    >>> release_of(["--keras", "3.14.1", "keras:numpy"])
+    ('3.14.1', ['keras:numpy'])
+    >>> release_of(["keras:numpy"])
+    (None, ['keras:numpy'])
+    """
+    rest = list(arguments)
+    for n, word in enumerate(rest):
+        name, equals, value = word.partition("=")
+        if name != "--keras":
+            continue
+        given = [value] if equals else rest[n + 1 : n + 2]
+        if not given or not re.fullmatch(r"\d+\.\d+[0-9A-Za-z.]*", given[0]):
+            got = given[0] if given else "nothing"
+            raise BootstrapError(f"expected a version after --keras, such as 3.14.1, got {got}")
+        del rest[n : n + (1 if equals else 2)]
+        return given[0], rest
+    return None, rest
+
+
+def requirements_of(version: str, extras: Sequence[str]) -> list[str]:
+    """Return what an environment with one release of Keras needs: extras, with that Keras.
+
+    Development versions are those of the distribution keras-nightly.
+    """
+    import tomllib  # Python 3.11 has it; an older one gets as far as the message
+
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    optional = known["project"]["optional-dependencies"]
+    wanted = [r for extra in extras for r in optional[extra] if not r.startswith("keras")]
+    name = "keras-nightly" if "dev" in version else "keras"
+    return [*wanted, f"{name}=={version}"]
 
 
 def say(text: str, end: str = "\n") -> None:
@@ -204,7 +271,10 @@ def require_python() -> None:
 def conformance(arguments: Sequence[str]) -> int:
     """Run quantcheck from this checkout, in an environment that has what its targets need."""
     require_python()
-    environment = Environment(".venv-conformance")
+    release, arguments = release_of(arguments)
+    if release is not None:
+        return conformance_of(release, arguments)
+    environment = Environment(folder_of(arguments))
     needed = extras_for(arguments)
     with environment.locked():
         present = environment.extras()
@@ -216,6 +286,23 @@ def conformance(arguments: Sequence[str]) -> int:
             environment.install(
                 f"quantref[{','.join(extras)}]", f".[{','.join(extras)}]", "--editable"
             )
+            environment.record(extras)
+    return run([environment.scripts / "quantcheck", *arguments])
+
+
+def conformance_of(release: str, arguments: Sequence[str]) -> int:
+    """Run quantcheck in an environment of its own with one release of Keras."""
+    environment = Environment(f".venv-keras-{release}")
+    needed = extras_for(arguments)
+    with environment.locked():
+        present = environment.extras()
+        if present is None or not set(needed) <= set(present):
+            if present is None:
+                environment.make()
+            extras = sorted({*needed, *(present or [])})
+            wanted = requirements_of(release, extras)
+            what = f"Keras {release}, {', '.join(extras)}"
+            environment.install(what, ".", *wanted, "--editable")
             environment.record(extras)
     return run([environment.scripts / "quantcheck", *arguments])
 

@@ -20,8 +20,18 @@ sys.path.insert(0, str(ROOT / "conformance"))
 
 from bootstrap import BootstrapError, Environment, guarded, require_python, run, say, step  # noqa: E402
 
+# Adapters of libraries import them, and are imported in the environment of their library alone.
+LIBRARIES = ROOT / "conformance" / "quantcheck" / "targets" / "libraries"
+SHARED = ("__init__.py", "__main__.py", "library.py")
+ADAPTERS = sorted(path.name for path in LIBRARIES.glob("*.py") if path.name not in SHARED)
 # The packages for their doctests; the suite's own tests need a target, and quantcheck runs them.
-PACKAGES = ("--pyargs", "quantref", "quantcheck", "--ignore-glob=*/quantcheck/suite/*")
+PACKAGES = (
+    "--pyargs",
+    "quantref",
+    "quantcheck",
+    "--ignore-glob=*/quantcheck/suite/*",
+    *(f"--ignore-glob=*/quantcheck/targets/libraries/{name}" for name in ADAPTERS),
+)
 # One process more than cores, as many tests wait for processes of their own. In the order of
 # collection; tests/conftest.py says what stays together.
 PROCESSES = (os.cpu_count() or 1) + 1
@@ -86,8 +96,10 @@ def main(arguments: Sequence[str]) -> int:
         if status:
             failed[name] = status
             say(f"{name} failed; what it found is above")
-    # As many processes as cores: a second thread of BLAS would wait for one of the others.
-    threads = {} if "OPENBLAS_NUM_THREADS" in os.environ else {"OPENBLAS_NUM_THREADS": "1"}
+    # More processes than cores: a second thread of BLAS or of PyTorch would wait, busily, for one
+    # of another process. That made tests that run a model up to 15 times slower.
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
+    threads = {name: os.environ.get(name, "1") for name in names}
     # -P: the checkout itself is not on the path. pytest's status 5 says that no test ran.
     status = run(
         [environment.python, "-P", "-m", "pytest", *pytest_arguments(arguments)],

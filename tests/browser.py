@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +27,7 @@ FLAGS = (
 NEEDED = [
     pytest.mark.skipif(BROWSER is None, reason=f"none of {', '.join(BROWSERS)} is installed"),
     pytest.mark.skipif(DRIVER is None, reason="chromedriver is not installed"),
+    pytest.mark.skipif(find_spec("selenium") is None, reason="selenium is not installed"),
 ]
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from quantcheck.targets.libraries import LIBRARIES
+
 
 @pytest.fixture
 def bootstrap(root: Path) -> ModuleType:
@@ -133,3 +135,41 @@ def test_a_failing_command_shows_what_it_printed(bootstrap: ModuleType) -> None:
 
 def test_exit_statuses_are_passed_on(bootstrap: ModuleType) -> None:
     assert bootstrap.run([sys.executable, "-c", "raise SystemExit(5)"]) == 5
+
+
+def test_a_release_of_keras_is_asked_for(bootstrap: ModuleType) -> None:
+    assert bootstrap.release_of(["keras:jax", "--keras=3.14.1"]) == ("3.14.1", ["keras:jax"])
+    wanted = bootstrap.requirements_of("3.16.0.dev2026102704", ["conformance", "jax"])
+    assert "jax" in wanted
+    assert [r for r in wanted if r.startswith("keras")] == ["keras-nightly==3.16.0.dev2026102704"]
+    assert "keras==3.12.4" in bootstrap.requirements_of("3.12.4", ["jax"])
+
+
+@pytest.mark.parametrize("words", [["--keras"], ["--keras", "keras:jax"], ["--keras=latest"]])
+def test_a_release_that_is_no_version(words: list[str], bootstrap: ModuleType) -> None:
+    with pytest.raises(bootstrap.BootstrapError, match="expected a version after --keras"):
+        bootstrap.release_of(words)
+
+
+def test_a_library_has_an_environment_of_its_own(
+    bootstrap: ModuleType, recorded: Recorded, tmp_path: Path
+) -> None:
+    assert bootstrap.conformance(["nncf", "--section", "gptq"]) == 3
+    made = ["venv", ".[conformance,nncf]", "quantcheck nncf --section gptq"]
+    assert recorded.taken() == made
+    assert (tmp_path / ".venv-nncf").is_dir()
+    assert not (tmp_path / ".venv-conformance").exists()
+
+
+def test_every_library_that_is_a_target_can_be_asked_for(bootstrap: ModuleType) -> None:
+    assert set(bootstrap.LIBRARIES) == set(LIBRARIES)
+
+
+@pytest.mark.parametrize("words", [["nncf", "torchao"], ["keras:jax", "nncf"]])
+def test_a_library_beside_another_target(
+    words: list[str], bootstrap: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = bootstrap.guarded(lambda _: bootstrap.conformance(words))
+    assert status == bootstrap.EXIT_NOTHING_DONE
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line == f"error: expected nncf as the only target, got {', '.join(words)}"

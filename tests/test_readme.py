@@ -136,7 +136,7 @@ def test_the_commands_at_the_console(root: Path, blocks: list[Block], tmp_path: 
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=600,
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         # An ellipsis stands for anything that was printed, and also for nothing.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 MOST_LINES = 300
+MOST_LINES_OF_ADAPTERS = 150
 
 
 def lines_of_code(source: str) -> int:
@@ -39,3 +40,10 @@ def test_modules_stay_short_enough_to_read(root: Path, folder: str) -> None:
     }
     assert lengths
     assert not {name: lines for name, lines in lengths.items() if lines > MOST_LINES}
+
+
+def test_adapters_of_libraries_stay_thin(root: Path) -> None:
+    folder = root / "conformance" / "quantcheck" / "targets" / "libraries"
+    lengths = {path.name: lines_of_code(path.read_text("utf-8")) for path in folder.glob("*.py")}
+    assert lengths
+    assert not {name: lines for name, lines in lengths.items() if lines > MOST_LINES_OF_ADAPTERS}

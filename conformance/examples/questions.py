@@ -37,6 +37,7 @@ class Example:
 
     version = "1"
     precision = "float32"
+    choices = ("all",)  # written from SPEC.md, so it follows what SPEC.md chose too
 
     def __init__(self, name: str, operations: dict[str, Operation]) -> None:
         self.name, self.operations = name, operations
@@ -73,7 +74,8 @@ def check_gptq(inputs: dict[str, Any], parameters: dict[str, Any]) -> None:
     _finite(weights, "weights")
     _finite(hessian, "hessian")
     _require(holds=weights.ndim == 2, wanted="weights (n_out, n_in)")
-    n_in = weights.shape[1]
+    n_in, block_size = weights.shape[1], parameters["block_size"]
+    _require(holds=block_size >= 1, wanted=f"block_size of at least 1, got {block_size}")
     _require(holds=hessian.shape == (n_in, n_in), wanted=f"hessian ({n_in}, {n_in})")
     h = hessian.astype(np.float64)
     diagonal = np.diagonal(h)

@@ -1,11 +1,15 @@
 """`quantcheck TARGET…`: runs the suite on targets and prints a verdict per requirement.
 
-`quantcheck smoke TARGET` tests first whether a target speaks the protocol: see its --help.
+`quantcheck smoke TARGET` tests first whether a target speaks the protocol. `quantcheck interface`
+counts which parts of the documented interface the suite covers. `quantcheck diff OLD.json NEW.json`
+says what got worse between two reports, and `quantcheck site REPORT.json… --out FOLDER` makes a
+static site of many. See their --help.
 
-Exit codes: 0 every requirement passes or is a known deviation; 1 a requirement fails, or a listed
-deviation no longer occurs; 2 usage, or an unknown target; 3 the target broke (crash, timeout,
-invalid line); 4 the suite failed its own checks (canary, corpus), or nothing was answered; 130
-stopped by Ctrl-C, with a report of the finished part.
+Exit codes: 0 every requirement passes, is a known deviation, or is a choice of SPEC.md that the
+target does not declare; 1 a requirement fails, an answer is unstable, or a known deviation no
+longer occurs; 2 usage, or an unknown target; 3 the target broke (crash, timeout, invalid line); 4
+the suite failed its own checks (canary, corpus), or nothing was answered; 130 stopped by Ctrl-C,
+with a report of the finished part.
 """
 
 from __future__ import annotations
@@ -23,7 +27,9 @@ from typing import Any
 from rich.console import Console
 
 from quantcheck import report
+from quantcheck.diff import command as diff
 from quantcheck.errors import QuantcheckError, UsageError
+from quantcheck.interface import command as interface
 from quantcheck.report import outputs, provenance
 from quantcheck.report.console import consoles, say
 from quantcheck.report.document import merged
@@ -34,6 +40,7 @@ from quantcheck.run.execute import run_target
 from quantcheck.run.exits import EXIT_INTERRUPTED, EXIT_PASS, EXIT_USAGE, exit_code_of
 from quantcheck.run.selftest import command as selftest
 from quantcheck.run.settings import Settings, draws_of, settings_of
+from quantcheck.site import command as site
 from quantcheck.smoke import command as smoke
 from quantcheck.spec.sections import SECTIONS
 from quantcheck.targets import list_targets
@@ -48,7 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     console, complaints = consoles()
     try:
-        for word, other in (("smoke", smoke.main), ("--self-test", selftest.main)):
+        for word, other in (
+            ("smoke", smoke.main),
+            ("interface", interface.main),
+            ("diff", diff.main),
+            ("site", site.main),
+            ("--self-test", selftest.main),
+        ):
             if words[:1] == [word]:
                 return other(words[1:])
         options = parser().parse_args(words)
@@ -81,8 +94,8 @@ def parser() -> argparse.ArgumentParser:
     add("targets", nargs="*", metavar="TARGET", help="such as keras:jax; see --list-targets")
     outputs.add_options(add)
     settings.add_options(add)
-    add("--write-deviations", metavar="FILE", help="write failures as a deviation file")
-    add("--reasons", metavar="FILE", help="propose reasons from this file of another version")
+    add("--write-deviations", metavar="FILE", help="propose causes of failures in this file")
+    add("--reasons", metavar="FILE", help="propose entries from this file of another version")
     add("--questions", metavar="FILE", help="write the questions for answers:FILE, and end")
     add("--list-targets", action="store_true", help="list the kinds of target, and end")
     return made
@@ -129,11 +142,12 @@ def _run_targets(
     reports: list[dict[str, Any]] = []
     for each in chosen:
         with progress(each.target, console) as show:
-            ended = run_target(each, show)
+            ended = run_target(each, show, propose=bool(options.write_deviations))
         reports.append(ended.report)
         report.print_report(console, ended.report, alone=len(chosen) == 1)
         if options.write_deviations and ended.deviations is not None:
-            write_json(Path(options.write_deviations), ended.deviations)
+            write_json(Path(options.write_deviations), ended.deviations.file)
+            report.print_unexplained(console, ended.deviations.unexplained)
         if ended.report["exit_code"] == EXIT_INTERRUPTED:
             break
     run = provenance.of_run(
@@ -151,7 +165,8 @@ def _write_questions(options: argparse.Namespace, console: Console) -> int:
     asked = []
     if options.only != "generated":
         cases = golden.load(Path(options.vectors) if options.vectors else None).values()
-        asked += [case for case in cases if case.section in sections]
+        wanted = [case for case in cases if case.section in sections]
+        asked += [case for case in wanted if options.large or not case.large]
     if options.only != "vectors":
         asked += cases_of(sections, draws_of(options.seed, None))
     count = write_questions(Path(options.questions), (case.question() for case in asked))

@@ -27,6 +27,10 @@ class UsageError(QuantcheckError):
     """An option or argument outside its domain."""
 
 
+class ReportError(UsageError):
+    """A file is no report, is of another format, or does not fit the other reports."""
+
+
 class UnknownTargetError(UsageError):
     """No module of `quantcheck.targets` has this target."""
 

@@ -93,7 +93,7 @@ def _outcome(result: CaseResult) -> None:
     text = "\n".join([*lines, *filter(None, [result.trace, result.stderr])])
     if result.verdict == Verdict.UNSUPPORTED:
         pytest.skip(text)
-    if result.verdict == Verdict.KNOWN:
+    if result.verdict in (Verdict.KNOWN, Verdict.DIFFERENCE):
         pytest.xfail(text)
     if result.verdict != Verdict.PASS:
         pytest.fail(text or f"error: nothing was judged in case {result.case}", pytrace=False)

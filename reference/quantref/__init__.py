@@ -29,8 +29,9 @@ from quantref.fast.hessian import HessianAccumulator, accumulate_hessian, prepar
 from quantref.fast.packing import pack_codes, unpack_codes
 from quantref.gptq import GPTQResult
 from quantref.gptq import gptq_quantize as gptq_textbook
+from quantref.profiles import KERAS_316_PROFILE, KERAS_PROFILE, ORIGINAL_PROFILE
 from quantref.rounding import round_half_even, saturating_cast
-from quantref.rules import DEFAULT_PROFILE, KERAS_PROFILE, ORIGINAL_PROFILE, Profile
+from quantref.rules import DEFAULT_PROFILE, Profile
 
 if TYPE_CHECKING:
     from quantref.checks import Certificate
@@ -43,6 +44,7 @@ SPEC_VERSION = "0.1"
 
 __all__ = [
     "DEFAULT_PROFILE",
+    "KERAS_316_PROFILE",
     "KERAS_PROFILE",
     "ORIGINAL_PROFILE",
     "SPEC_VERSION",

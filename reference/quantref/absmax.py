@@ -63,9 +63,9 @@ def abs_max_quantize(
     x = require_float(x, "inputs", "ABS-100")
 
     # SCALE
-    wide = np.float64 if x.dtype == np.float64 else np.float32  # [ABS-020]
+    wide = np.float64 if x.dtype == np.float64 else np.float32  # [ABS-130]
     x = x.astype(np.float64)  # [ABS-060]
-    largest = np.abs(x).max(axis=axes, keepdims=True)  # [ABS-050]
+    largest = np.abs(x).max(axis=axes, keepdims=True)  # [ABS-050] [ABS-120]
     with np.errstate(under="ignore"):  # a scale or a product near 0
         scale: NDArray[np.floating] = np.asarray(hi / (largest + epsilon), dtype=wide)  # [ABS-010]
         require_normal_scale(scale, largest.max(), hi)
@@ -132,15 +132,15 @@ class AbsMaxQuantizer(Quantizer):
         epsilon: float = EPSILON,
         output_dtype: str = "int8",
     ) -> None:
-        super().__init__(output_dtype)
-        self.axis = normalize_axis_argument(axis, "CFG-020")
-        self.value_range = require_value_range(value_range, self.output_dtype, "CFG-030")
-        self.epsilon = require_epsilon(epsilon, self.value_range[1], "CFG-040")
+        super().__init__(output_dtype)  # values are stored as given: [CFG-100] [CFG-120]
+        self.axis = normalize_axis_argument(axis, "CFG-150")  # [CFG-140]
+        self.value_range = require_value_range(value_range, self.output_dtype, "CFG-110")
+        self.epsilon = require_epsilon(epsilon, self.value_range[1], "CFG-130")
 
     def __call__(self, x: ArrayLike, axis: Axis = None) -> CodesAndScale:
         """Return codes and scale along the axis of the call, the stored axis, or axis −1."""
         if axis is None:
-            axis = -1 if self.axis is None else self.axis  # [CFG-020]
+            axis = -1 if self.axis is None else self.axis  # [CFG-150]
         return self.quantize(x, axis, self.value_range, self.output_dtype, self.epsilon)
 
     def get_config(self) -> dict[str, Any]:

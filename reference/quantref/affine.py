@@ -30,7 +30,7 @@ SMALLEST_SCALE = float(np.finfo(np.float32).smallest_normal)  # 2^-126
 def group_layout(
     n_in: int, group_size: int, profile: Profile = DEFAULT_PROFILE, block_size: int = 128
 ) -> list[Group]:
-    """Split n_in columns into groups of `group_size`; -1: one group.  [AFF-090]
+    """Split n_in columns into groups of `group_size`; -1: one group.  [AFF-180]
 
     Examples
     --------
@@ -39,7 +39,7 @@ def group_layout(
     """
     size = require_group_size(group_size, "AFF-110")
     size = n_in if size == -1 else min(size, n_in)
-    return profile.groups(n_in, size, block_size)  # [AFF-090]
+    return profile.groups(n_in, size, block_size)  # [AFF-180]
 
 
 def group_index(n_in: int, group_size: int) -> NDArray[np.int32]:
@@ -72,23 +72,23 @@ def range_parameters(
     lo, hi = np.asarray(lo, np.float64), np.asarray(hi, np.float64)
 
     # RANGE
-    lo, hi = profile.range(lo, hi)  # [AFF-010]
+    lo, hi = profile.range(lo, hi, symmetric)  # [AFF-010]
     if symmetric:
-        lo, hi = profile.mirror(lo, hi)  # [AFF-030]
+        lo, hi = profile.mirror(lo, hi)  # [AFF-130]
 
     # DEGENERATE
     lo, hi = profile.degenerate(lo, hi)  # [AFF-020]
 
     # SCALE
     with np.errstate(over="ignore"):
-        scale = profile.scale(lo, hi, maxq)  # [AFF-040]
+        scale = profile.scale(lo, hi, maxq)  # [AFF-150]
         length = hi - lo
     require_finite_scale(scale, length, maxq)  # [AFF-110]
     scale = np.maximum(scale, np.float32(SMALLEST_SCALE))  # [AFF-050]
 
     # ZERO-POINT
     if symmetric:
-        zero_point = np.full(scale.shape, 2 ** (bits - 1))  # [AFF-030]
+        zero_point = np.full(scale.shape, 2 ** (bits - 1))  # [AFF-130]
     else:
         zero_point = profile.zero_point(lo, scale.astype(np.float64), maxq)  # [AFF-060]
     return scale, zero_point.astype(np.uint8)
@@ -103,7 +103,7 @@ def affine_parameters(
     group_size: int = -1,
     profile: Profile = DEFAULT_PROFILE,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return scale and zero-point of every row and group.  [AFF-090]
+    """Return scale and zero-point of every row and group.  [AFF-180]
 
     Parameters
     ----------
@@ -164,9 +164,9 @@ def group_parameters(
     """
     lo, hi = w.min(axis=1), w.max(axis=1)
     if ragged:
-        lo, hi = profile.ragged(lo, hi)  # [AFF-090]
+        lo, hi = profile.ragged(lo, hi)  # [AFF-180]
     if not per_channel:
-        lo, hi = np.full_like(lo, lo.min()), np.full_like(hi, hi.max())  # [AFF-090]
+        lo, hi = np.full_like(lo, lo.min()), np.full_like(hi, hi.max())  # [AFF-180] [AFF-190]
     return range_parameters(lo, hi, bits=bits, symmetric=symmetric, profile=profile)
 
 
@@ -208,7 +208,7 @@ def affine_quantize(
 def affine_dequantize(
     codes: ArrayLike, scale: ArrayLike, zero_point: ArrayLike, g_idx: ArrayLike
 ) -> NDArray[np.float32]:
-    """Return scale · (codes − zero_point), rounded once to float32.  [AFF-080]
+    """Return scale · (codes − zero_point), rounded once to float32.  [AFF-160]
 
     Parameters
     ----------
@@ -233,4 +233,4 @@ def affine_dequantize(
     # BACK
     wide = np.int64 if max(q.itemsize, z.itemsize) < 8 else object  # q − z is exact
     steps = (q.astype(wide) - z.astype(wide)[:, g]).astype(np.float64)  # (n_out, n_in)
-    return require_finite_float32(s.astype(np.float64)[:, g] * steps)  # [AFF-080]
+    return require_finite_float32(s.astype(np.float64)[:, g] * steps)  # [AFF-160] [AFF-170]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from quantref.absmax import abs_max_quantize
 from quantref.config import GPTQConfig
+from quantref.errors import ConfigError
 from quantref.gptq import GPTQResult, gptq_quantize
 from quantref.hessian import accumulate_hessian
 from quantref.inputs import (
@@ -27,6 +28,9 @@ from quantref.inputs import (
     require_token_ids,
     require_tokenizer,
 )
+
+ORDERS = ("block", "stages")
+"""Orders of calibration within a block.  [CAL-130]"""
 
 
 def calibration_windows(
@@ -62,9 +66,9 @@ def calibration_windows(
     array([[97, 98, 99],
            [ 0,  1,  2]], dtype=int32)
     """
-    # BAD INPUT  [CAL-080]
-    count = require_count(num_samples, "num_samples", "CAL-080")
-    length = require_count(sequence_length, "sequence_length", "CAL-080")
+    # BAD INPUT  [CAL-080] [CAL-180]
+    count = require_count(num_samples, "num_samples", "CAL-180")
+    length = require_count(sequence_length, "sequence_length", "CAL-180")
 
     # TOKENS
     pieces = [np.empty(0, np.int32)]
@@ -160,7 +164,9 @@ def run_block(block: Block, weights: Sequence[Array], x: Array) -> tuple[list[Ar
     return inputs, y + x if block.residual else y
 
 
-def quantize_model_gptq(model: Model, windows: Array, config: GPTQConfig) -> list[GPTQResult]:
+def quantize_model_gptq(
+    model: Model, windows: Array, config: GPTQConfig, *, order: str = "block"
+) -> list[GPTQResult]:
     """Quantize the layers of all blocks, in their order; embedding and head stay.  [CAL-090]
 
     Parameters
@@ -168,10 +174,18 @@ def quantize_model_gptq(model: Model, windows: Array, config: GPTQConfig) -> lis
     model : Model
     windows : (num_samples, sequence_length) integer array
     config : GPTQConfig
+    order : {"block", "stages"}
+        Whether a layer is calibrated with what the float layers of its block give it, or with
+        what the quantized layers before it give it.
 
     Returns
     -------
     results : list of GPTQResult
+
+    Raises
+    ------
+    ConfigError
+        There is no such order.  [CAL-130]
 
     Examples
     --------
@@ -183,14 +197,17 @@ def quantize_model_gptq(model: Model, windows: Array, config: GPTQConfig) -> lis
            [0, 3]], dtype=uint8)
     """
     require_embedded_tokens(windows, len(model.embedding))  # [CAL-160]
+    if order not in ORDERS:
+        raise ConfigError(f"order in {ORDERS}", repr(order), "CAL-130")
 
     # EMBED
     x, done = model.embedding[windows], []  # (num_samples, sequence_length, width)
     for block in model.blocks:
-        # CALIBRATE
-        inputs, _ = run_block(block, block.weights, x)  # [CAL-130]: the float block
         results: list[GPTQResult] = []
         for k, weights in enumerate(block.weights):
+            # CALIBRATE
+            before = [result.dequantized() for result in results] if order == "stages" else []
+            inputs, _ = run_block(block, [*before, *block.weights[len(before) :]], x)  # [CAL-130]
             hessian = accumulate_hessian(list(inputs[k]))  # [CAL-110]: of all windows
 
             # QUANTIZE

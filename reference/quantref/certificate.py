@@ -4,9 +4,9 @@ This is the section as code, in float64 and in whole arrays. `quantref.fast.cert
 same verdicts and messages, and computes only what a verdict needs.
 
 Letters, all columns in processing order: W weights and H Hessian after PREPARE, Ŵ = s·(q − z) the
-answer's weights, R upper with H = R Rᵀ, U = R⁻¹, M_kj = R_kj / R_jj, E errors, r residuals, u unit
-roundoff, h and χ the diagonals of H and of H⁻¹; β and δ bound the errors of w′ (and so of r) and
-of base weights.
+answer's weights, R upper with H = R Rᵀ, U = R⁻¹, E errors, r residuals, u and u_f unit
+roundoffs of the target and of its factor; β and δ bound the errors of w′ (and so of r) and of
+base weights.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from quantref.checks import (
     Check,
     check_g_idx,
     code_message,
+    evenly_spaced,
     identity_check,
     loss_figures,
     parameter_figures,
     place_of,
     require_answer,
     require_hessian_error,
+    require_roundoffs,
     unlike_plain_rounding,
 )
 from quantref.config import GPTQConfig
@@ -49,7 +51,8 @@ from quantref.rules import (
 U32, U64 = 2.0**-24, 2.0**-53  # unit roundoff of float32 and of float64
 RELATIVE32 = 2.0**-22  # the relative error that section 0 allows a float32
 LIKELY = 8.0  # standard deviations
-MOST_SUMS = 8  # of rows, in CERT-080
+STOP = 16  # columns after which displacements and gradients are looked at
+MOST_SUMS = 8  # of rows, in CERT-110
 LEAST_BOUND = 1e-300  # added to bounds that may be 0: an error of 0 is then 0 of it, not 0/0
 
 
@@ -83,6 +86,7 @@ def certify(
     profile: Profile = DEFAULT_PROFILE,
     block_size: int = BLOCK_SIZE,
     unit_roundoff: float = U32,
+    factor_roundoff: float | None = None,
     hessian_error: float = 0.0,
 ) -> Certificate:
     """Judge an answer of GPTQ from weights, Hessian and answer alone (SPEC.md, section 8).
@@ -94,7 +98,9 @@ def certify(
     answer : object with codes, scale, zero_point, g_idx
         Arrays (n_out, n_in), (n_out, n_groups) twice, (n_in,); see `quantref.GPTQResult`.
     unit_roundoff : float, default 2^-24
-        u of the arithmetic that made the answer: 2^-24 for float32, 2^-53 for float64.
+        u of section 0, of what made the answer: 2^-24 for float32, 2^-53 for float64.
+    factor_roundoff : float, optional
+        u_f of section 0, of what factored the Hessian; by default u, but at most 2^-24.
     hessian_error : float, default 0
         η: the answer was made from a Hessian within η·√(h_k h_l) of this one, element by element.
 
@@ -119,7 +125,8 @@ def certify(
     """
     # BAD INPUT
     problem = prepare_problem(weights, hessian, config, profile=profile, block_size=block_size)
-    eta, u = require_hessian_error(hessian_error), unit_roundoff
+    u, u_f = require_roundoffs(unit_roundoff, factor_roundoff)
+    eta = require_hessian_error(hessian_error)
     codes, scale, zero_point = require_answer(problem, answer)
 
     # WHAT AN ANSWER SHOWS
@@ -131,9 +138,11 @@ def certify(
     r = E * U.diagonal()  # w′ = ŵ + r
 
     # THE BOUNDS β AND δ
-    rho = error_bound(E, np.abs(W) + np.abs(values), R, U, u=u, eta=eta)
-    beta = rho + 3 * u * np.abs(values + r)  # [CERT-060]
-    delta = base_bound(problem, rho)
+    noise = rounding_noise(W, E, R, U, u=u, u_f=u_f)
+    shift = hessian_shift(E, R, U, eta)
+    beta = error_bound(noise, shift, R, U, np.diag(U.diagonal()))
+    beta += 3 * u * np.abs(values + r)  # [CERT-090]
+    delta = base_bound(problem, noise, shift)
 
     # CHECKS
     found = Recovered(problem, q, s, z, values, E, r, beta, delta, u)
@@ -154,111 +163,103 @@ def certify(
         plain_loss=float((((W - plain) @ R) ** 2).sum()),
         plain_rounding=not half_step.passed and not unlike.any(),
         clipped=float(found.clipped.mean()),
-        undecided=float((beta > s / 2).mean()),
+        undecided=undecided_share(beta, s),
         residual_steps=(r / s)[:, problem.prepared.place],
     )
 
 
 # THE BOUNDS β AND δ
-def growth(k: float, u: float) -> float:
-    """Return γ(k, u) = k · u / (1 − k · u), for k roundings.
-
-    Examples
-    --------
-    >>> growth(10, 2.0**-24) < 6e-7
-    True
-    """
-    product = k * u
-    return product / (1 - product) if product < 1 else math.inf
-
-
-def roundings_of(n_in: int) -> int:
-    """Return how many roundings inverse, factor and recurrence of n_in columns accumulate.
-
-    Examples
-    --------
-    >>> roundings_of(16)
-    56
-    """
-    return 3 * n_in + 8
-
-
-def amplified(hessian_error: float, spread: float) -> float:
-    """Return η / (1 − η S), or raise where nothing can be certified.
-
-    Examples
-    --------
-    >>> amplified(0.125, 4.0)
-    0.25
-    """
-    if hessian_error * spread >= 1:  # [CERT-070]
-        expected = f"hessian_error < {1 / spread:.3g}, below which the Hessian has a factor"
-        raise ConfigError(expected, f"{hessian_error:.3g}", "CERT-070")
-    return hessian_error / (1 - hessian_error * spread)
-
-
-def norm_bound(T: Array) -> float:
-    """Return ν(T) = √(largest column sum · largest row sum) of |T|, at least ‖T‖₂.
-
-    Examples
-    --------
-    >>> norm_bound(np.array([[3.0, 0.0], [1.0, 0.0]]))
-    3.4641016151377544
-    """
-    T = np.abs(T)
-    return math.sqrt(float(T.sum(axis=0).max()) * float(T.sum(axis=1).max()))
-
-
-def error_bound(
-    E: Array, magnitudes: Array, R: Array, U: Array, *, u: float, eta: float = 0.0
-) -> NDArray[np.float64]:
-    """Return the bracket of β, (n_out, n_in): ρ(u) + ρ(2⁻⁵³) and the term of the Hessian's error.
-
-    `magnitudes`: |W| + |Ŵ|, (n_out, n_in).
+def rounding_noise(
+    W: Array, E: Array, R: Array, U: Array, *, u: float, u_f: float
+) -> tuple[Array, Array]:
+    """Return the variances V of errors of weights and V′ of gradients, (n_out, n_in) each.
 
     Examples
     --------
     >>> one = np.eye(1)
-    >>> (error_bound(one, 0 * one, one, one, u=2.0**-24) * 2**24).round(3)
-    array([[33.]])
+    >>> of_weights, of_gradients = rounding_noise(one, one, one, one, u=2.0**-24, u_f=2.0**-24)
+    >>> (of_weights * 3 * 2**48).round(6), (of_gradients * 3 * 2**48).round(6)
+    (array([[18.]]), array([[2.]]))
     """
-    roundings = roundings_of(len(R))
-    E, R, U = np.abs(E), np.abs(R), np.abs(U)
-    M = R / R.diagonal()
-    h, chi = (R**2).sum(axis=1), (U**2).sum(axis=0)  # H = R Rᵀ, H⁻¹ = Uᵀ U
-    root_h, root_chi = np.sqrt(h), np.sqrt(chi)
-
-    # ALWAYS
-    A = E @ U @ root_h  # (n_out,)
-    B = U.diagonal() * (U @ root_h)  # (n_in,)
-    G = E @ R.T @ root_chi  # (n_out,)
-    C = root_chi @ M  # (n_in,)
-    always = (E @ U + magnitudes) @ M + np.outer(A, B) + np.outer(G, C)
-
-    # LIKELY
-    B2 = norm_bound(U * root_h) * U.diagonal() * np.sqrt(U**2 @ h)  # B′
-    C2 = norm_bound(root_chi[:, None] * R) * np.sqrt(chi @ M**2)  # C′
-    length = np.sqrt((E**2).sum(axis=1))  # ‖E‖₂
-    likely = np.sqrt((E**2 @ U**2 + magnitudes**2) @ M**2) + np.outer(length, B2 + C2)
-
-    def rho(u: float) -> Array:
-        bound, gamma = LIKELY * math.sqrt(roundings) * u * likely, growth(roundings, u)
-        return np.asarray(np.minimum(gamma * always, bound) if math.isfinite(gamma) else bound)
-
-    S = float(((U @ root_h) ** 2).sum())
-    return np.asarray(rho(u) + rho(U64) + amplified(eta, S) * np.outer(A, B))  # [CERT-060]
+    A, G = largest_moves(E, R, U)
+    recurrence = (np.arange(len(R)) + 4) * (np.abs(W) + A) ** 2
+    feedback, factor = (u**2 + U64**2) / 3, (u_f**2 + U64**2) / 3  # and of this computation
+    of_weights = feedback * recurrence + factor * (G**2 @ factor_noise(U.T @ U))
+    return of_weights, factor * (A**2 @ factor_noise(R @ R.T))  # [CERT-090]
 
 
-def base_bound(problem: Problem, rho: Array) -> NDArray[np.float64]:
-    """Return δ, (n_out, n_groups); `rho` is the bracket of β."""
-    carried = rho @ np.abs(problem.R.diagonal()[:, None] * problem.U)  # |M⁻¹|
-    delta = np.zeros((len(rho), len(problem.groups)))
+def largest_moves(E: Array, R: Array, U: Array) -> tuple[Array, Array]:
+    """Return A and G: the largest displacement and gradient of each weight, (n_out, n_in) each."""
+    displacement, gradient = np.zeros((2, *E.shape))  # after some columns
+    A, G = np.zeros((2, *E.shape))
+    for start in range(0, len(R), STOP):
+        done = slice(start, start + STOP)
+        displacement += E[:, done] @ U[done]
+        gradient += E[:, done] @ R[:, done].T
+        A, G = np.maximum(A, np.abs(displacement)), np.maximum(G, np.abs(gradient))
+    return A, G
+
+
+def factor_noise(H: Array) -> NDArray[np.float64]:
+    """Return the variances of a factor's errors, in units of u²/3.
+
+    Examples
+    --------
+    >>> factor_noise(np.array([[2.0, 1.0], [1.0, 1.0]]))
+    array([[12.,  4.],
+           [ 4.,  3.]])
+    """
+    return np.asarray(len(H) * H**2 + np.outer(H.diagonal(), H.diagonal()))
+
+
+def hessian_shift(E: Array, R: Array, U: Array, eta: float) -> tuple[Array, Array]:
+    """Return two vectors (n_out,), (n_in,); their product bounds what the Hessian's error moves.
+
+    Examples
+    --------
+    >>> hessian_shift(np.eye(2), np.eye(2), np.eye(2), 0.25)
+    (array([0.5, 0.5]), array([1., 1.]))
+    """
+    a = np.abs(U) @ np.sqrt((R**2).sum(axis=1))  # |U| √h
+    S = float((a**2).sum())
+    if eta * S >= 1:  # [CERT-070]
+        expected = f"hessian_error < {1 / S:.3g}, below which the Hessian has a factor"
+        raise ConfigError(expected, f"{eta:.3g}", "CERT-070")
+    return eta / (1 - eta * S) * (np.abs(E) @ a), a
+
+
+def error_bound(
+    noise: tuple[Array, Array], shift: tuple[Array, Array], R: Array, U: Array, t: Array
+) -> Array:
+    """Return the bound on errors of weights; `t`: for each a column of U, zero above its block."""
+    of_weights, of_gradients = noise
+    variance = of_weights @ (R @ t) ** 2 + of_gradients @ (U.T @ t) ** 2  # (n_out, columns)
+    by_hessian = np.outer(shift[0], shift[1] @ np.abs(t))  # [CERT-070]
+    return np.asarray(LIKELY * np.sqrt(variance) + by_hessian)
+
+
+def base_bound(
+    problem: Problem, noise: tuple[Array, Array], shift: tuple[Array, Array]
+) -> NDArray[np.float64]:
+    """Return δ, (n_out, n_groups).  [CERT-090]"""
+    U_jj = problem.U.diagonal()
+    delta = np.zeros((problem.shape[0], len(problem.groups)))
     for k, group in enumerate(problem.groups):
-        if problem.errors_applied(group):
-            delta[:, k] = carried[:, group.start : group.end].max(axis=1)  # [CERT-060]
+        c = problem.errors_applied(group)
+        if c:
+            t = problem.U.copy()
+            t[:c], t[:, :c] = 0, np.diag(U_jj)[:, :c]  # before c: as they were rounded
+            t = t[:, group.start : group.end]
+            delta[:, k] = error_bound(noise, shift, problem.R, problem.U, t).max(axis=1)
     if not problem.config.per_channel:
         delta[:] = delta.max(axis=0)
     return delta
+
+
+def undecided_share(beta: Array, s: Array) -> float:
+    """Return the share of codes for which rounding errors always admit another code."""
+    rows = evenly_spaced(len(beta))
+    return float((beta[rows] > s[rows] / 2).mean())  # [CERT-100]
 
 
 # CODES
@@ -268,7 +269,7 @@ def check_codes(found: Recovered, name: str, requirement: str, judged: Array) ->
     below = np.where(found.q == 0, -np.inf, -found.r - found.s / 2)
     excess = np.where(judged, np.maximum(above, below), -np.inf)  # [CERT-010] [CERT-020]
     ratio = np.divide(excess, found.beta, out=np.zeros_like(excess), where=excess > 0)
-    off = int((ratio > 1).sum())
+    off = int((~(ratio <= 1)).sum())
     i, k = place_of(np.where(judged, ratio, -1.0))
     place = (i, int(found.problem.prepared.order[k]))
     steps, allowed = found.r[i, k] / found.s[i, k], found.beta[i, k] / found.s[i, k]
@@ -358,12 +359,13 @@ def judge_parameters(
 
 def has_scale_of_zeros(problem: Settings, scale: Array) -> NDArray[np.bool_]:
     """Return which scales are those of the range −1 … 1, within the relative error allowed."""
-    return np.abs(scale * problem.maxq - 2.0) <= 2 * RELATIVE32
+    of_zeros = float(np.float32(2.0 / problem.maxq))
+    return np.asarray(np.abs(scale - of_zeros) <= RELATIVE32 * of_zeros)
 
 
 # LOSS
 def signed_sums(n_out: int) -> Iterator[tuple[slice, Array]]:
-    """Yield the rows of each sum of CERT-080, and their signs, −1 or 1.
+    """Yield the rows of each sum of CERT-110, and their signs, −1 or 1.
 
     Examples
     --------
@@ -380,15 +382,16 @@ def signed_sums(n_out: int) -> Iterator[tuple[slice, Array]]:
 def check_loss_identity(found: Recovered) -> Check:
     """Check d H dᵀ = ‖f‖² for sums d of rows of W − Ŵ and f of rows of E."""
     H, difference = found.problem.prepared.permuted(), found.problem.weights - found.values
-    sums, root_h = [*signed_sums(len(difference))], np.sqrt(H.diagonal())
+    sums, n_in, h = [*signed_sums(len(difference))], len(H), H.diagonal()
     loss, squares, allowed = np.zeros((3, len(sums)))
     for k, (rows, signs) in enumerate(sums):
         d, f = signs @ difference[rows], signs @ found.E[rows]
-        loss[k], squares[k] = d @ H @ d, f @ f
-        length = float(np.sqrt((found.E[rows] ** 2).sum(axis=1)).sum())
-        size = float((np.abs(difference[rows]) @ root_h).sum()) ** 2 + length**2
-        gamma = growth(4 * len(H) + 2 * len(signs) + 6, U64)
-        allowed[k] = gamma * size + LEAST_BOUND  # [CERT-080]
+        loss[k], squares[k] = (H @ d) @ d, f @ f
+        of_factor = n_in * d**2 @ (H**2 @ d**2 + (H @ d) ** 2) + (d**2 @ h) ** 2
+        of_errors = f**2 @ ((difference[rows] ** 2).sum(axis=0) @ found.problem.R**2 + f**2)
+        of_squares = 4 * (n_in + len(signs)) * of_errors + n_in * squares[k] ** 2
+        variance = U64**2 / 3 * (of_factor + of_squares)
+        allowed[k] = LIKELY * math.sqrt(variance) + LEAST_BOUND  # [CERT-110]
     return identity_check([rows for rows, _ in sums], loss, squares, allowed)
 
 
@@ -401,6 +404,6 @@ def check_loss_bound(found: Recovered) -> Check:
 
 
 def loss_terms(found: Recovered) -> NDArray[np.float64]:
-    """Return c_j = (s_j/2 + β_j)² / U_jj², and e_j² where the code is 0 or maxq."""
+    """Return B_j: (s_j/2 + β_j)² / U_jj², and e_j² where the code is 0 or maxq."""
     terms = ((found.s / 2 + found.beta) / found.problem.U.diagonal()) ** 2
     return np.where(found.clipped, found.E**2, terms)  # [CERT-050]

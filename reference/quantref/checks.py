@@ -16,6 +16,10 @@ from quantref.errors import AnswerError, ConfigError
 from quantref.gptq import Settings
 from quantref.inputs import Array, require_number
 
+MOST_UNDECIDED = 0.01  # share of codes
+MOST_ROWS = 64  # from which it is taken
+FLOAT32 = 2.0**-24  # the largest unit roundoff of a factor for which none is declared
+
 
 class Answer(Protocol):
     """An answer that can be judged: a `GPTQResult`, or any object with these arrays."""
@@ -87,8 +91,10 @@ class Certificate:
         Loss of plain rounding with the answer's scales and zero-points.
     plain_rounding : bool
         The half-step check failed, and the codes are those of plain rounding.
-    clipped, undecided : float
-        Fraction of codes at 0 or maxq, and of codes whose β exceeds half a step.
+    clipped : float
+        Fraction of codes at 0 or maxq.
+    undecided : float
+        Fraction of codes for which rounding errors always admit another code.
     residual_steps : (n_out, n_in) float64 array
         r_j / s_j, columns in the original order.
     """
@@ -103,9 +109,21 @@ class Certificate:
     residual_steps: NDArray[np.float64] = field(repr=False, compare=False)
 
     @property
+    def verdict(self) -> str:
+        """`failed` if a check failed, `weak` if too much is undecided, else `passed`."""
+        if self.failures:
+            return "failed"
+        return "weak" if self.is_weak else "passed"
+
+    @property
+    def is_weak(self) -> bool:
+        """True if more codes are undecided than a certificate may have."""
+        return self.undecided > MOST_UNDECIDED  # [CERT-100]
+
+    @property
     def passed(self) -> bool:
-        """True if every check passed."""
-        return all(check.passed for check in self.checks)
+        """True if every check passed, and enough is decided."""
+        return self.verdict == "passed"
 
     @property
     def failures(self) -> tuple[Check, ...]:
@@ -120,7 +138,9 @@ class Certificate:
         return max(self.checks, key=lambda c: c.observed / c.bound if c.bound > 0 else 0.0)
 
     def __str__(self) -> str:
-        lines = [f"certificate: {'passed' if self.passed else 'FAILED'}"]
+        decided = f"weak: rounding errors leave {1 - self.undecided:.1%} of the codes decided"
+        verdict = {"failed": "FAILED", "weak": decided}
+        lines = [f"certificate: {verdict.get(self.verdict, self.verdict)}"]
         for c in self.checks:
             sign = "ok  " if c.passed else "FAIL"
             lines.append(f"  {sign} {c.name:<16} [{c.requirement}] {c.message}")
@@ -141,6 +161,33 @@ def require_hessian_error(hessian_error: float) -> float:
     return error
 
 
+def require_roundoffs(feedback: float, factor: float | None) -> tuple[float, float]:
+    """Return u and u_f, or raise unless both are numbers between 0 and 1.  [CERT-090]
+
+    Examples
+    --------
+    >>> require_roundoffs(2.0**-8, None), require_roundoffs(2.0**-24, 2.0**-53)
+    ((0.00390625, 5.960464477539063e-08), (5.960464477539063e-08, 1.1102230246251565e-16))
+    """
+    given = {"unit_roundoff": feedback, "factor_roundoff": FLOAT32 if factor is None else factor}
+    for name, value in given.items():
+        if not 0 < require_number(value, name, "CERT-090") < 1:
+            raise ConfigError(f"0 < {name} < 1", f"{value}", "CERT-090")
+    u = float(feedback)
+    return u, min(u, FLOAT32) if factor is None else float(factor)
+
+
+def evenly_spaced(n_out: int) -> NDArray[np.intp]:
+    """Return the rows from which the undecided share is taken.  [CERT-100]
+
+    Examples
+    --------
+    >>> evenly_spaced(3), len(evenly_spaced(1000))
+    (array([0, 1, 2]), 64)
+    """
+    return np.unique(np.arange(MOST_ROWS) * n_out // MOST_ROWS)
+
+
 def require_answer(problem: Settings, answer: Answer) -> tuple[Array, Array, Array]:
     """Return codes as they are, scales and zero-points as float64, or raise.  [GPTQ-080]"""
     n_out, n_in = problem.shape
@@ -159,8 +206,11 @@ def require_answer(problem: Settings, answer: Answer) -> tuple[Array, Array, Arr
         if not 0 <= least <= largest <= most:
             raise AnswerError(f"{name} in [0, {most}]", f"[{least}, {largest}]", "GPTQ-080")
     scale = arrays["scale"].astype(np.float64)
-    if not (np.isfinite(scale) & (scale > 0)).all():
-        raise AnswerError("scales finite and positive", f"min={float(scale.min())!r}", "GPTQ-080")
+    wrong = np.argwhere(~(np.isfinite(scale) & (scale > 0)))
+    if wrong.size:
+        i, k = (int(x) for x in wrong[0])
+        got = f"{float(scale[i, k])} in row {i}, group {k}"
+        raise AnswerError("scales finite and positive", got, "GPTQ-080")
     return arrays["codes"], scale, arrays["zero_point"].astype(np.float64)
 
 
@@ -181,7 +231,7 @@ def check_g_idx(problem: Settings, answer: Answer) -> Check:
 
 
 def identity_check(rows: Sequence[slice], loss: Array, squares: Array, allowed: Array) -> Check:
-    """Return the check of all sums of rows.  [CERT-080]
+    """Return the check of all sums of rows.  [CERT-110]
 
     If a sum fails, the message names the worst. Otherwise the ratio is rounding error alone, and
     the message names the largest sum.
@@ -193,7 +243,7 @@ def identity_check(rows: Sequence[slice], loss: Array, squares: Array, allowed: 
     where = f"row {first}" if first == last else f"rows {first} to {last}, added up with signs"
     message = f"{where}: tr = {loss[shown]:.9g}, sum of squared errors = {squares[shown]:.9g}"
     worst = float(ratio[k])
-    return Check("loss identity", "CERT-080", passed, 1.0, worst, (first,), message)
+    return Check("loss identity", "CERT-110", passed, 1.0, worst, (first,), message)
 
 
 def code_message(

@@ -1,7 +1,6 @@
 """Quantizers and quantization configs: the documented interface (SPEC.md, section 1).
 
-Names and defaults are those of the documentation of Keras 3 (API / Quantizers / Quantizer
-classes). `AbsMaxQuantizer` is in `quantref.absmax`.
+Names and defaults are those of the documentation of Keras 3. `AbsMaxQuantizer` is in `absmax`.
 """
 
 from __future__ import annotations
@@ -91,8 +90,8 @@ class Quantizer(Configured):
 Quantizer.registry["Quantizer"] = Quantizer
 
 
-def deserialize_quantizer(data: dict[str, Any] | None) -> Quantizer | None:
-    """Make the quantizer that `Quantizer.serialized` described; None for None.  [CFG-090]
+def deserialize_quantizer(data: dict[str, Any] | str | None) -> Quantizer | None:
+    """Make the quantizer that `serialized` described, or of a class by its name.  [CFG-160]
 
     Examples
     --------
@@ -101,6 +100,7 @@ def deserialize_quantizer(data: dict[str, Any] | None) -> Quantizer | None:
     """
     if data is None:
         return None
+    data = {"class_name": data} if isinstance(data, str) else data
     name = require_class_name(data, Quantizer.registry, "CFG-090")
     return Quantizer.registry[name].from_config(data.get("config", {}))
 
@@ -164,7 +164,7 @@ class Int8QuantizationConfig(QuantizationConfig):
         activation_quantizer: Quantizer | str | None = "default",
     ) -> None:
         if isinstance(activation_quantizer, str):
-            require_default(activation_quantizer, "activation_quantizer", "CFG-060")
+            require_default(activation_quantizer, "activation_quantizer", "CFG-050")
             activation_quantizer = deserialize_quantizer(DEFAULT_ACTIVATION)  # [CFG-060]
         super().__init__(weight_quantizer, activation_quantizer)
         if weight_quantizer is not None:

@@ -40,7 +40,7 @@ class Equation:
 
     @property
     def contracted(self) -> str:
-        """Letters of the contracted axes, in the order of the kernel.  [LAY-020]"""
+        """Letters of the contracted axes, in the order of the kernel.  [LAY-160]"""
         return "".join(c for c in self.kernel if c not in self.outputs)
 
     @property
@@ -59,7 +59,7 @@ class Equation:
         return "".join(c for c in letters if c in self.outputs)
 
     def axes(self, letters: str) -> tuple[int, ...]:
-        """Return the contracted axes of an operand.  [LAY-020]"""
+        """Return the contracted axes of an operand.  [LAY-160]"""
         return tuple(k for k, c in enumerate(letters) if c not in self.outputs)
 
 

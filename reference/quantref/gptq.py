@@ -229,14 +229,14 @@ def prepare_problem(
     # BAD INPUT
     working = require_settings(config, profile, dtype, block_size)
     w = require_weights(weights, "GPTQ-110")
-    H = require_hessian(hessian, "GPTQ-110", w.shape[1])  # SYMMETRY
+    H = require_hessian(hessian, "GPTQ-110", w.shape[1])  # SYMMETRY [GPTQ-160]
     require_representable(w, working)
 
     # DEAD, ORDER, DAMPING
     groups = group_layout(w.shape[1], config.group_size, profile, block_size)
     prepared = prepared_of(H, config.hessian_damping, config.activation_order, profile)
     order, dead = prepared.order, prepared.dead
-    W = profile.dead(w[:, order].astype(working), dead[order])  # [GPTQ-010] [GPTQ-020]
+    W = profile.dead(w[:, order].astype(working), dead[order])  # [GPTQ-010] [GPTQ-020] [GPTQ-140]
 
     # PERMUTE, FACTOR
     R = reversed_cholesky(prepared.permuted(), damping=config.hessian_damping)  # [GPTQ-120]

@@ -65,12 +65,12 @@ class HessianAccumulator:
         X = x.reshape(-1, self.n_in)  # (tokens, n_in)
         self.add(X)
         self.tokens += len(X)
-        self.count += self.profile.tokens(x.shape)  # [HES-020]
+        self.count += self.profile.tokens(x.shape)  # [HES-110]
 
     def add(self, X: Array) -> None:
         """Add XᵀX, the sum of x xᵀ over the rows of X (tokens, n_in)."""
         X = X.astype(self.dtype)
-        self.sum += X.T @ X  # [HES-010]
+        self.sum += X.T @ X  # [HES-010] [HES-130]
 
     def merge(self, other: HessianAccumulator) -> None:
         """Add the tokens of another accumulator."""

@@ -123,7 +123,7 @@ class Int8Dense:
         config = Int8QuantizationConfig() if config is None else config
         w, letters = np.asarray(kernel), parse_equation(equation).kernel
         require_rank(w.shape, len(letters), "a kernel", repr(equation))
-        axes = parse_equation(equation).axes(letters)  # [LAY-020]
+        axes = parse_equation(equation).axes(letters)  # [LAY-160] [LAY-170]
         codes, scale = quantize_weights(w, axes, config)
         bias, activation = require_bias(bias), require_activation(activation)
         return cls(equation, codes, scale, bias, activation, config)
@@ -134,7 +134,7 @@ class Int8Dense:
         x = require_float(inputs, "x", "LAY-150")
         equation = parse_equation(self.equation, x.ndim)
         require_sizes(equation, x.shape, self.kernel.shape)
-        axes = equation.axes(equation.inputs)  # [LAY-020]
+        axes = equation.axes(equation.inputs)  # [LAY-160]
 
         kept = np.delete(x.shape, axes)
         quantizer = self.config.activation_quantizer
@@ -182,14 +182,14 @@ class GPTQDense:
         return weights.T.reshape(shape).transpose(np.argsort(order))  # [LAY-110]
 
     def codes(self) -> NDArray[np.integer]:
-        """Return the codes (n_out, n_in)."""
+        """Return the codes (n_out, n_in).  [LAY-180] [LAY-190]"""
         require_instance(self.config, GPTQConfig, "config", "LAY-150")
         equation = parse_equation(self.equation)
         n_in = math.prod(self.kernel_shape[k] for k in equation.axes(equation.kernel))
         n_out = math.prod(self.kernel_shape) // max(n_in, 1)
         require_packed(self.packed, n_in)
         require_shape(self.scale, (n_out, len(group_layout(n_in, self.config.group_size))), "scale")
-        return unpack_codes(self.packed, self.config.weight_bits, n_out, axis=0)  # [LAY-100]
+        return unpack_codes(self.packed, self.config.weight_bits, n_out, axis=0)
 
     def __call__(self, inputs: ArrayLike) -> NDArray[np.float32]:
         """Return the outputs (float32) for float inputs."""

@@ -31,7 +31,7 @@ def round_half_even(x: ArrayLike) -> Array:
     array = require_float(x, "x", "RND-030")  # [RND-030]
 
     # ROUND
-    return np.rint(array)  # [RND-010]
+    return np.rint(array)  # [RND-010] [RND-040]
 
 
 def saturating_cast(x: ArrayLike, dtype: DTypeLike) -> Array:

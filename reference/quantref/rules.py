@@ -35,21 +35,26 @@ class Group:
 
 
 # RANGE: which interval do the parameters of a group cover?
-def range_with_zero(lo: Array, hi: Array) -> Ends:
+def range_with_zero(lo: Array, hi: Array, symmetric: bool) -> Ends:
     """Widen the interval so that it includes 0."""
     return np.minimum(lo, 0.0), np.maximum(hi, 0.0)  # [AFF-010]
 
 
-def raw_range(lo: Array, hi: Array) -> Ends:
+def raw_range(lo: Array, hi: Array, symmetric: bool) -> Ends:
     """Keep the smallest and the largest weight, without zero."""
     return lo, hi
+
+
+def range_with_zero_if_asymmetric(lo: Array, hi: Array, symmetric: bool) -> Ends:
+    """Widen the interval so that it includes 0, in asymmetric quantization alone."""
+    return raw_range(lo, hi, symmetric) if symmetric else range_with_zero(lo, hi, symmetric)
 
 
 # MIRROR: which interval does symmetric quantization cover?
 def mirror_always(lo: Array, hi: Array) -> Ends:
     """Cover −m … m with m = max(|lo|, hi)."""
     m = np.maximum(np.abs(lo), hi)
-    return -m, m  # [AFF-030]
+    return -m, m  # [AFF-130] [AFF-140]
 
 
 def mirror_where_negative(lo: Array, hi: Array) -> Ends:
@@ -74,7 +79,7 @@ def widen_any_equal(lo: Array, hi: Array) -> Ends:
 # SCALE: how often is the scale rounded to float32?
 def scale_rounded_once(lo: Array, hi: Array, maxq: int) -> NDArray[np.float32]:
     """Return f32((hi − lo) / maxq)."""
-    return np.asarray(((hi - lo) / maxq).astype(np.float32))  # [AFF-040]
+    return np.asarray(((hi - lo) / maxq).astype(np.float32))  # [AFF-150]
 
 
 def scale_rounded_twice(lo: Array, hi: Array, maxq: int) -> NDArray[np.float32]:
@@ -109,7 +114,7 @@ def add_then_round(w: Array, s: Array, z: Array, maxq: int) -> Array:
 def groups_once(n_in: int, size: int, block_size: int) -> list[Group]:
     """Give a group its parameters at its first column; the last group may be shorter."""
     edges = [*range(0, n_in, size), n_in]
-    return [Group(a, b, a, b) for a, b in pairwise(edges)]  # [AFF-090]
+    return [Group(a, b, a, b) for a, b in pairwise(edges)]  # [AFF-180]
 
 
 def groups_per_block(n_in: int, size: int, block_size: int) -> list[Group]:
@@ -125,7 +130,7 @@ def groups_per_block(n_in: int, size: int, block_size: int) -> list[Group]:
 # RAGGED: how is the range of a shorter last group taken?
 def ragged_kept(lo: Array, hi: Array) -> Ends:
     """Take the range of the group's own columns."""
-    return lo, hi  # [AFF-090]
+    return lo, hi  # [AFF-180]
 
 
 def ragged_padded(lo: Array, hi: Array) -> Ends:
@@ -169,7 +174,7 @@ def dead_kept(weights: Array, dead: Array) -> Array:
 # TOKENS: what does N count in H = (2 / N) · Σ x xᵀ?
 def count_tokens(shape: tuple[int, ...]) -> int:
     """Count the tokens of a batch: all axes but the last."""
-    return int(np.prod(shape[:-1]))  # [HES-020]
+    return int(np.prod(shape[:-1]))  # [HES-110] [HES-120]
 
 
 def count_sequences(shape: tuple[int, ...]) -> int:
@@ -218,13 +223,14 @@ class Profile:
 
     Examples
     --------
+    >>> from quantref.profiles import KERAS_PROFILE
     >>> same = Profile().rules().items() & KERAS_PROFILE.rules().items()
     >>> sorted(name for name, rule in same)
     ['base', 'carry', 'tokens']
     """
 
     name: str = "SPEC.md"
-    range: Callable[[Array, Array], Ends] = range_with_zero
+    range: Callable[[Array, Array, bool], Ends] = range_with_zero
     mirror: Callable[[Array, Array], Ends] = mirror_always
     degenerate: Callable[[Array, Array], Ends] = widen_zeros
     scale: Callable[[Array, Array, int], NDArray[np.float32]] = scale_rounded_once
@@ -251,29 +257,3 @@ class Profile:
 
 
 DEFAULT_PROFILE = Profile()
-
-ORIGINAL_PROFILE = Profile(
-    name="original GPTQ code",
-    mirror=mirror_where_negative,
-    scale=scale_rounded_twice,
-    tokens=count_sequences,
-)
-"""The code published with the paper (arXiv 2210.17323); its sort is not stable."""
-
-KERAS_PROFILE = Profile(
-    name="Keras 3.15",
-    range=raw_range,
-    mirror=mirror_where_negative,
-    degenerate=widen_any_equal,
-    scale=scale_rounded_twice,
-    zero_point=zero_point_wrapped,
-    code=add_then_round,
-    groups=groups_per_block,
-    ragged=ragged_padded,
-    order=order_damped_float32,
-    dead=dead_kept,
-    rows=rows_of_inverse,
-    g_idx=g_idx_fractional,
-)
-"""Keras 3.15 with float32 layers, as read in its source. Half-precision layers carry weights in
-their own dtype: `carry_storage_precision`."""

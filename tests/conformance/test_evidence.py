@@ -63,6 +63,27 @@ def test_right_answers_lie_in_the_box(cases: Mapping[str, Case], operation: str)
                 assert came <= bound * 1.0001 + 1e-300
 
 
+@pytest.mark.parametrize(
+    ("mutant", "output"),
+    [("gptq-static-groups", "scale"), ("aff-raw-range", "scale"), ("aff-zero-floor", "zero_point")],
+)
+def test_wrong_parameters_are_marked(cases: Mapping[str, Case], mutant: str, output: str) -> None:
+    case, came = failing(cases, mutant)
+    made = evidence(case, came, U)
+    jsonschema.validate(made, SCHEMA)
+    (shown,) = (each for each in made["parameters"] if each["output"] == output)
+    given = came["outputs"][output]
+    for place, got, wanted, share, wrong in zip(
+        *(shown[k] for k in ("index", "got", "expected", "share", "wrong")), strict=True
+    ):
+        assert got == pytest.approx(float(given[tuple(place)]), rel=1e-4)
+        assert wrong == (abs(share) > 1)
+        assert share == 0 or (share > 0) == (got >= wanted)
+    assert any(shown["wrong"])
+    right = evidence(case, outputs_of(case), U)["parameters"]
+    assert not any(any(each["wrong"]) for each in right)
+
+
 @pytest.mark.parametrize("mutant", ["abs-half-away", "gptq-plain-rounding", "rnd-half-up"])
 def test_wrong_answers_lie_outside(cases: Mapping[str, Case], mutant: str) -> None:
     case, came = failing(cases, mutant)

@@ -14,7 +14,7 @@ from quantcheck.corpus.gptq.build import _required
 from quantcheck.oracle.bounds import for_exact
 from quantcheck.wire.cases import Case
 from quantref import GPTQResult, gptq_quantize, gptq_textbook
-from quantref.fast.certificate.bounds import FactorTerms, for_answer
+from quantref.certificate import error_bound, rounding_noise
 from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 
@@ -148,25 +148,25 @@ def test_the_loss_is_the_sum_of_squared_errors(problem: Problem) -> None:
             assert errors[j] == Fraction(float(w[j])) - value
 
 
-@pytest.mark.requirement("CERT-060")
-@given(problem=problems(largest=12))
+@pytest.mark.requirement("CERT-090")
+@given(problem=problems(largest=24))
 def test_both_forms_of_the_bounds_are_equal(problem: Problem) -> None:
     answer = problem.exact()
     n = len(answer.order)
     unit = [[float(answer.factor.unit(k, j)) if k < j else 0.0 for j in range(n)] for k in range(n)]
     R = (np.array(unit) + np.eye(n)) * np.sqrt([float(p) for p in answer.factor.pivots])
     residuals = np.array([[float(r) for r in row] for row in answer.residuals])
-    targets = np.array([[float(t) for t in row] for row in answer.targets])
     weights = np.array([[float(w) for w in row] for row in answer.weights])
-    magnitudes = np.abs(weights) + np.abs(targets - residuals)
+    targets = np.array([[float(t) for t in row] for row in answer.targets])
+    U, u = upper_inverse(R), ROUNDOFF["float32"]
+    noise = rounding_noise(weights, residuals * R.diagonal(), R, U, u=u, u_f=2 * u)
+    no_shift = np.zeros(len(weights)), np.zeros(n)
+    beta = error_bound(noise, no_shift, R, U, np.diag(U.diagonal())) + 3 * u * np.abs(targets)
     ours = for_exact(answer)
-    theirs = for_answer(residuals, magnitudes, FactorTerms.from_factor(R, upper_inverse(R)))
-    for name in ("always", "likely", "inverse"):
-        largest = np.abs(getattr(ours, name)).max()
+    np.testing.assert_allclose(ours.target(u, 2 * u), beta, rtol=1e-7, atol=1e-9 * beta.max())
+    for c in range(0, n, 5):
+        taken = U * (np.arange(n)[:, None] >= c)
+        base = error_bound(noise, no_shift, R, U, taken)[:, c:]
         np.testing.assert_allclose(
-            getattr(ours, name), getattr(theirs, name), rtol=1e-9, atol=1e-9 * largest
-        )
-    for u in ROUNDOFF.values():
-        np.testing.assert_allclose(
-            ours.base(ours.target(u)), theirs.carried(theirs.rho(u)), rtol=1e-9, atol=1e-300
+            ours.base(u, range(c, n), c, 2 * u), base, rtol=1e-7, atol=1e-9 * beta.max()
         )

@@ -15,7 +15,7 @@ import pytest
 
 from quantcheck import mutants, properties
 from quantcheck.judge.verdict import Verdict
-from quantcheck.properties import Property, Sizes, strategies
+from quantcheck.properties import Property, Sample, Sizes, strategies
 from quantcheck.run import generated
 from quantcheck.run.draws import Draws, digest, draw
 from quantcheck.spec import requirements
@@ -52,6 +52,7 @@ ELSEWHERE = {
     "CFG-050",  # likewise, refusals of Python objects
     "ABS-110",  # refusals of dequantization: a vector
     "GPTQ-130",  # profiles are no part of the wire format
+    "LAY-170",  # stored axes of layers' quantizers: vectors
     "CAL-050",  # two processes: a vector
     "CAL-160",  # refusals of whole models: vectors
     "CAL-170",  # how models are judged
@@ -80,20 +81,34 @@ def test_another_seed_draws_others() -> None:
     assert not set(ids(prop)[1:]) & set(ids(prop, Draws().next_draws())[1:])
 
 
+LAYERS = ("prop-lay-crossed-", "prop-lay-placed-")
+"""Properties whose draws are each about some of the requirements."""
+
+
+def kept(prop: Property) -> Verdict:
+    """The verdict of the reference: it passes, but for compiled layers, which NumPy has not."""
+    compiled = prop.id.startswith(LAYERS) and prop.id.endswith("-compiled")
+    return Verdict.UNSUPPORTED if compiled else Verdict.PASS
+
+
 @pytest.mark.parametrize("prop", PROPERTIES.values(), ids=str)
 def test_the_reference_keeps_every_property(prop: Property) -> None:
     outcomes = [generated.ask(s, operations.answer, U32) for s in draw(prop)]
     assert outcomes
     judged = generated.summary(prop, outcomes)
-    assert {j.requirement for j in judged} == set(prop.requirements)
-    assert {j.verdict for j in judged} == {Verdict.PASS}, judged
+    about = {j.requirement for j in judged}
+    if prop.id.startswith(LAYERS):
+        assert prop.requirements[0] in about <= set(prop.requirements)
+    else:
+        assert about == set(prop.requirements)
+    assert {j.verdict for j in judged} == {kept(prop)}, judged
 
 
 @pytest.mark.parametrize("prop", PROPERTIES.values(), ids=str)
 def test_free_shapes_as_well(prop: Property) -> None:
     draws = Draws(seed=1, free=True, factor=0.2)
     outcomes = [generated.ask(s, operations.answer, U32) for s in draw(prop, draws)]
-    assert {j.verdict for o in outcomes for j in o.judgements} == {Verdict.PASS}
+    assert {j.verdict for o in outcomes for j in o.judgements} == {kept(prop)}
 
 
 def test_draws_have_the_corners() -> None:
@@ -139,7 +154,9 @@ def test_a_failure_is_shrunk_to_a_vector() -> None:
     answer = _answers(mutants.find("aff-zero-floor"))
     outcomes = [generated.ask(s, answer, U32) for s in draw(prop)]
     first = next(o for o in outcomes if o.failed("AFF-060"))
-    smallest = generated.shrink(prop, "AFF-060", answer, U32, known=outcomes)
+    smallest = generated.shrink(
+        prop, "AFF-060", lambda sample: generated.ask(sample, answer, U32), known=outcomes
+    )
     assert smallest is not None
     assert smallest.failed("AFF-060")
     (text,) = smallest.vectors()
@@ -161,18 +178,19 @@ def test_shrinking_stops_in_time() -> None:
     outcomes = [generated.ask(s, answer, U32) for s in draw(prop)]
     asked: list[str] = []
 
-    def counted(question: dict[str, Any]) -> Mapping[str, Any]:
-        asked.append(question["id"])
-        return dict(answer(question))
+    def counted(sample: Sample) -> generated.Outcome:
+        asked.append(sample.cases[0].id)
+        return generated.ask(sample, answer, U32)
 
-    found = generated.shrink(prop, "AFF-060", counted, U32, known=outcomes, seconds=0.0)
+    found = generated.shrink(prop, "AFF-060", counted, known=outcomes, seconds=0.0)
     assert found is not None
     assert not asked
 
 
 def test_a_law_needs_all_answers() -> None:
     prop = PROPERTIES["prop-pack-inverse"]
-    sample = draw(prop)[0]
+    # Of another width a refusal breaks the choice of how that is packed.
+    sample = next(s for s in draw(prop) if s.cases[0].parameters["bits"] == 4)
     good = [operations.answer(case.question()) for case in sample.cases]
     for bad, verdict in (
         ({"unsupported": "no"}, Verdict.UNSUPPORTED),

@@ -47,14 +47,21 @@ def _changed(value: Any) -> Iterator[Any]:
         yield value.astype(np.float64 if value.dtype != np.float64 else np.float32)
         with np.errstate(all="ignore"):
             yield value + value.dtype.type(1)
+            if value.dtype.kind == "f":
+                yield -value
         yield np.roll(value, 1)
         yield value.max(keepdims=True)
         yield from _in_other_order(value)
+    elif isinstance(value, bool):
+        yield not value
     elif isinstance(value, list):
         yield encode([item + item.dtype.type(1) for item in decode(value)])
     elif isinstance(value, dict):
         for key in value:
             yield {**value, key: "something else"}
+            if isinstance(value[key], dict) and "fields" in value[key]:
+                nested = {**value[key]["fields"], "axis": None}
+                yield {**value, key: {**value[key], "fields": nested}}
 
 
 def _in_other_order(value: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -71,7 +78,8 @@ def _in_other_order(value: NDArray[Any]) -> Iterator[NDArray[Any]]:
 def smallest(cases: dict[str, Case]) -> dict[tuple[str, str], Case]:
     """The smallest vector of each operation that kills each mutant."""
     found: dict[tuple[str, str], Case] = {}
-    for case in sorted(cases.values(), key=lambda c: len(str(c.question()))):
+    few = (case for case in cases.values() if not case.by_recipe)
+    for case in sorted(few, key=lambda c: len(str(c.question()))):
         for mutant in case.kills:
             found.setdefault((case.operation, mutant), case)
     return found
@@ -104,6 +112,8 @@ def reported(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Judging, "blame", noted)
         for case in cases.values():
+            if case.by_recipe:
+                continue  # the judge is that of the other cases, and a certificate takes long
             right = decoded(operations.answer(case.question()))
             take(case, right)
             assert right is not None
@@ -141,7 +151,7 @@ def test_a_judge_reports_what_its_row_declares(row: Any, reported: Any) -> None:
     assert spoken[row.operation] | failed[row.operation] <= set(row.requirements)
 
 
-@pytest.mark.requirement("VER-010")
+@pytest.mark.requirement("VER-090")
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.operation)
 def test_a_judge_can_find_broken_what_its_row_declares(row: Any, reported: Any) -> None:
     _, failed = reported

@@ -12,7 +12,8 @@ import pytest
 from tests.reference.problems import cases
 
 from quantcheck import mutants
-from quantcheck.judge.judges import judge
+from quantcheck.judge.findings import Judging
+from quantcheck.judge.judges import JUDGES, judge
 from quantcheck.mutants import MUTANTS, Mutant, loading
 from quantcheck.mutants.edits import edited
 from quantcheck.spec.places import spec_path
@@ -24,11 +25,13 @@ from quantref.errors import AnswerError
 
 ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
 MIRRORED = [mutant for mutant in MUTANTS if mutant.mirror]
+IN_VECTORS = [mutant for mutant in MUTANTS if not mutant.generated]
 UNCHANGED = Mutant("unchanged", (), "Nothing is changed.", (), "")
 
 
-def size_of(case: Case) -> int:
-    return len(json.dumps(case.question()))
+def size_of(case: Case) -> tuple[bool, int]:
+    """Return a sort key: cases by recipe last, since the plain form is slow on 512 columns."""
+    return case.by_recipe, len(json.dumps(case.question(made=False)))
 
 
 @cache
@@ -38,7 +41,9 @@ def failed_by(case: Case, mutant: Mutant, plain: bool = False) -> frozenset[str]
         with np.errstate(all="ignore"):
             given = decode(mutants.load(mutant, plain=plain).answer(case.question()))
         findings = judge(case, given, unit_roundoff=ROUNDOFF["float32"])
-    except (AnswerError, ArithmeticError, LookupError, TypeError, ValueError):
+    except AnswerError as error:  # a wrong form fails what says so
+        return frozenset({error.requirement} & set(case.requirements)) or None
+    except (ArithmeticError, LookupError, TypeError, ValueError):
         return None
     return frozenset(finding.requirement for finding in findings if not finding.passed)
 
@@ -50,7 +55,8 @@ def killed(case: Case, mutant: Mutant, *, plain: bool = False) -> bool:
 
 
 def test_there_are_enough() -> None:
-    assert len(MUTANTS) >= 110
+    assert len(IN_VECTORS) >= 110
+    assert len(MUTANTS) >= 200
     assert len({mutant.id for mutant in MUTANTS}) == len(MUTANTS)
     assert {section for mutant in MUTANTS for section in mutant.sections} == set(SECTIONS)
     assert len(MIRRORED) >= 12
@@ -90,7 +96,7 @@ def prefixes(name: str) -> list[str]:
 
 
 @pytest.mark.requirement("VEC-060")
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
+@pytest.mark.parametrize("mutant", IN_VECTORS, ids=lambda mutant: mutant.id)
 def test_is_killed_where_it_is_listed(mutant: Mutant) -> None:
     listed = [case for case in cases() if mutant.id in case.kills]
     assert listed, "no vector kills it"
@@ -99,7 +105,7 @@ def test_is_killed_where_it_is_listed(mutant: Mutant) -> None:
     assert not survived
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
+@pytest.mark.parametrize("mutant", IN_VECTORS, ids=lambda mutant: mutant.id)
 def test_is_killed_in_every_section_that_it_names(mutant: Mutant) -> None:
     for section in mutant.sections:
         assert any(mutant.id in case.kills for case in cases(section)), section
@@ -137,8 +143,8 @@ def test_names_a_requirement_of_its_sections(mutant: Mutant) -> None:
     assert mutant.blames.partition("-")[0].lower() in mutant.sections
 
 
-@pytest.mark.requirement("VER-010")
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.id)
+@pytest.mark.requirement("VER-090")
+@pytest.mark.parametrize("mutant", IN_VECTORS, ids=lambda mutant: mutant.id)
 def test_the_right_requirement_is_blamed_first(mutant: Mutant) -> None:
     """Over all vectors that kill it: the first requirement of SPEC.md that fails."""
     listed = [case for case in cases() if mutant.id in case.kills]
@@ -146,13 +152,66 @@ def test_the_right_requirement_is_blamed_first(mutant: Mutant) -> None:
     assert min(failed, key=lambda requirement: places()[requirement]) == mutant.blames
 
 
+WITHOUT_MUTANT = {
+    "AFF-120": "no answer breaks it and keeps AFF-070, which is judged by the same distance",
+    "ABS-090": "no answer breaks it and keeps ABS-030, likewise",
+    "CAL-050": "it is about two processes, which are too dear for generated cases; a test below",
+    "CAL-170": "it says how models are judged",
+}
+"""Requirements of sections 1 to 7, 9 and 10 that no mutant can be blamed for."""
+
+
+def test_every_requirement_of_a_target_has_a_mutant() -> None:
+    """Sections 8, 11 and 12 are about certificates, vectors and runs, which no target makes."""
+    of_targets = {i for i in places() if i.partition("-")[0].lower() in SECTIONS}
+    assert {i.partition("-")[0] for i in set(places()) - of_targets} == {"CERT", "VEC", "VER"}
+    assert of_targets - {mutant.blames for mutant in MUTANTS} == set(WITHOUT_MUTANT)
+
+
+IMPLIED = {"affine_quantize": ("AFF-120", "AFF-070"), "abs_max_quantize": ("ABS-090", "ABS-030")}
+
+
+@pytest.mark.parametrize("operation", IMPLIED)
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_code_that_is_half_a_step_off_breaks_rounding_too(operation: str, change: int) -> None:
+    """Each code in turn, one step off: what the distance condemns, rounding condemns."""
+    distance, rounding = IMPLIED[operation]
+    seen = 0
+    for case in cases():
+        if case.operation != operation or "outputs" not in case.expected or case.by_recipe:
+            continue
+        outputs = case.expected["outputs"]
+        info = np.iinfo(outputs["codes"].dtype)
+        for place in np.ndindex(outputs["codes"].shape):
+            codes = outputs["codes"].copy()
+            codes[place] = min(max(int(codes[place]) + change, info.min), info.max)
+            judging = Judging(case, {**outputs, "codes": codes}, ROUNDOFF["float32"])
+            JUDGES[operation].judge(judging)
+            failed = {finding.requirement for finding in judging.findings if not finding.passed}
+            assert distance not in failed or rounding in failed, (case.id, place)
+            seen += distance in failed
+    assert seen
+
+
+def test_windows_that_differ_between_processes_are_found() -> None:
+    (case,) = [case for case in cases() if case.operation == "calibration_processes"]
+    windows = case.expected["outputs"]["first"]
+    given = {"outputs": {"first": windows, "second": np.roll(windows, 1)}}
+    (found,) = judge(case, given, unit_roundoff=ROUNDOFF["float32"])
+    assert (found.requirement, found.passed) == ("CAL-050", False)
+
+
 @pytest.mark.requirement("VEC-060")
 def test_lists_are_of_known_mutants() -> None:
-    known = {mutant.id for mutant in MUTANTS}
+    known = {mutant.id for mutant in IN_VECTORS}
     assert {kill for case in cases() for kill in case.kills} == known
 
 
-@pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=[pytest.mark.everything] if c.large else []) for c in cases()],
+    ids=lambda case: case.id,
+)
 def test_the_reference_passes(case: Case) -> None:
     """In both precisions: the answer is made once."""
     given = decode(answer(case.question()))
@@ -163,18 +222,39 @@ def test_the_reference_passes(case: Case) -> None:
         assert {finding.case for finding in findings} == {case.id}
 
 
+def test_sections_with_kernels_have_twice_the_mutants() -> None:
+    """Those for generated cases alone say what the vectors lack."""
+    for section in ("aff", "abs", "pack", "hes", "gptq"):
+        own = [m for m in MUTANTS if m.blames.startswith(f"{section.upper()}-")]
+        kernels = [m for m in own if m.generated]
+        assert 2 * len(kernels) >= len(own), section
+        assert all(m.generated.startswith("no vector has ") for m in kernels)
+
+
+@pytest.mark.everything
+@pytest.mark.parametrize(
+    "mutant", [m for m in MUTANTS if m.generated], ids=lambda mutant: mutant.id
+)
+def test_no_vector_kills_a_mutant_for_generated_cases(mutant: Mutant) -> None:
+    asked = [c for c in cases() if c.section in mutant.sections and not c.large]
+    assert not [case.id for case in asked if killed(case, mutant)]
+
+
 def test_what_is_no_mutant() -> None:
     with pytest.raises(LookupError, match=r"no mutant 'rnd-half-down'; there are .*rnd-half-up"):
         mutants.find("rnd-half-down")
 
 
 # Mutants of the sum of section HES: `gptq_quantize` is given a Hessian, so it cannot show them.
-OF_THE_SUM = {"hes-mean-not-doubled", "hes-sequences", "hes-half-activations", "hes-rescaled-sum"}
+OF_THE_SUM = {
+    "hes-mean-not-doubled", "hes-sequences", "hes-half-activations", "hes-rescaled-sum",
+    "hes-single-sum",
+}  # fmt: skip
 
 
 def test_every_mutant_of_preparation_and_factor_shows_in_gptq_alone() -> None:
     """A target that offers `gptq_quantize` alone is told from the reference by codes."""
-    of_the_hessian = {mutant.id for mutant in MUTANTS if "hes" in mutant.sections}
+    of_the_hessian = {mutant.id for mutant in IN_VECTORS if "hes" in mutant.sections}
     assert of_the_hessian > OF_THE_SUM
     killed_by_gptq = {
         kill for case in cases() if case.operation == "gptq_quantize" for kill in case.kills

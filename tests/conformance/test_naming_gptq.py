@@ -18,7 +18,7 @@ from quantref import gptq_textbook
 from quantref.certificate import U32, U64
 from quantref.checks import Check
 
-pytestmark = pytest.mark.requirement("VER-010")
+pytestmark = pytest.mark.requirement("VER-090")
 
 
 def case(identity: str) -> Case:

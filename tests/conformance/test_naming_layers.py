@@ -11,11 +11,12 @@ from tests.reference.problems import cases
 from quantcheck import mutants
 from quantcheck.judge.judges import judge
 from quantcheck.judge.layers import dequantized, packed_layer, packed_products
+from quantcheck.judge.precision import Precision
 from quantcheck.targets.reference.operations import answer
 from quantcheck.wire.arrays import decode
 from quantcheck.wire.cases import Case
 
-pytestmark = pytest.mark.requirement("VER-010")
+pytestmark = pytest.mark.requirement("VER-090")
 
 U = 2.0**-24
 
@@ -74,12 +75,12 @@ def test_scales_of_rows_that_are_tiled() -> None:
     w = asked.inputs["kernel"].astype(np.float64)
     scale = (127 / (np.abs(w).max(axis=1) + 1e-7)).astype(np.float32)
     kernel = np.rint(w * scale[:, None]).astype(np.int8)
-    assert blamed(asked, kernel=kernel, kernel_scale=scale[: w.shape[1]]) == {"LAY-020"}
+    assert blamed(asked, kernel=kernel, kernel_scale=scale[: w.shape[1]]) == {"LAY-160"}
 
 
 @pytest.mark.parametrize(
     ("identity", "requirement"),
-    [("lay-dense-gptq-4bit", "LAY-100"), ("lay-dense-gptq-2bit", "LAY-100")],
+    [("lay-dense-gptq-4bit", "LAY-180"), ("lay-dense-gptq-2bit", "LAY-190")],
 )
 def test_codes_that_are_taken_to_be_signed(identity: str, requirement: str) -> None:
     asked = case(identity)
@@ -87,7 +88,7 @@ def test_codes_that_are_taken_to_be_signed(identity: str, requirement: str) -> N
     codes = layer.codes().astype(np.int64)
     signed = np.where(codes >= 2 ** (bits - 1), codes - 2**bits, codes)
     kernel = layer.arranged(dequantized(asked, signed, asked.inputs["g_idx"]))
-    made = packed_products(asked, kernel, U)[0] + asked.inputs["bias"]
+    made = packed_products(asked, kernel, Precision(U))[0] + asked.inputs["bias"]
     assert blamed(asked, values=made.astype(np.float32)) == {requirement}
 
 
@@ -95,7 +96,7 @@ def test_rows_and_columns_that_are_not_turned() -> None:
     asked = case("lay-einsum-gptq-heads-first")
     layer = packed_layer(asked)
     weights = dequantized(asked, layer.codes(), asked.inputs["g_idx"])
-    made, _ = packed_products(asked, weights.reshape(layer.kernel_shape), U)
+    made, _ = packed_products(asked, weights.reshape(layer.kernel_shape), Precision(U))
     assert blamed(asked, values=made.astype(np.float32)) == {"LAY-110"}
 
 

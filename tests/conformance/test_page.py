@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +15,10 @@ import pytest
 from quantcheck.report.document import empty
 from quantcheck.report.page import PAGE_FOLDER, as_html
 
+from ..pages import HOSTILE, Elements, hostile  # noqa: TID252 -- pytest imports tests by their files
+
 Document = dict[str, Any]
 Contrast = Callable[[str, str], float]
-
-
-class Elements(HTMLParser):
-    """Collects elements with their attributes, and the text of scripts and styles."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: dict[str, list[str]] = {}
-        self.inside = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-        self.inside = tag
-        self.texts.setdefault(tag, []).append("")
-
-    def handle_endtag(self, _: str) -> None:
-        self.inside = ""
-
-    def handle_data(self, data: str) -> None:
-        if self.inside:
-            self.texts[self.inside][-1] += data
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.found if name == tag]
 
 
 @pytest.fixture(scope="module")
@@ -116,27 +91,6 @@ def test_its_foot_tells_versions_and_hashes(page: str, document: Document) -> No
     foot = page[page.index("<footer>") :]
     for text in (run["versions"]["numpy"], run["corpus"]["sha256"], run["specification"]["sha256"]):
         assert text in foot
-
-
-HOSTILE = "<script>window.broken=1</script><img src=x onerror=window.broken=1>\"'&</script>"
-
-
-def hostile(document: Document) -> Document:
-    """Put markup wherever a target has a say."""
-    for made in document["reports"]:
-        made["target"] |= {"spec": f"process:{HOSTILE}", "name": HOSTILE, "version": HOSTILE}
-        made["target"] |= {"versions": {HOSTILE: HOSTILE}, "stderr": HOSTILE}
-        made["aborted"] = {"kind": HOSTILE, "message": HOSTILE, "stderr": HOSTILE}
-        for row in made["requirements"]:
-            row["reproduction"] = [HOSTILE]
-            if row["worst"]:
-                names = ("message", "expected", "got", "reason")
-                row["worst"] |= dict.fromkeys(names, HOSTILE)
-                row["worst"]["link"] = "javascript:window.broken=1"
-        for case in made["cases"]:
-            case["trace"] = case["stderr"] = HOSTILE
-    document["not_run"] = [HOSTILE]
-    return document
 
 
 def test_what_a_target_says_is_text(document: Document) -> None:

@@ -27,7 +27,7 @@ def asked(targets: list[ProcessTarget], questions: list[dict[str, Any]]) -> dict
     pool = Pool(targets)
     try:
         pool.submit(questions)
-        return {q["id"]: pool.reply(q).answer["outputs"] for q in questions}
+        return {q["id"]: pool.reply(q["id"], dict).answer["outputs"] for q in questions}
     finally:
         pool.close()
 
@@ -60,8 +60,21 @@ def test_a_question_is_asked_once(script: Any) -> None:
     pool = Pool([target])
     try:
         pool.submit([question("a", 1), question("a", 1), question("b", 1)])
-        assert pool.reply(question("b", 1)).answer["outputs"]["number"] == 1
-        assert pool.reply(question("a", 1)).answer["outputs"]["number"] == 0
+        assert pool.reply("b", dict).answer["outputs"]["number"] == 1
+        assert pool.reply("a", dict).answer["outputs"]["number"] == 0
         assert pool.ask(question("a", 1)).answer["outputs"]["number"] == 2
+    finally:
+        pool.close()
+
+
+def test_a_question_is_asked_again_in_another_process(script: Any) -> None:
+    pool = Pool([ProcessTarget("process:test", script(COUNTING)) for _ in range(2)])
+    questions = [question(f"{k}", k) for k in range(6)]
+    again: dict[str, Any] = {}
+    try:
+        pool.submit(questions, lambda q, _: again.update({q["id"]: pool.again(q)}))
+        for q in questions:
+            first = pool.reply(q["id"], dict).answer["outputs"]["process"]
+            assert again[q["id"]].result().answer["outputs"]["process"] != first
     finally:
         pool.close()

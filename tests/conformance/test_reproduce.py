@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ import pytest
 
 from quantcheck.report import reproduction as reproduce
 from quantcheck.report.reproduction.templates import TEMPLATES
+from quantcheck.targets.reference.operations import answer
 from quantcheck.wire.arrays import encode
 from quantcheck.wire.cases import Case
 
@@ -94,8 +96,15 @@ QUESTIONS |= {
 }
 
 
-def question(operation: str) -> dict[str, Any]:
-    inputs, parameters = QUESTIONS[operation]
+QUESTIONS |= {
+    f"config_round_trip by {route}": ({}, {**NESTED, "route": route})
+    for route in ("object", "name", "serialized", "deserialized")
+}
+
+
+def question(template: str) -> dict[str, Any]:
+    inputs, parameters = QUESTIONS[template]
+    operation = template.partition(" by ")[0]
     given = {"id": "a", "operation": operation, "parameters": parameters, "inputs": encode(inputs)}
     again: dict[str, Any] = json.loads(json.dumps(given))
     return again
@@ -129,6 +138,57 @@ def test_lines_run(tmp_path: Path) -> None:
         "'axis': (0,)" in shown["config_round_trip"]
         or "weight_quantizer" in shown["config_round_trip"]
     )
+
+
+CALIBRATED = {"dataset": "list of arrays", "tokenizer": "object"}
+SETTINGS = {"group_size": -1, "num_samples": 2, "sequence_length": 8}
+IN_MODELS = [
+    ("dense_int8", {"place": "in a model", "use": "cloned"}),
+    ("dense_int8", {"place": "called twice in a model", "use": "training"}),
+    ("dense_int8", {"place": "in a block", "use": "serialized"}),
+    ("dense_int8", {"place": "in a block of a layer", "use": "compiled"}),
+    ("dense_gptq", {"place": "in a block", "use": "compiled training"}),
+    ("dense_gptq", {"place": "called twice in a model", "use": "training"}),
+    ("dense_gptq", {"place": "in a block of a layer", "use": "called"}),
+]
+"""Every place of both modes; what is made of copies of GPTQ layers fails in Keras 3.15."""
+
+
+def in_model(operation: str, options: dict[str, Any], structure: str) -> dict[str, Any]:
+    """Return a question on a layer of a model, not saved."""
+    given = question(operation)
+    made = {**given["parameters"], **options, "reload": False}
+    if operation == "dense_gptq":
+        made["config"] = {"class": "GPTQConfig", "arguments": SETTINGS}
+        made["calibrated_with"] = {**CALIBRATED, "structure": structure}
+    return {**given, "parameters": made}
+
+
+@pytest.mark.everything
+@pytest.mark.skipif(not (find_spec("keras") and find_spec("torch")), reason="needs Keras on torch")
+def test_lines_of_layers_in_models_print_the_answer(tmp_path: Path) -> None:
+    """The first numbers that the lines print are the outputs that the reference has."""
+    asked, blocks = [], []
+    for number, (operation, options) in enumerate(IN_MODELS):
+        structure = ("given", "null", "left out")[number % 3]
+        asked.append(in_model(operation, options, structure))
+        lines = reproduce.keras_lines(asked[-1], backend="torch", section="lay")
+        blocks.append("\n".join([f'print("== {number}")', *lines]))
+    path = tmp_path / "lines.py"
+    path.write_text("\n".join(blocks), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(path)], capture_output=True, encoding="utf-8", check=False, timeout=500
+    )
+    assert done.returncode == 0, done.stderr
+    parts = done.stdout.split("== ")[1:]
+    assert len(parts) == len(asked)
+    for given, part in zip(asked, parts, strict=True):
+        first = part[part.index("[[") : part.index("]]")]
+        printed = [float(word) for word in re.findall(r"-?[0-9.]+(?:e-?[0-9]+)?", first)]
+        uncompiled = {**given["parameters"], "use": "called"}  # the reference compiles nothing
+        expected = answer({**given, "parameters": uncompiled})["outputs"]["values"]["data"]
+        calls = len(printed) // len(expected)  # two of a calibrated layer that is called twice
+        np.testing.assert_allclose(printed, calls * expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.skipif(not find_spec("ml_dtypes"), reason="needs ml_dtypes")

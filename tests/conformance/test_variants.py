@@ -8,7 +8,7 @@ import pytest
 
 from quantcheck.targets.variants import VARIANTS, find
 
-pytestmark = pytest.mark.requirement("VER-010")
+pytestmark = pytest.mark.requirement("VER-090")
 
 
 def test_there_are_enough() -> None:

@@ -15,10 +15,10 @@ from quantcheck.spec.requirements import Requirement
 from quantcheck.targets.reference import operations
 from quantcheck.wire.cases import Case
 
-pytestmark = pytest.mark.requirement("VER-010")
+pytestmark = pytest.mark.requirement("VER-090")
 
 ROUNDOFF = 2.0**-24
-SPEC = {i: Requirement(i, "exact", "core", "Says.") for i in ("PACK-010", "PACK-020")}
+SPEC = {i: Requirement(i, "exact", "core", "documented", "Says.") for i in ("PACK-010", "PACK-020")}
 
 
 @pytest.fixture
@@ -58,18 +58,29 @@ def test_unsupported_and_error(case: Case) -> None:
 @pytest.mark.parametrize(
     "outputs",
     [
-        {},
         [],
-        {"packed": None},
-        {"packed": {"dtype": "int8", "shape": [1], "data": [1]}},
         {"packed": {"dtype": "int8", "shape": [2], "data": [1]}},
         {"packed": {"dtype": "int8", "shape": [1], "data": [1000]}},
         {"packed": {"dtype": "object", "shape": [1], "data": ["x"]}},
+    ],
+)
+def test_what_is_no_array_of_the_format_is_an_error(case: Case, outputs: Any) -> None:
+    assert verdicts(case, {"id": case.id, "outputs": outputs}) == {Verdict.ERROR}
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        {},
+        {"packed": None},
+        {"packed": {"dtype": "int8", "shape": [1], "data": [1]}},
         {"packed": "text"},
     ],
 )
-def test_what_is_no_answer_is_an_error(case: Case, outputs: Any) -> None:
-    assert verdicts(case, {"id": case.id, "outputs": outputs}) == {Verdict.ERROR}
+def test_an_output_of_another_form_fails(case: Case, outputs: Any) -> None:
+    found = verdicts(case, {"id": case.id, "outputs": outputs})
+    assert Verdict.FAIL in found
+    assert Verdict.ERROR not in found
 
 
 def judged(requirement: str, verdict: Verdict, ratio: float | None = None) -> Judgement:

@@ -151,7 +151,7 @@ def test_unknown_arguments(make: Any, name: str) -> None:
         make(3)
 
 
-@pytest.mark.requirement("CFG-040")
+@pytest.mark.requirement("CFG-130")
 def test_the_smallest_epsilon() -> None:
     """What counts is 127 / epsilon once it is rounded."""
     least, x = 3.732194730702872e-37, np.zeros(1, np.float32)

@@ -14,8 +14,8 @@ from quantcheck.targets.reference.operations import answer
 from quantcheck.wire.arrays import decode
 from quantcheck.wire.cases import Case, load_all
 from quantcheck.wire.configs import gptq_config
-from quantref import GPTQConfig, Profile, accumulate_hessian, certify, gptq_quantize
-from quantref.calibration import Block, Model, model_of, quantize_model_gptq
+from quantref import GPTQConfig, GPTQResult, Profile, accumulate_hessian, certify, gptq_quantize
+from quantref.calibration import ORDERS, Block, Model, model_of, quantize_model_gptq
 from quantref.certificate import U32
 from quantref.errors import ConfigError, QuantrefError, ShapeError, TokenRangeError
 from quantref.inputs import Array
@@ -41,7 +41,7 @@ def run_single(block: Block, weights: list[Array], x: Array) -> tuple[list[Array
     return inputs, x + y if block.residual else y
 
 
-def quantize_single(case: Case, profile: Profile) -> dict[str, Any]:
+def quantize_single(case: Case, profile: Profile, order: str = "block") -> dict[str, Any]:
     """Answer a question in single precision, the Hessian's sum included."""
     given, parameters = case.inputs, case.parameters
     arrays = {name: given[name] for name in ("embedding", "weights", "biases")}
@@ -49,13 +49,15 @@ def quantize_single(case: Case, profile: Profile) -> dict[str, Any]:
     config, windows = gptq_config(parameters), case.expected["outputs"]["windows"]
     x, done = model.embedding[windows], []
     for block in model.blocks:
-        inputs, _ = run_single(block, list(block.weights), x)
-        tokens = [entered.reshape(-1, entered.shape[-1]) for entered in inputs]
-        hessians = [np.float32(2 / len(t)) * (t.T @ t) for t in tokens]
-        results = [
-            gptq_quantize(w, (h + h.T) / 2, config, profile=profile, dtype=np.float32)
-            for w, h in zip(block.weights, hessians, strict=True)
-        ]
+        results: list[GPTQResult] = []
+        for k, w in enumerate(block.weights):
+            before = [r.dequantized() for r in results] if order == "stages" else []
+            inputs, _ = run_single(block, [*before, *block.weights[len(before) :]], x)
+            tokens = inputs[k].reshape(-1, inputs[k].shape[-1])
+            h = np.float32(2 / len(tokens)) * (tokens.T @ tokens)
+            results.append(
+                gptq_quantize(w, (h + h.T) / 2, config, profile=profile, dtype=np.float32)
+            )
         _, x = run_single(block, [r.dequantized() for r in results], x)
         done += results
     parts = ("codes", "scale", "zero_point", "g_idx")
@@ -65,6 +67,14 @@ def quantize_single(case: Case, profile: Profile) -> dict[str, Any]:
 
 def failed(case: Case, given: dict[str, Any]) -> set[str]:
     return {f.requirement for f in judge(case, given, unit_roundoff=U32) if not f.passed}
+
+
+# Models with a block of several layers, in which the order makes a difference.
+WITHIN = [
+    identity
+    for identity, case in MODELS.items()
+    if any(len(block["activations"]) > 1 for block in case.parameters["blocks"])
+]
 
 
 @pytest.mark.parametrize("identity", sorted(MODELS))
@@ -78,11 +88,12 @@ def test_float_and_exact_arithmetic_give_the_same_codes(identity: str) -> None:
 
 
 @pytest.mark.requirement("CAL-170")
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("identity", sorted(MODELS))
-def test_single_precision_passes(identity: str) -> None:
+def test_single_precision_passes(identity: str, order: str) -> None:
     """CAL-170: errors of float32 in inputs and Hessians are within the bound."""
     case = MODELS[identity]
-    findings = judge(case, quantize_single(case, Profile()), unit_roundoff=U32)
+    findings = judge(case, quantize_single(case, Profile(), order), unit_roundoff=U32, order=order)
     assert all(f.passed for f in findings)
     assert not [f.message for f in findings if "undecided" in f.message]
 
@@ -92,6 +103,29 @@ def test_wrong_propagation_does_not_hide_calibration(identity: str) -> None:
     """CAL-110, CAL-120 and CAL-130 pass where CAL-140 alone is broken."""
     case = MODELS[identity]
     assert failed(case, quantize_single(case, Profile(rows=rows_of_inverse))) == {"CAL-140"}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_other_order_than_the_declared_one_fails(order: str) -> None:
+    """CAL-130: a layer is calibrated with the inputs that the declared order gives it."""
+    (other,) = set(ORDERS) - {order}
+    missed = []
+    for identity in WITHIN:
+        case = MODELS[identity]
+        given = quantize_single(case, Profile(), other)
+        findings = judge(case, given, unit_roundoff=U32, order=order)
+        if not {"CAL-130", "CAL-140"} & {f.requirement for f in findings if not f.passed}:
+            missed.append(identity)
+    assert WITHIN
+    assert not missed
+
+
+def test_an_order_that_there_is_not() -> None:
+    one, zero = np.eye(2, dtype=np.float32), np.zeros(2, np.float32)
+    model = model_of(one, [one, one], [zero, zero], [{"activations": ["relu"], "residual": True}])
+    config = GPTQConfig(None, None, weight_bits=2, group_size=-1)
+    with pytest.raises(ConfigError, match=r"order in .*, got 'layers' .CAL-130."):
+        quantize_model_gptq(model, np.array([[0, 1]]), config, order="layers")
 
 
 def test_windows_of_another_dataset_are_no_answer() -> None:
@@ -113,7 +147,7 @@ def test_the_bound_on_inputs_and_hessians_holds(seed: int) -> None:
     known = Bounded(single.astype(np.float64), np.zeros(single.shape))
     for block in model.blocks:
         floats, single = run_single(block, list(block.weights), single)
-        bounded, known = run_block_bounded(block, block.weights, known, u=U32, exact=True)
+        bounded, known = run_block_bounded(block, block.weights, known, u=U32)
         for x, entered in zip(floats, bounded, strict=True):
             assert (np.abs(x - entered.value) <= entered.error).all()
             H, error = hessian_bounded(entered, batches=1, damping=0.01, u=U32)

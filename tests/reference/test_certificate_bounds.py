@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quantref import Certificate, GPTQResult, certify, gptq_quantize
-from quantref.errors import AnswerError
+from quantref import Certificate, GPTQResult, certificate, certify, gptq_quantize
+from quantref.errors import AnswerError, ConfigError, NotPositiveDefiniteError
+from quantref.fast import certificate as fast
 from quantref.hessian import prepare_hessian, reversed_cholesky, upper_inverse
 from quantref.inputs import Array
 
@@ -135,3 +136,87 @@ def test_wrong_parameters_are_found(name: str) -> None:
     certificate = certified(BASE, with_arrays(result, **{name: value}), u=U32)
     checks = {"scale": "scale", "zero_point": "zero-point", "g_idx": "group index"}
     assert checks[name] in {check.name for check in certificate.failures}
+
+
+def badly_conditioned(condition: float) -> Problem:
+    """Return a problem whose damped Hessian has a condition number."""
+    problem = normal_problem(8, 6, 40, damping=0.0)
+    Q, _ = np.linalg.qr(np.random.default_rng(8).standard_normal((40, 40)))
+    H = (Q * np.logspace(0, -np.log10(condition), 40)) @ Q.T
+    return replace(problem, hessian=(H + H.T) / 2)
+
+
+@pytest.mark.requirement("CERT-100")
+def test_a_certificate_that_decides_too_little_is_weak() -> None:
+    """At condition 10⁹ a factor in single precision says nothing, and one in double all."""
+    problem = badly_conditioned(1e9)
+    result = solve(problem)
+    weak = certified(problem, result, u=U32)
+    assert not weak.failures
+    assert (weak.verdict, weak.passed) == ("weak", False)
+    assert weak.undecided > 0.9
+    decided = f"{1 - weak.undecided:.1%} of the codes decided"
+    assert str(weak).startswith(f"certificate: weak: rounding errors leave {decided}")
+    strong = certify(
+        problem.weights,
+        problem.hessian,
+        result,
+        problem.config,
+        unit_roundoff=U32,
+        factor_roundoff=U64,
+    )
+    assert (strong.verdict, strong.undecided) == ("passed", 0.0)
+
+
+@pytest.mark.requirement("CERT-100")
+def test_a_failed_check_is_no_weakness() -> None:
+    problem = badly_conditioned(1e9)
+    result = solve(problem)
+    wrong = certified(problem, with_arrays(result, g_idx=result.g_idx + 1), u=U32)
+    assert wrong.verdict == "failed"
+
+
+@pytest.mark.requirement("CERT-090")
+@pytest.mark.parametrize("name", ["unit_roundoff", "factor_roundoff"])
+@pytest.mark.parametrize("value", [0.0, 1.0, -1.0, np.nan, "float32"])
+def test_precisions_are_numbers_between_0_and_1(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match="CERT-090"):
+        certify(BASE.weights, BASE.hessian, solve(BASE), BASE.config, **{name: value})
+
+
+@pytest.mark.requirement("CERT-100")
+@pytest.mark.parametrize("form", [certificate.certify, fast.certify])
+def test_a_hessian_singular_to_working_precision_leaves_nothing_decided(form: Any) -> None:
+    for condition, u, decided in ((1e13, U32, False), (1e13, U64, True), (1e17, U64, False)):
+        problem = badly_conditioned(condition)
+        try:
+            result = solve(problem)
+        except NotPositiveDefiniteError:
+            continue
+        given = (problem.weights, problem.hessian, result, problem.config)
+        made = form(*given, unit_roundoff=u)
+        assert (made.verdict == "passed", made.undecided < 0.01) == (decided, decided)
+
+
+@pytest.mark.parametrize("form", [certificate.certify, fast.certify])
+@pytest.mark.parametrize("smallest", [1e-45, 1e-40])
+def test_a_subnormal_scale_is_wrong(form: Any, smallest: float) -> None:
+    result = solve(BASE)
+    scale = result.scale.copy()
+    scale[1, 2] = smallest
+    made = form(
+        BASE.weights,
+        BASE.hessian,
+        with_arrays(result, scale=scale),
+        BASE.config,
+        block_size=BASE.block_size,
+    )
+    assert "scale" in {check.name for check in made.failures}
+
+
+@pytest.mark.parametrize("form", [certificate.certify, fast.certify])
+def test_one_column_and_dead_columns_alone(form: Any) -> None:
+    for n_in, hessian in ((1, np.array([[2.0]])), (6, np.zeros((6, 6)))):
+        problem = replace(normal_problem(1, 3, n_in, group_size=2), hessian=hessian)
+        made = form(problem.weights, hessian, solve(problem), problem.config)
+        assert (made.verdict, made.undecided) == ("passed", 0.0)

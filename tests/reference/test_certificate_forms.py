@@ -1,9 +1,10 @@
 """The plain certificate and the fast one say the same of right and of wrong answers.
 
 Both compute in float64, in another order. What rounding of float64 changes in a residual is at most
-ρ(2⁻⁵³) of CERT-060 in each form, and ρ(2⁻⁵³) ≤ 2⁻²⁹ ρ(2⁻²⁴). The bound β contains ρ(2⁻²⁴) where
-u = 2⁻²⁴, so that observed / bound differs by at most 2·2⁻²⁹ for a residual, and by twice as much
-for a loss, which is a sum of squares: `CLOSE`. Where u = 2⁻⁵³ the same argument gives 1 alone; the
+the bound β of CERT-090 for u = 2⁻⁵³ in each form, which is 2⁻²⁹ of that for u = 2⁻²⁴. So observed /
+bound differs by at most 2·2⁻²⁹ for a residual, and by twice as much for a loss, which is a sum of
+squares. The fast form keeps Θ in float32, which moves a variance by at most its 2⁻²⁴th part and β
+by half of that. `CLOSE` is the sum of both. Where u = 2⁻⁵³ the same argument gives 1 alone; the
 worst that these problems reach is below 2⁻²⁰, and `CLOSE_IN_DOUBLE` is larger than that.
 The loss identity observes nothing but rounding: both forms have to be within its bound.
 """
@@ -39,7 +40,7 @@ from quantref.fast import certificate as fast
 
 from .problems import Problem, answered, normal_problem, problem_of, problems, with_arrays
 
-CLOSE, CLOSE_IN_DOUBLE = 2.0**-27, 2.0**-16
+CLOSE, CLOSE_IN_DOUBLE = 2.0**-27 + 2.0**-25, 2.0**-16
 DIGITS = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?")
 EDGES = [1, 7, 8, 9, 127, 128, 129, 257]  # of tiles, and of sums of rows
 
@@ -86,14 +87,14 @@ def assert_same(
     for name in ("loss", "loss_bound", "plain_loss"):
         assert getattr(plain, name) == pytest.approx(getattr(quick, name), rel=1e-9, abs=1e-25)
     np.testing.assert_allclose(plain.residual_steps, quick.residual_steps, rtol=1e-9, atol=1e-9)
-    assert plain.passed == quick.passed
+    assert plain.verdict == quick.verdict
     return plain
 
 
 def assert_same_check(one: Check, other: Check, close: float) -> None:
     fields = ("name", "requirement", "passed", "bound", "places")
     assert [getattr(one, f) for f in fields] == [getattr(other, f) for f in fields]
-    if one.requirement == "CERT-080":
+    if one.requirement == "CERT-110":
         assert max(one.observed, other.observed) <= one.bound
     else:
         assert one.observed == pytest.approx(other.observed, rel=close, abs=close)
@@ -277,7 +278,7 @@ def test_base_weights_that_vanish_up_to_rounding() -> None:
             dtype=dtype,
         )
         scales.append(float(answer.scale[0, 1]))
-        assert assert_same(problem, answer, u).passed
+        assert assert_same(problem, answer, u).verdict == ("passed" if u == U64 else "weak")
         wrong = with_arrays(answer, scale=(answer.scale * [1, 1.5 / scales[-1]]).astype(np.float32))
         checks = assert_same(problem, wrong, u).failures
         assert "scale" in {check.name for check in checks}
@@ -287,11 +288,13 @@ def test_base_weights_that_vanish_up_to_rounding() -> None:
 
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_a_row_of_zeros_in_arithmetic_of_few_bits(symmetric: bool) -> None:
-    """γ(K, u) is infinite where K·u ≥ 1, and nothing is lost of a row of zeros.  [CERT-060]"""
+    """With few bits many codes are undecided, and nothing is lost of a row of zeros.  [CERT-090]"""
     problem = normal_problem(2, 3, 100, group_size=16, block_size=16, symmetric=symmetric)
     problem.weights[1] = 0
     right = solve(problem)
-    assert assert_same(problem, right, 2.0**-8).passed
+    judged = assert_same(problem, right, 2.0**-8)
+    assert judged.verdict == "weak"
+    assert 0.3 < judged.undecided < 0.5
     wrong = with_arrays(right, scale=right.scale * np.float32(1.5))
     failed = {check.name: check.places for check in assert_same(problem, wrong, U32).failures}
     assert {(1, k) for k in range(7)} <= set(failed["scale"])

@@ -28,6 +28,7 @@ from quantref.rules import (
     mirror_where_negative,
     order_damped_float32,
     original_weights,
+    ragged_kept,
     ragged_padded,
     raw_range,
     rows_of_inverse,
@@ -93,7 +94,7 @@ DETECTED: dict[str, tuple[Problem, dict[str, Any]]] = {
     "raw": (positive(BASE), RAW),
     "raw, wrapped": (positive(BASE), RAW | {"zero_point": zero_point_wrapped}),
     "raw, any equal": (positive(BASE), RAW | {"degenerate": widen_any_equal}),
-    "zeros not widened": (zero_group(BASE), {"degenerate": raw_range}),
+    "zeros not widened": (zero_group(BASE), {"degenerate": ragged_kept}),
     "mirrored if negative": (positive(SYMMETRIC), {"mirror": mirror_where_negative}),
     "anew per block": (WHOLE, {"groups": groups_per_block}),
     "ragged, zeros": (positive(RAGGED), RAW | {"ragged": ragged_padded}),
@@ -165,7 +166,9 @@ def test_feedback_in_the_dtype_of_the_weights_is_told() -> None:
     stored = {"carry": carry_storage_precision}
     result = solve(problem, stored)
     assert not certified(problem, result, u=U32).passed
-    assert certified(problem, result, stored, u=2.0**-11).passed
+    certificate = certified(problem, result, stored, u=2.0**-11)
+    assert certificate.verdict == "weak"  # half precision leaves most codes of 8 bits undecided
+    assert not certificate.failures
 
 
 @pytest.mark.parametrize("profile", [ORIGINAL_PROFILE, KERAS_PROFILE], ids=lambda p: p.name)

@@ -70,7 +70,7 @@ def by_loops(equation: str, x: Any, kernel: Any) -> Any:
 
 @pytest.mark.parametrize("equation", EQUATIONS)
 def test_int8_is_near_the_float_layer(equation: str) -> None:
-    """[LAY-020] [LAY-030]: off by no more than half a step of each factor."""
+    """[LAY-160] [LAY-030]: off by no more than half a step of each factor."""
     shapes = EQUATIONS[equation]
     x, kernel = drawn(1, *shapes[0]), drawn(2, *shapes[1])
     layer = Int8Dense.quantize(kernel, equation=equation)
@@ -133,7 +133,7 @@ def packed_layer(
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 @pytest.mark.parametrize("equation", EQUATIONS)
 def test_gptq_is_the_dequantized_kernel(bits: int, equation: str) -> None:
-    """[LAY-090] [LAY-100] [LAY-110] [LAY-120]"""
+    """[LAY-090] [LAY-180] [LAY-110] [LAY-120]"""
     shapes = EQUATIONS[equation]
     x = drawn(6, *shapes[0])
     layer, kernel = packed_layer(bits, equation, shapes[1], 3)
@@ -334,7 +334,7 @@ def test_bad_dense_input() -> None:
 
 
 def test_a_weight_quantizer_of_another_axis() -> None:
-    """[LAY-020]"""
+    """[LAY-160]"""
     from quantref import AbsMaxQuantizer
 
     config = Int8QuantizationConfig(weight_quantizer=AbsMaxQuantizer(axis=-1))

@@ -1,4 +1,4 @@
-"""How much memory `quantref.models` takes: no more than reference/MODELS.md states for each flag.
+"""How much memory models and certificates take: no more than is stated, for each flag of a run.
 
 What is counted is what Python and NumPy allocate from the start of the run on (tracemalloc): not
 the model and the calibration data, which are there before.
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tests.benchmarks.speed.problems import hessian
 
-from quantref import GPTQConfig
+from quantref import GPTQConfig, certify, gptq_quantize
 from quantref.inputs import Array
 from quantref.models import Batch, Settings, quantize_blocks
 from quantref.models.executors import open_executor
@@ -178,3 +178,17 @@ def test_ranges_of_the_whole_tensor_keep_all_rows_in_one_part() -> None:
     found = peak(lambda: run_task(Task(hessian(256), (weights,), config)))
     stated = task_memory(2 * ROWS_PER_PART, 256) + weights.size + SMALL
     assert 0.5 * stated < found <= stated, f"{found / MIB:.1f} MiB of {stated / MIB:.1f}"
+
+
+@pytest.mark.requirement("CERT-090")
+@pytest.mark.parametrize(("n_out", "n_in"), [(1024, 1024), (2048, 768), (512, 1536)])
+def test_a_verdict_takes_three_copies_of_the_weights_and_two_of_the_hessian(
+    n_out: int, n_in: int
+) -> None:
+    rng = np.random.default_rng(0)
+    W, X = rng.standard_normal((n_out, n_in), dtype=np.float32), rng.normal(size=(2 * n_in, n_in))
+    H = X.T @ X / n_in
+    answer = gptq_quantize(W, H, CONFIG, dtype=np.float32)
+    limit = 3 * W.nbytes + 2 * H.nbytes
+    found = peak(lambda: certify(W, H, answer, CONFIG).verdict)
+    assert 0.5 * limit < found <= limit, f"{found / MIB:.1f} MiB of {limit / MIB:.1f}"

@@ -14,6 +14,7 @@ import pytest
 
 from quantref import (
     DEFAULT_PROFILE,
+    KERAS_316_PROFILE,
     KERAS_PROFILE,
     ORIGINAL_PROFILE,
     Profile,
@@ -26,7 +27,7 @@ from quantref.inputs import Array
 
 from .problems import plain_config
 
-PROFILES = (DEFAULT_PROFILE, ORIGINAL_PROFILE, KERAS_PROFILE)
+PROFILES = (DEFAULT_PROFILE, ORIGINAL_PROFILE, KERAS_PROFILE, KERAS_316_PROFILE)
 # The two rules of each point, out of appendix A.
 APPENDIX = r"^\| (\w+) \|(.+)\|$"
 

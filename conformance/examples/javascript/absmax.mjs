@@ -14,7 +14,7 @@ export function absMaxQuantize(x, { axis, value_range, epsilon, output_dtype }) 
   const [round, smallest, dtype] =
     x.dtype === "float64"
       ? [(s) => s, 2 ** -1022, "float64"]
-      : [Math.fround, 2 ** -126, "float32"]; // [ABS-020] [ABS-060]
+      : [Math.fround, 2 ** -126, "float32"]; // [ABS-130] [ABS-060]
   const scale = zeros(dtype, x.shape.map((length, k) => (reduced.has(k) ? 1 : length)));
   const sliceOf = broadcastIndex(scale.shape, x.shape);
   x.data.forEach((value, i) => { // scale.data holds the largest magnitudes first
@@ -34,12 +34,12 @@ export function absMaxQuantize(x, { axis, value_range, epsilon, output_dtype }) 
 /** `abs_max_quantizer`: an object with the arguments, called with an axis of its own or none. */
 export function absMaxQuantizer(x, { arguments: given, call_axis }) {
   const isObject = typeof given === "object" && given !== null && !Array.isArray(given);
-  demand(isObject, "CFG-020", "an object as arguments", given);
+  demand(isObject, "CFG-150", "an object as arguments", given);
   const unknown = Object.keys(given).find((name) => !Object.hasOwn(DEFAULTS, name));
-  demand(unknown === undefined, "CFG-020", `arguments among ${Object.keys(DEFAULTS)}`, unknown);
+  demand(unknown === undefined, "CFG-150", `arguments among ${Object.keys(DEFAULTS)}`, unknown);
   const settings = { ...DEFAULTS, ...given };
-  demandAxes(settings.axis, "CFG-020"); // also where the call has another
-  return absMaxQuantize(x, { ...settings, axis: call_axis ?? settings.axis ?? -1 }); // [CFG-020]
+  demandAxes(settings.axis, "CFG-150"); // also where the call has another
+  return absMaxQuantize(x, { ...settings, axis: call_axis ?? settings.axis ?? -1 }); // [CFG-150]
 }
 
 /** `abs_max_dequantize`: codes / scale, in the dtype of the scale. */
@@ -98,13 +98,13 @@ function broadcastIndex(small, shape) {
 function demandSettings(range, epsilon, dtype) {
   const bounds = Object.hasOwn(INTEGERS, dtype) ? INTEGERS[dtype] : [];
   demand(typeof bounds[0] === "number", "CFG-010", "an integer dtype of at most 32 bits", dtype); // [CFG-010]
-  demand(Array.isArray(range) && range.length === 2, "CFG-030", "a range (lo, hi)", range);
+  demand(Array.isArray(range) && range.length === 2, "CFG-110", "a range (lo, hi)", range);
   const [low, high] = range;
-  demandInteger(low, "CFG-030", "lo");
-  demandInteger(high, "CFG-030", "hi");
-  demand(low <= 0 && high > 0, "CFG-030", "lo ≤ 0 < hi", range); // [CFG-030]
-  demand(low >= bounds[0] && high <= bounds[1], "CFG-030", `a range within ${dtype}`, range);
-  demand(typeof epsilon === "number" && epsilon > 0 && epsilon < Infinity, "CFG-040", "a positive epsilon", epsilon);
-  demand(Math.fround(high / epsilon) < Infinity, "CFG-040", "hi / ε within binary32", epsilon); // [CFG-040]
+  demandInteger(low, "CFG-110", "lo");
+  demandInteger(high, "CFG-110", "hi");
+  demand(low <= 0 && high > 0, "CFG-110", "lo ≤ 0 < hi", range); // [CFG-110]
+  demand(low >= bounds[0] && high <= bounds[1], "CFG-110", `a range within ${dtype}`, range);
+  demand(typeof epsilon === "number" && epsilon > 0 && epsilon < Infinity, "CFG-130", "a positive epsilon", epsilon);
+  demand(Math.fround(high / epsilon) < Infinity, "CFG-130", "hi / ε within binary32", epsilon); // [CFG-130]
   return range;
 }

@@ -17,16 +17,16 @@ export function parametersOfRange(lowest, highest, bits, symmetric) {
   const maxq = 2 ** bits - 1;
   let low = Math.min(lowest, 0); // [AFF-010]
   let high = Math.max(highest, 0);
-  if (symmetric) { // [AFF-030]
+  if (symmetric) { // [AFF-130]
     high = Math.max(-low, high);
     low = -high;
   }
   if (low === 0 && high === 0) [low, high] = [-1, 1]; // [AFF-020]
   const finite = Number.isFinite(low) && Number.isFinite(high);
-  const rounded = finite ? differenceQuotient32(high, low, maxq) : Infinity; // [AFF-040]
+  const rounded = finite ? differenceQuotient32(high, low, maxq) : Infinity; // [AFF-150]
   demand(rounded < Infinity, "AFF-110", "a range whose scale is within binary32", high - low);
   const scale = Math.max(rounded, SMALLEST_SCALE); // [AFF-050]
-  const zero = symmetric ? 2 ** (bits - 1) : clip(rint(-low / scale), 0, maxq); // [AFF-030] [AFF-060]
+  const zero = symmetric ? 2 ** (bits - 1) : clip(rint(-low / scale), 0, maxq); // [AFF-130] [AFF-060]
   return { scale, zero };
 }
 
@@ -34,7 +34,7 @@ export function parametersOfRange(lowest, highest, bits, symmetric) {
 export const codeOf = (weight, scale, zero, maxq) => clip(rint(weight / scale) + zero, 0, maxq); // [AFF-070]
 
 /** Number of columns of a group; -1, and more than there are, mean all. */
-export function columnsPerGroup(groupSize, nIn) { // [AFF-090]
+export function columnsPerGroup(groupSize, nIn) { // [AFF-180]
   return groupSize === -1 ? nIn : Math.min(groupSize, nIn);
 }
 
@@ -77,7 +77,7 @@ export function affineParameters(weights, { bits, symmetric, per_channel, group_
   demandWeights(weights);
   const [nOut, nIn] = weights.shape;
   const width = columnsPerGroup(group_size, nIn);
-  const nGroups = Math.ceil(nIn / width); // [AFF-090]
+  const nGroups = Math.ceil(nIn / width); // [AFF-180]
   const scale = zeros("float32", [nOut, nGroups]);
   const zero_point = zeros("uint8", [nOut, nGroups]);
   for (let group = 0; group < nGroups; group++) {
@@ -114,7 +114,7 @@ export function affineDequantize(codes, scale, zero_point, g_idx) {
   const values = zeros("float32", codes.shape);
   forEachElement(codes, scale, g_idx, (i, p) => {
     const steps = difference(codes.data[i], zero_point.data[p]);
-    values.data[i] = Math.fround(scale.data[p] * steps); // [AFF-080]
+    values.data[i] = Math.fround(scale.data[p] * steps); // [AFF-160]
     demand(Number.isFinite(values.data[i]), "AFF-110", "weights within binary32", scale.data[p] * steps);
   });
   return { values };

@@ -17,7 +17,7 @@ export function accumulateHessian(batches) {
   const other = batches.find((batch) => batch.shape.at(-1) !== n);
   demand(other === undefined, "HES-090", `batches of width ${n}`, other);
   const hessian = zeros("float64", [n, n]);
-  const tokens = batches.reduce((count, batch) => count + batch.data.length / n, 0); // [HES-020] [HES-030]
+  const tokens = batches.reduce((count, batch) => count + batch.data.length / n, 0); // [HES-110] [HES-030]
   for (const batch of batches) {
     for (let token = 0; token < batch.data.length; token += n) addOuterProduct(hessian.data, batch.data, token, n);
   }

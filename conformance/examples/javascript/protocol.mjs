@@ -22,7 +22,7 @@ export function parse(line) {
 /**
  * Answer the lines of `input` on `output` until it ends, or stop is said.
  *
- * @param {object} about name, version, backend, precision and versions of the target
+ * @param {object} about name, version, backend, precision, choices and versions of the target
  * @param {Object<string, {inputs: string[], parameters: string[], run: Function}>} operations
  */
 export async function serve(input, output, about, operations) { // [VER-060]
@@ -84,7 +84,7 @@ export function answer(question, operations) {
     const operation = Object.hasOwn(operations, question.operation) ? operations[question.operation] : undefined;
     if (!operation) return JSON.stringify({ id, unsupported: `operation ${question.operation}` });
     const unknown =
-      Object.keys(parameters).find((name) => !operation.parameters.includes(name)) ??
+      Object.keys(parameters).find((name) => !operation.parameters.includes(name) && !operation.optional.includes(name)) ??
       Object.keys(question.inputs).find((name) => !operation.inputs.includes(name));
     if (unknown !== undefined) return JSON.stringify({ id, unsupported: `${question.operation} has no ${unknown}` });
     const inputs = operation.inputs.map((name) => decodeInput(question.inputs[name]));

@@ -9,13 +9,14 @@ import { pack, unpack } from "./packing.mjs";
 import { serve } from "./protocol.mjs";
 import { roundHalfEven, saturatingCast } from "./rounding.mjs";
 
-const operation = (inputs, parameters, run) => ({ inputs, parameters, run });
+/** `optional`: parameters that may be left out; all routes are one here. */
+const operation = (inputs, parameters, run, optional = []) => ({ inputs, parameters, run, optional });
 
 const OPERATIONS = {
   round_half_even: operation(["x"], [], roundHalfEven),
   saturating_cast: operation(["x"], ["dtype"], saturatingCast),
-  abs_max_quantize: operation(["x"], ["axis", "value_range", "epsilon", "output_dtype"], absMaxQuantize),
-  abs_max_quantizer: operation(["x"], ["arguments", "call_axis"], absMaxQuantizer),
+  abs_max_quantize: operation(["x"], ["axis", "value_range", "epsilon", "output_dtype"], absMaxQuantize, ["route"]),
+  abs_max_quantizer: operation(["x"], ["arguments", "call_axis"], absMaxQuantizer, ["route"]),
   abs_max_dequantize: operation(["codes", "scale"], [], absMaxDequantize),
   affine_parameters: operation(["weights"], ["bits", "symmetric", "per_channel", "group_size"], affineParameters),
   affine_quantize: operation(["weights", "scale", "zero_point", "g_idx"], ["bits"], affineQuantize),
@@ -37,6 +38,7 @@ const ABOUT = {
   version: "0.1",
   backend: "node",
   precision: "float64",
+  choices: ["all"], // written from SPEC.md, so it follows what SPEC.md chose too
   versions: { node: process.versions.node },
 };
 

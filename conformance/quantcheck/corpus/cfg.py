@@ -30,18 +30,26 @@ DEFAULT_GPTQ: dict[str, Any] = {
 def _config(
     identity: str, title: str, requirement: str, name: str, arguments: Any, fields: Any
 ) -> Case:
-    stored = ("CFG-020", "CFG-030", "CFG-040") if name == "AbsMaxQuantizer" else ()
+    stored = ("CFG-150", "CFG-100", "CFG-120") if name == "AbsMaxQuantizer" else ()
+    form = ("CFG-140",) if fields.get("activation_quantizer") else ()
     kept = () if identity.endswith("-default") else ("CFG-090",)
     return Case(
         f"cfg-{identity}",
         "cfg",
         title,
         "config_round_trip",
-        tuple(dict.fromkeys((requirement, *stored, *kept))),
+        tuple(dict.fromkeys((requirement, *form, *stored, *kept))),
         {"class": name, "arguments": arguments},
         {},
         {"outputs": {"fields": fields}},
     )
+
+
+def got_case(identity: str, title: str, name: str, route: str, arguments: Any, fields: Any) -> Case:
+    """Return the case of a quantizer that is found by one of the routes of section 12."""
+    parameters = {"class": name, "arguments": arguments, "route": route}
+    outputs = {"outputs": {"fields": fields}}
+    return Case(identity, "cfg", title, "config_round_trip", ("CFG-160",), parameters, {}, outputs)
 
 
 def _bad_config(identity: str, title: str, requirement: str, name: str, arguments: Any) -> Case:
@@ -65,7 +73,7 @@ def cfg_cases() -> Iterator[Case]:
     yield _config(
         "absmax-default",
         "defaults of AbsMaxQuantizer",
-        "CFG-020",
+        "CFG-150",
         "AbsMaxQuantizer",
         {},
         DEFAULT_ABSMAX,
@@ -73,7 +81,7 @@ def cfg_cases() -> Iterator[Case]:
     yield _config(
         "absmax-axis",
         "an integer axis is stored as a tuple",
-        "CFG-020",
+        "CFG-150",
         "AbsMaxQuantizer",
         {"axis": 0},
         {**DEFAULT_ABSMAX, "axis": [0]},
@@ -81,7 +89,7 @@ def cfg_cases() -> Iterator[Case]:
     yield _config(
         "absmax-axes",
         "several axes",
-        "CFG-020",
+        "CFG-150",
         "AbsMaxQuantizer",
         {"axis": [0, -1]},
         {**DEFAULT_ABSMAX, "axis": [0, -1]},
@@ -90,7 +98,7 @@ def cfg_cases() -> Iterator[Case]:
     yield _config(
         "absmax-range",
         "range and epsilon survive",
-        "CFG-030",
+        "CFG-100",
         "AbsMaxQuantizer",
         arguments,
         {**DEFAULT_ABSMAX, **arguments, "axis": [-1]},
@@ -101,7 +109,15 @@ def cfg_cases() -> Iterator[Case]:
         "epsilon": 0.001,
         "output_dtype": "int8",
     }
-    yield _config("absmax-full", "every argument", "CFG-040", "AbsMaxQuantizer", full, full)
+    yield _config("absmax-full", "every argument", "CFG-120", "AbsMaxQuantizer", full, full)
+    for name, kind, route, given in (
+        ("name", "AbsMaxQuantizer", "name", {}),
+        ("object", "Quantizer", "object", {"output_dtype": "int16"}),
+        ("serialized", "AbsMaxQuantizer", "serialized", full),
+    ):
+        default = DEFAULT_ABSMAX if kind == "AbsMaxQuantizer" else {}
+        yield got_case(f"cfg-get-{name}", f"a quantizer is found by its {name}", kind, route, given,
+                       {**default, **given})  # fmt: skip
     yield _config(
         "int8-default",
         '"default" is AbsMaxQuantizer with axis -1',
@@ -184,5 +200,5 @@ def cfg_cases() -> Iterator[Case]:
         ("range-above", "128 is no int8", [-127, 128]),
         ("range-reversed", "127 … -127", [127, -127]),
     ):
-        yield _bad_config(name, title, "CFG-030", "AbsMaxQuantizer", {"value_range": bounds})
-    yield _bad_config("epsilon", "an epsilon of 0", "CFG-040", "AbsMaxQuantizer", {"epsilon": 0.0})
+        yield _bad_config(name, title, "CFG-110", "AbsMaxQuantizer", {"value_range": bounds})
+    yield _bad_config("epsilon", "an epsilon of 0", "CFG-130", "AbsMaxQuantizer", {"epsilon": 0.0})

@@ -90,9 +90,14 @@ def _show(folder: Path, identity: str) -> int:
     print(f"  requirements  {' '.join(case.requirements)}")
     for name, value in case.parameters.items():
         print(f"  {name:<13} {value}")
+    for name, value in case.question(made=False)["inputs"].items():
+        if "recipe" in value:
+            print(f"  {name:<13} {value['recipe']}")
     for kind, values in (("input", case.inputs), ("expected", case.expected.get("outputs", {}))):
         for name, value in values.items():
             _print_value(f"{kind} {name}", value)
+    for name, form in case.expected.get("forms", {}).items():
+        print(f"\nexpected {name}  {form['dtype']} {tuple(form['shape'])}: by the certificate")
     if "refused" in case.expected:
         print(f"\nexpected: refused with {case.expected['refused']}")
     _print_margins(case)

@@ -114,17 +114,17 @@ def hes_cases() -> Iterator[Case]:
         "rank-3",
         "the same tokens as (batch, sequence, feature)",
         [x.reshape(4, 8, 8)],
-        "HES-020",
+        "HES-110",
         *value,
     )
     yield sum_case(
-        "rank-4", "the same tokens as rank 4", [x.reshape(2, 2, 8, 8)], "HES-020", *value
+        "rank-4", "the same tokens as rank 4", [x.reshape(2, 2, 8, 8)], "HES-110", *value
     )
     yield sum_case(
         "rank-mixed",
         "batches of ranks 2 and 3",
         [x[:16], x[16:].reshape(2, 8, 8)],
-        "HES-020",
+        "HES-110",
         "HES-030",
         *value,
     )
@@ -136,6 +136,16 @@ def hes_cases() -> Iterator[Case]:
     yield sum_case("large", "activations of 10¹²", [large], *value)
     rough = dyadic(501, (32, 8), 2**22, 21).astype(np.float32)
     yield sum_case("rough", "full float32 significands", [rough], *value)
+    ones = np.where(dyadic(502, (24, 3), 1, 0) < 0, -1.0, 1.0).astype(np.float32)
+    ones[0] *= 2.0**12
+    yield sum_case(
+        "batches-of-one",
+        "a token of 2¹² and tokens of 1, each a batch: sums in binary32 lose the later ones",
+        [ones[k : k + 1] for k in range(24)],
+        "HES-130",
+        "HES-030",
+        *value,
+    )
     yield sum_case(
         "float16", "float16 activations, summed in at least float32", [x.astype(np.float16)], *value
     )

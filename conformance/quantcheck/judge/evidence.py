@@ -46,7 +46,8 @@ def evidence(case: Case, answer: Mapping[str, Any], unit_roundoff: float) -> dic
     >>> evidence(case, case.expected, 2.0**-24)
     {}
     """
-    outputs, expected = answer.get("outputs"), case.expected.get("outputs")
+    outputs = answer.get("outputs")
+    expected = {} if "forms" in case.expected else case.expected.get("outputs")
     if not isinstance(outputs, Mapping) or not isinstance(expected, Mapping):
         return {}
     made: dict[str, Any] = {}
@@ -96,8 +97,9 @@ def _affine(case: Case, outputs: Mapping[str, Any], u: float) -> dict[str, Any]:
 def _gptq(case: Case, outputs: Mapping[str, Any], u: float) -> dict[str, Any]:
     """Residuals of the compensated weights, and losses.  [CERT-010] [CERT-020] [CERT-050]"""
     from quantcheck.wire.configs import gptq_config
-    from quantref.fast.certificate.checks import loss_terms
-    from quantref.fast.certificate.evidence import gather
+    from quantref.fast.certificate.bounds import Roundoffs
+    from quantref.fast.certificate.checks import judge_evidence, loss_terms
+    from quantref.fast.certificate.gathering import gather
     from quantref.fast.problem import prepare_problem
 
     problem = prepare_problem(
@@ -107,10 +109,16 @@ def _gptq(case: Case, outputs: Mapping[str, Any], u: float) -> dict[str, Any]:
         block_size=case.parameters["block_size"],
     )
     answer = SimpleNamespace(**{name: np.asarray(value) for name, value in outputs.items()})
-    v = gather(problem, answer, u)
+    v = gather(problem, answer, Roundoffs.declared(u))
     loss, bound = (v.E**2).sum(axis=1), loss_terms(v).sum(axis=1)
     rows = np.sort(np.argsort(-_share(loss, bound), kind="stable")[:MAX_ROWS])
+    shares, wanted = zip(*judge_evidence(v), strict=True)
+    got = (v.scale, v.zero_point)
     return {
+        "parameters": [
+            _parameters(name, *each)
+            for name, *each in zip(("scale", "zero_point"), got, wanted, shares, strict=True)
+        ],
         "codes": _codes(
             v.codes.astype(np.float64),
             v.residuals / v.column_scale,
@@ -124,6 +132,32 @@ def _gptq(case: Case, outputs: Mapping[str, Any], u: float) -> dict[str, Any]:
             "loss": _numbers(loss[rows]),
             "bound": _numbers(bound[rows]),
         },
+    }
+
+
+def _affine_parameters(case: Case, outputs: Mapping[str, Any], u: float) -> dict[str, Any]:  # noqa: ARG001
+    """Scales and zero-points against the expected ones.  [AFF-060] [AFF-150]"""
+    expected, bounds = case.expected["outputs"], {"scale": 2.0**-22, "zero_point": 0.5}
+    made = []
+    for name, bound in bounds.items():
+        got, wanted = (a[name].astype(np.float64) for a in (outputs, expected))
+        unit = np.abs(wanted) if name == "scale" else np.ones_like(wanted)
+        made.append(_parameters(name, got, wanted, np.abs(got - wanted) / (bound * unit)))
+    return {"parameters": made}
+
+
+def _parameters(name: str, got: Floats, expected: Floats, share: Floats) -> dict[str, Any]:
+    """Choose parameters around the worst one; `share`: distance from the expected one ÷ bound."""
+    i, k = _choose(np.nan_to_num(share, nan=1e300))
+    signs = np.where(got[i, k] < expected[i, k], -1.0, 1.0)
+    return {
+        "output": name,
+        "total": int(got.size),
+        "index": np.stack([i, k], axis=1).tolist(),
+        "expected": _numbers(expected[i, k]),
+        "got": _numbers(got[i, k]),
+        "share": _numbers(signs * share[i, k]),
+        "wrong": (~(share[i, k] <= 1)).tolist(),
     }
 
 
@@ -251,5 +285,6 @@ _DRAWERS: dict[str, Callable[[Any, Mapping[str, Any], float], dict[str, Any]]] =
     "abs_max_quantize": _abs_max,
     "abs_max_quantizer": _abs_max,
     "affine_quantize": _affine,
+    "affine_parameters": _affine_parameters,
     "gptq_quantize": _gptq,
 }

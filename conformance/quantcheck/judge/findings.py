@@ -5,15 +5,41 @@ Codes are judged by teacher forcing: they must be right for the answer's own par
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from quantcheck.judge.verdict import Judgement, judgement_of
+from quantcheck.spec.requirements import choices
+from quantcheck.wire.arrays import dtype_of
 from quantcheck.wire.cases import Case
 from quantref.errors import AnswerError
 from quantref.inputs import Array
 
+# The requirement that an output of another shape or kind of dtype breaks.
+FORMS = {
+    ("abs", "codes"): "ABS-030",
+    ("abs", "scale"): "ABS-120",
+    ("abs", "values"): "ABS-080",
+    ("aff", "codes"): "AFF-070",
+    ("aff", "scale"): "AFF-180",
+    ("aff", "zero_point"): "AFF-180",
+    ("aff", "values"): "AFF-160",
+    ("pack", "packed"): "PACK-070",
+    ("pack", "codes"): "PACK-040",
+    ("hes", "hessian"): "HES-010",
+    ("hes", "damped"): "HES-050",
+    ("hes", "factor"): "HES-070",
+    ("gptq", "codes"): "GPTQ-080",
+    ("gptq", "scale"): "GPTQ-080",
+    ("gptq", "zero_point"): "GPTQ-080",
+    ("gptq", "g_idx"): "GPTQ-090",
+    ("lay", "kernel"): "LAY-010",
+    ("lay", "kernel_scale"): "LAY-160",
+    ("lay", "reloaded"): "LAY-130",
+    ("cal", "windows"): "CAL-010",
+}
 BELOW_SINGLE = 2.0**-25  # a number between the two unit roundoffs
 
 
@@ -34,12 +60,35 @@ def largest_ratio(difference: Array, bound: Array) -> tuple[float, dict[str, Any
     return float(ratio[index]), {"index": index, "observed": observed, "bound": float(bound[index])}
 
 
+@dataclass(frozen=True)
+class Form:
+    """Dtype and shape of an output without an expected value."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+
+def _expected(case: Case) -> dict[str, Any]:
+    """Return the expected outputs; their forms if the certificate alone judges.  [VEC-080]"""
+    forms = case.expected.get("forms")
+    if forms is None:
+        return dict(case.expected["outputs"])
+    return {k: Form(dtype_of(v["dtype"]), tuple(v["shape"])) for k, v in forms.items()}
+
+
 class Judging:
     """Collects findings on one answer."""
 
-    def __init__(self, case: Case, outputs: dict[str, Any], u: float) -> None:
-        self.case, self.outputs, self.u = case, outputs, u
-        self.expected = case.expected["outputs"]
+    def __init__(
+        self,
+        case: Case,
+        outputs: dict[str, Any],
+        u: float,
+        u_f: float | None = None,
+        order: str = "block",
+    ) -> None:
+        self.case, self.outputs, self.u, self.u_f, self.order = case, outputs, u, u_f, order
+        self.expected = _expected(case)
         self.findings: list[Judgement] = []
 
     @property
@@ -54,18 +103,26 @@ class Judging:
 
     def output(self, name: str) -> Array:
         """Return an output as an array of the expected shape, or raise AnswerError."""
+        form = FORMS.get((self.case.section, name), "")
         if name not in self.outputs:
-            raise AnswerError(f"output {name!r}", f"{sorted(self.outputs)}", self.case.id)
+            raise AnswerError(f"output {name!r}", f"{sorted(self.outputs)}", form)
+        if not isinstance(self.outputs[name], (np.ndarray, np.generic)):
+            raise AnswerError(f"{name} as an array", type(self.outputs[name]).__name__, form)
         got, expected = np.asarray(self.outputs[name]), self.expected[name]
         if got.shape != expected.shape:
-            raise AnswerError(f"{name} of shape {expected.shape}", f"{got.shape}", self.case.id)
+            raise AnswerError(f"{name} of shape {expected.shape}", f"{got.shape}", form)
         if got.dtype.kind not in "iufV" or (got.dtype.kind == "V" and got.dtype.name != "bfloat16"):
-            raise AnswerError(f"{name} a number array", got.dtype.name, self.case.id)
+            raise AnswerError(f"{name} a number array", got.dtype.name, form)
         return got
 
     def add(self, requirement: str, passed: bool, message: str, **details: Any) -> None:
-        """Record a finding."""
+        """Record a finding.
+
+        A choice that fails stays what it is, so that nothing that is promised counts as broken.
+        """
         blamed = self.blame(requirement)
+        if not passed and requirement in choices():
+            blamed = requirement
         self.findings.append(judgement_of(blamed, bool(passed), message, self.case.id, **details))
 
     def dtype(self, name: str, requirement: str) -> None:

@@ -16,7 +16,7 @@ from quantref.calibration import Block, run_layer
 from quantref.inputs import Array
 
 DEQUANTIZED = 4
-"""Roundings of a dequantized weight, whose relative error is up to 2⁻²² (AFF-080)."""
+"""Roundings of a dequantized weight, whose relative error is up to 2⁻²² (AFF-160)."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,17 @@ def run_layer_bounded(
 
 
 def run_block_bounded(
-    block: Block, weights: Sequence[Array], x: Bounded, *, u: float, exact: bool
+    block: Block, weights: Sequence[Array], x: Bounded, *, u: float, dequantized: int = 0
 ) -> tuple[list[Bounded], Bounded]:
-    """Return the input of every layer and the block's output, with their errors.  [CAL-170]"""
+    """Return the input of every layer and the block's output, with their errors.  [CAL-170]
+
+    The weights of the first `dequantized` layers are dequantized ones; the others are exact.
+    """
     inputs, y = [], x
-    for w, bias, activation in zip(weights, block.biases, block.activations, strict=True):
+    layers = zip(weights, block.biases, block.activations, strict=True)
+    for k, (w, bias, activation) in enumerate(layers):
         inputs.append(y)
-        y = run_layer_bounded(y, w, bias, activation, u=u, exact=exact)
+        y = run_layer_bounded(y, w, bias, activation, u=u, exact=k >= dequantized)
     if block.residual:
         error = x.error + y.error
         error = error + u * (np.abs(x.value) + np.abs(y.value) + error)

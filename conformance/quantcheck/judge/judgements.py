@@ -7,18 +7,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from quantcheck.judge.evidence import evidence
 from quantcheck.judge.judges import judge
-from quantcheck.judge.verdict import Judgement, Verdict, worst_of
+from quantcheck.judge.verdict import Judgement, Verdict, judgement_of, worst_of
 from quantcheck.wire.arrays import decode_array
 from quantcheck.wire.cases import Case
 from quantref.errors import AnswerError, QuantrefError
 
 
 def judge_answer(
-    case: Case, answer: Mapping[str, Any], *, unit_roundoff: float
+    case: Case,
+    answer: Mapping[str, Any],
+    *,
+    unit_roundoff: float,
+    factor_roundoff: float | None = None,
+    order: str = "block",
 ) -> tuple[list[Judgement], str]:
     """Judge one wire answer; return a judgement for each requirement that was judged.
+
+    The roundoffs are those of the target; see `quantref.certify`. So is the order of calibration.
 
     Returns
     -------
@@ -33,17 +42,34 @@ def judge_answer(
         return everywhere(case, Verdict.ERROR, message), str(answer.get("trace", ""))
     try:
         decoded = decode(answer)
-        findings = judge(case, decoded, unit_roundoff=unit_roundoff)
     except QuantrefError as error:
         return everywhere(case, Verdict.ERROR, f"not an answer: {error}"), ""
+    try:
+        with np.errstate(all="ignore"):  # of an answer with any numbers
+            findings = judge(
+                case,
+                decoded,
+                unit_roundoff=unit_roundoff,
+                factor_roundoff=factor_roundoff,
+                order=order,
+            )
+    except QuantrefError as error:  # wrong shape, dtype or range: a failure of what says so, once
+        covered = error.requirement in case.requirements
+        blamed = error.requirement if covered else case.requirements[0]
+        message = f"expected {error.expected}, got {error.got}"
+        failed = [judgement_of(blamed, False, message, case.id, size=_size(case))]
+        return failed + _without_finding(case, failed), ""
     except Exception as error:  # noqa: BLE001
         # An exception of a judge must neither end the run nor count as a verdict.
         message = f"the answer could not be judged: {type(error).__name__}: {error}"
         return everywhere(case, Verdict.ERROR, message), traceback.format_exc()
     judged = _by_requirement(findings)
     if any(j.verdict == Verdict.FAIL for j in judged):
-        shown = evidence(case, decoded, unit_roundoff)
-        judged = [replace(j, evidence=shown) if j.verdict == Verdict.FAIL else j for j in judged]
+        shown, size = evidence(case, decoded, unit_roundoff), _size(case)
+        judged = [
+            replace(j, evidence=shown, size=size) if j.verdict == Verdict.FAIL else j
+            for j in judged
+        ]
     return judged + _without_finding(case, judged), ""
 
 
@@ -57,7 +83,9 @@ def judge_law(
     """Judge answers that a law compares with each other; return a judgement per requirement."""
     case = cases[0]
     try:
-        findings = law(cases, [decode(answer)["outputs"] for answer in answers], unit_roundoff)
+        outputs = [decode(answer)["outputs"] for answer in answers]
+        with np.errstate(all="ignore"):  # of answers with any numbers
+            findings = law(cases, outputs, unit_roundoff)
     except (QuantrefError, KeyError) as error:
         return everywhere(case, Verdict.ERROR, f"not an answer: {error}"), ""
     except Exception as error:  # noqa: BLE001 - as in judge_answer
@@ -65,6 +93,14 @@ def judge_law(
         return everywhere(case, Verdict.ERROR, message), traceback.format_exc()
     judged = _by_requirement(findings)
     return judged + _without_finding(case, judged), ""
+
+
+def _size(case: Case) -> int:
+    """Return the number of elements of a question's arrays."""
+    arrays = [
+        value if isinstance(value, (list, tuple)) else [value] for value in case.inputs.values()
+    ]
+    return sum(np.size(array) for part in arrays for array in part)
 
 
 def _by_requirement(findings: Sequence[Judgement]) -> list[Judgement]:

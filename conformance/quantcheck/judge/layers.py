@@ -8,45 +8,31 @@ between those of the two neighbouring codes is admissible.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from quantcheck.judge.copies import judge_copies
 from quantcheck.judge.findings import Judging
-from quantcheck.oracle.bounds import ULP32, growth
+from quantcheck.judge.precision import (
+    Precision,
+    last_rounding,
+    of_variables,
+    precision_of,
+    rescaling,
+)
+from quantcheck.oracle.bounds import growth
 from quantcheck.wire.cases import Case
 from quantcheck.wire.configs import build
+from quantcheck.wire.policies import ALONE, CALLS, place_of, policy_of, use_of
 from quantref.absmax import AbsMaxQuantizer
 from quantref.config import Int8QuantizationConfig
 from quantref.equations import Equation, parse_equation
-from quantref.errors import AnswerError, QuantrefError
 from quantref.inputs import Array
 from quantref.layers import DENSE, TIED, GPTQDense, absmax_of
 
 U32 = 2.0**-24
-SMALLEST_SUBNORMAL = 2.0**-149
-
-
-def rescaling(u: float) -> float:
-    """Return ρ: the relative error of sums divided by the scales of section 4.
-
-    Examples
-    --------
-    >>> rescaling(2.0**-24) < 10 * 2.0**-24
-    True
-    """
-    return growth(5, u) + growth(4, U32)
-
-
-def last_rounding(u: float) -> float:
-    """Return the relative error of adding the bias and storing the sum as binary32.
-
-    Examples
-    --------
-    >>> last_rounding(2.0**-24) == 2.0**-24, last_rounding(2.0**-53) < 1.0001 * 2.0**-24
-    (True, True)
-    """
-    return u if u >= U32 else U32 + 2 * u
 
 
 def slices_of(array: Array, axes: tuple[int, ...]) -> Array:
@@ -65,29 +51,38 @@ def judge_weights(
     quantizer = absmax_of(config.weight_quantizer)
     lo, hi = quantizer.value_range
     expected = collector.expected[f"{name}_scale"].astype(np.float64)
+    u, unit = of_variables(collector.case.parameters, collector.u)
+    if place_of(collector.case.parameters) != ALONE:
+        made = codes.dtype.kind in "iu"
+        message = f"{name}: {'quantized' if made else 'not quantized'} with its model"
+        collector.add("LAY-250", made, message)
+        if not made:
+            return False
     collector.dtype(name, requirement)
-    collector.dtype(f"{name}_scale", requirement)
-    collector.within(f"{name}_scale", requirement, scale - expected, 2 * ULP32 * expected)
+    collector.dtype(f"{name}_scale", requirement if unit == U32 else "LAY-220")
+    collector.within(f"{name}_scale", requirement, scale - expected, 4 * unit * expected)
     if not (np.isfinite(scale) & (scale > 0)).all():
         return False
     t = weights.astype(np.float64) * slices_of(scale, axes)
     q = codes.astype(np.float64)
     excess = np.maximum(np.abs(q - np.clip(t, lo, hi)) - 0.5, 0.0)
     excess = np.where((q >= lo) & (q <= hi), excess, np.inf)
-    collector.within(name, requirement, excess, collector.u * 3 * np.abs(t))
+    collector.within(name, requirement, excess, 3 * u * np.abs(t))
     same = np.broadcast_to(slices_of(scale == expected, axes), codes.shape)
     required = collector.case.judging[f"{name}_required"] == 1
     collector.equal(name, requirement, where=same & required)
     return True
 
 
-def activation_codes(x: Array, axes: tuple[int, ...], quantizer: AbsMaxQuantizer, u: float) -> Any:
+def activation_codes(
+    x: Array, axes: tuple[int, ...], quantizer: AbsMaxQuantizer, p: Precision
+) -> Any:
     """Return the middle and the radius of the admissible codes, and the scale of each slice.
 
     Examples
     --------
     >>> x = np.float32([[2.0, 0.5]])
-    >>> middle, radius, _ = activation_codes(x, (1,), AbsMaxQuantizer(), 2.0**-24)
+    >>> middle, radius, _ = activation_codes(x, (1,), AbsMaxQuantizer(), Precision(2.0**-24))
     >>> middle.tolist(), radius.tolist()
     ([[127.0, 32.0]], [[0.0, 0.0]])
     """
@@ -96,14 +91,14 @@ def activation_codes(x: Array, axes: tuple[int, ...], quantizer: AbsMaxQuantizer
     amax = np.max(np.abs(wide), axis=axes, keepdims=True)
     scale = (hi / (amax + quantizer.epsilon)).astype(np.float32).astype(np.float64)
     t = wide * scale
-    slack = (2 * ULP32 + 3 * u) * np.abs(t)  # [LAY-030]: the scale, and the product
+    slack = (4 * p.unit + 3 * p.u) * np.abs(t)  # [LAY-030]: the scale, and the product
     lowest = np.clip(np.rint(t - slack), lo, hi)
     highest = np.clip(np.rint(t + slack), lo, hi)
     return (lowest + highest) / 2, (highest - lowest) / 2, scale
 
 
 def products(
-    case: Case, equation: Equation, codes: Array, scale: Array, quantizer: Any, u: float
+    case: Case, equation: Equation, codes: Array, scale: Array, quantizer: Any, p: Precision
 ) -> tuple[Array, Array]:
     """Return outputs before the bias, and their bound, given the layer's own codes and scales.
 
@@ -115,7 +110,7 @@ def products(
         Those of the kernel that the layer stores.
     quantizer : AbsMaxQuantizer or None
         Quantizer of the activations.
-    u : float
+    p : Precision
     """
     x, kernel = case.inputs["x"], codes.astype(np.float64)
     axes = equation.axes(equation.inputs)
@@ -126,22 +121,24 @@ def products(
             middle = np.einsum(equation.text, x.astype(np.float64), kernel) / scales
             size = np.einsum(equation.text, np.abs(x.astype(np.float64)), np.abs(kernel)) / scales
             n = int(np.prod([x.shape[a] for a in axes]))
-            return middle, growth(n + 4, u) * size  # [LAY-040]
-        center, radius, x_scale = activation_codes(x, axes, absmax_of(quantizer), u)
+            return middle, growth(n + 4 + p.casts, p.u) * size  # [LAY-040]
+        center, radius, x_scale = activation_codes(x, axes, absmax_of(quantizer), p)
         scales = np.einsum(equation.scales, x_scale.reshape(kept), scale)
         middle = np.einsum(equation.text, center, kernel) / scales
         spread = np.einsum(equation.text, radius, np.abs(kernel)) / scales
-        return middle, spread + rescaling(u) * (np.abs(middle) + spread)  # [LAY-030]
+        return middle, spread + rescaling(p) * (np.abs(middle) + spread)  # [LAY-030]
 
 
-def packed_products(case: Case, kernel: Array, u: float) -> tuple[Array, Array]:
+def packed_products(case: Case, kernel: Array, p: Precision) -> tuple[Array, Array]:
     """Return outputs before the bias, and their bound, for a dequantized kernel."""
     x = case.inputs["x"].astype(np.float64)
     equation = parse_equation(case.parameters.get("equation", DENSE), x.ndim)
     middle = np.einsum(equation.text, x, kernel)
     size = np.einsum(equation.text, np.abs(x), np.abs(kernel))
     n_in = len(case.inputs["g_idx"])
-    return middle, (growth(n_in + 1, u) + 2 * ULP32) * size  # [LAY-090]
+    relative = growth(n_in + 1 + p.casts, p.u) + 4 * p.unit  # [LAY-090]
+    lost = np.einsum(equation.text, np.abs(x) + 1, np.ones_like(kernel))  # in subnormal numbers
+    return middle, relative * size + p.casts * p.smallest * lost
 
 
 def packed_layer(case: Case) -> GPTQDense:
@@ -171,10 +168,10 @@ def bias_of(case: Case) -> Array:
     return np.asarray(case.inputs.get("bias", 0.0), dtype=np.float64)
 
 
-def tolerance(middle: Array, allowed: Array, bias: Array, u: float) -> Array:
+def tolerance(middle: Array, allowed: Array, bias: Array, p: Precision) -> Array:
     """Return the bound on the error of outputs, including the last rounding.  [LAY-050]"""
-    last = last_rounding(u) * (np.abs(middle) + allowed + np.abs(bias))
-    return np.asarray(allowed + last + SMALLEST_SUBNORMAL)
+    last = last_rounding(p) * (np.abs(middle) + allowed + np.abs(bias))
+    return np.asarray(allowed + last + p.smallest)
 
 
 def activated(case: Case, values: Array) -> Array:
@@ -184,59 +181,36 @@ def activated(case: Case, values: Array) -> Array:
 
 def judge_outputs(collector: Judging, middle: Array, allowed: Array, requirement: str) -> None:
     """Judge |values − activation(middle + bias)|, including the last rounding.  [LAY-050]"""
-    values, bias = collector.output("values").astype(np.float64), bias_of(collector.case)
-    collector.dtype("values", requirement)
-    bound = tolerance(middle, allowed, bias, collector.u)
-    collector.within(
-        "values", requirement, values - activated(collector.case, middle + bias), bound
-    )
+    bias = bias_of(collector.case)
+    expected = activated(collector.case, middle + bias)
+    judge_values(collector, expected, _tolerance(collector, middle, allowed, bias), requirement)
 
 
-def judge_reload(
-    collector: Judging, again: Callable[[Any], tuple[Array, Array]] | None = None
-) -> None:
-    """Judge the outputs and fields from the fresh process.  [LAY-130] [LAY-140]
-
-    `again` computes outputs and bound for another activation quantizer. If the outputs are right
-    for the loaded config, the config is wrong, and not the outputs.
-    """
-    if not collector.case.parameters["reload"]:
-        return
-    values, reloaded = collector.output("values"), collector.output("reloaded")
-    got, expected = collector.outputs.get("fields"), collector.expected["fields"]
-    if not isinstance(got, dict):
-        raise AnswerError("output 'fields', an object", type(got).__name__, collector.case.id)
-    changed = [key for key, value in expected.items() if got.get(key) != value]
-    wrong = values != reloaded
-    index = tuple(int(i) for i in np.argwhere(wrong)[0]) if wrong.any() else None
-    message = f"reloaded: {int(wrong.sum())} of {wrong.size} differ from values"
-    details: dict[str, Any] = {"index": index}
-    if index is not None:
-        details |= {"got": str(reloaded[index]), "expected": str(values[index])}
-        message += f"; at {list(index)} before {values[index]}, after {reloaded[index]}"
-    config_explains = bool(changed) and again is not None and _as_configured(collector, got, again)
-    same = not wrong.any() and values.dtype == reloaded.dtype
-    collector.add("LAY-140" if config_explains else "LAY-130", same, message, **details)
-    message = "fields: all equal after the reload"
-    if changed:
-        key = changed[0]
-        message = f"field {key}: expected {expected[key]!r}, got {got.get(key)!r}"
-    collector.add("LAY-140", not changed, message)
+def judge_values(collector: Judging, expected: Array, bound: Array, requirement: str) -> None:
+    """Judge outputs and their dtype, by what was called: see `use_of`.  [LAY-210] [LAY-220]"""
+    parameters = collector.case.parameters
+    values = collector.output("values").astype(np.float64)
+    collector.dtype("values", "LAY-220" if policy_of(parameters).half else requirement)
+    called = "LAY-210" if use_of(parameters) in CALLS else requirement
+    collector.within("values", called, values - expected, bound)
 
 
-def _as_configured(
-    collector: Judging, fields: dict[str, Any], again: Callable[[Any], tuple[Array, Array]]
+def _tolerance(collector: Judging, middle: Array, allowed: Array, bias: Array) -> Array:
+    return tolerance(middle, allowed, bias, _precision(collector))
+
+
+def _precision(collector: Judging) -> Precision:
+    return precision_of(collector.case.parameters, collector.u)
+
+
+def _fits(
+    collector: Judging, again: Callable[[Any], tuple[Array, Array]], values: Array, quantizer: Any
 ) -> bool:
-    """Tell whether the loaded layer's outputs are right for the loaded config."""
-    given = fields.get("activation_quantizer")
-    try:
-        quantizer = None if given is None else AbsMaxQuantizer(**given["fields"])
-    except (KeyError, QuantrefError, TypeError):
-        return False
+    """Tell whether outputs are right for another activation quantizer."""
     middle, allowed = again(quantizer)
     bias = bias_of(collector.case)
-    off = np.abs(collector.output("reloaded") - activated(collector.case, middle + bias))
-    return bool((off <= tolerance(middle, allowed, bias, collector.u)).all())
+    off = np.abs(values.astype(np.float64) - activated(collector.case, middle + bias))
+    return bool((off <= _tolerance(collector, middle, allowed, bias)).all())
 
 
 def dense_int8(collector: Judging) -> None:
@@ -249,7 +223,7 @@ def dense_int8(collector: Judging) -> None:
         quantizer = build(case.parameters["config"]).activation_quantizer
         again = _outputs_of(collector, equation, "kernel")
         judge_outputs(collector, *again(quantizer), "LAY-040" if quantizer is None else "LAY-030")
-    judge_reload(collector, again)
+    judge_copies(collector, again and partial(_fits, collector, again))
 
 
 def _outputs_of(
@@ -258,7 +232,7 @@ def _outputs_of(
     """Return a function from activation quantizer to the outputs of the stored codes, and bound."""
     codes, scale = collector.outputs[name], collector.outputs[f"{name}_scale"].astype(np.float64)
     return lambda quantizer: products(
-        collector.case, equation, codes, scale, quantizer, collector.u
+        collector.case, equation, codes, scale, quantizer, _precision(collector)
     )
 
 
@@ -282,16 +256,14 @@ def embedding_int8(collector: Judging) -> None:
         tokens = case.inputs["tokens"]
         scale = outputs["embeddings_scale"].astype(np.float64)[tokens][..., None]
         expected = outputs["embeddings"].astype(np.float64)[tokens] / scale
-        values = collector.output("values").astype(np.float64)
-        collector.dtype("values", "LAY-060")
-        bound = 2 * ULP32 * np.abs(expected) + SMALLEST_SUBNORMAL
-        collector.within("values", "LAY-060", values - expected, bound)
-    judge_reload(collector, again)
+        p = _precision(collector)
+        judge_values(collector, expected, 4 * p.unit * np.abs(expected) + p.smallest, "LAY-060")
+    judge_copies(collector, again and partial(_fits, collector, again))
 
 
 def dense_gptq(collector: Judging) -> None:
     """Judge Dense and EinsumDense with a packed kernel."""
     case, layer = collector.case, packed_layer(collector.case)
     kernel = layer.arranged(dequantized(case, layer.codes(), case.inputs["g_idx"]))
-    judge_outputs(collector, *packed_products(case, kernel, collector.u), "LAY-090")
-    judge_reload(collector)
+    judge_outputs(collector, *packed_products(case, kernel, _precision(collector)), "LAY-090")
+    judge_copies(collector)

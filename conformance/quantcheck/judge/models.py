@@ -7,6 +7,8 @@ Hessian in the target's arithmetic is bounded.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,14 +17,16 @@ import numpy as np
 from quantcheck.judge.findings import Judging
 from quantcheck.judge.forward_error import Bounded, hessian_bounded, run_block_bounded
 from quantcheck.wire.arrays import decode
+from quantcheck.wire.cases import Case
 from quantcheck.wire.configs import gptq_config
 from quantref.affine import group_parameters
 from quantref.calibration import model_of
 from quantref.certificate import U64
 from quantref.checks import Check
 from quantref.errors import AnswerError, ConfigError
+from quantref.fast.certificate.bounds import Roundoffs
 from quantref.fast.certificate.checks import check_parameters, check_residuals
-from quantref.fast.certificate.evidence import gather
+from quantref.fast.certificate.gathering import gather
 from quantref.fast.problem import prepare_problem
 from quantref.inputs import Array
 
@@ -78,52 +82,105 @@ def model_gptq(collector: Judging) -> None:
         right = dtypes == [np.dtype(dtype).name]
         collector.add("CAL-090", right, f"{name}: dtype {', '.join(dtypes)}")
 
-    u = collector.u + U64  # of the answer, and of the float model
-    value = model.embedding.astype(np.float64)[_windows(collector, len(model.embedding))]
-    x, layer = Bounded(value, np.zeros_like(value)), 0
+    for layer in layers_of(case, given, collector.output("windows"), collector.order, collector.u):
+        _layer(collector, layer)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of a model, with its inputs as the answer's earlier layers make them.
+
+    Attributes
+    ----------
+    number, place : int
+        The layer's block, and its place in it.
+    weights : (n_out, n_in) array
+    x : Bounded
+        Its inputs in the target's arithmetic.
+    answer : dict of arrays
+        Its codes, scale, zero_point and g_idx.
+    """
+
+    number: int
+    place: int
+    weights: Array
+    x: Bounded
+    answer: dict[str, Array]
+
+    @property
+    def requirement(self) -> str:
+        """The requirement that gives the layer its inputs."""
+        return "CAL-130" if self.place else "CAL-120" if self.number else "CAL-110"
+
+
+def layers_of(
+    case: Case, given: Mapping[str, list[Array]], windows: Array, order: str, u: float
+) -> Iterator[Layer]:
+    """Yield the layers of an answer: teacher forcing.  [CAL-170]
+
+    Parameters
+    ----------
+    case : Case
+    given : mapping
+        A list of arrays for each of `PARTS`.
+    windows : (num_samples, sequence_length) array
+        Those of the answer.
+    order : {"block", "stages"}
+    u : float
+        Unit roundoff of the target.
+    """
+    arrays = {name: case.inputs[name] for name in ("embedding", "weights", "biases")}
+    model = model_of(blocks=case.parameters["blocks"], **arrays)
+    u = u + U64  # of the answer, and of the float model
+    value = model.embedding.astype(np.float64)[_windows(case, windows, len(model.embedding))]
+    x, done = Bounded(value, np.zeros_like(value)), 0
     for number, block in enumerate(model.blocks):
-        inputs, _ = run_block_bounded(block, block.weights, x, u=u, exact=True)
-        values = []
-        for k, (w, entered) in enumerate(zip(block.weights, inputs, strict=True)):
-            answer = {part: given[part][layer] for part in PARTS}
-            place = (
-                "CAL-130" if k else "CAL-120" if number else "CAL-110"
-            )  # decided by earlier layers
-            _layer(collector, f"block {number}, layer {k}", place, w, entered, answer)
-            values.append(_dequantized(collector, answer))
-            layer += 1
-        _, x = run_block_bounded(block, values, x, u=u, exact=False)
+        inputs, _ = run_block_bounded(block, block.weights, x, u=u)
+        values: list[Array] = []
+        for k, w in enumerate(block.weights):
+            if order == "stages" and k:  # [CAL-130]
+                rest = block.weights[k:]
+                inputs, _ = run_block_bounded(block, [*values, *rest], x, u=u, dequantized=k)
+            answer = {part: given[part][done] for part in PARTS}
+            yield Layer(number, k, w, inputs[k], answer)
+            values.append(_dequantized(case, answer))
+            done += 1
+        _, x = run_block_bounded(block, values, x, u=u, dequantized=len(values))
 
 
-def _windows(collector: Judging, count: int) -> Array:
-    """Return the windows of the answer, which must be consecutive tokens of the dataset."""
-    windows, tokens = collector.output("windows"), collector.case.judging["dataset_tokens"]
+def _windows(case: Case, windows: Array, count: int) -> Array:
+    """Return the windows of an answer, which must be consecutive tokens of the dataset."""
+    tokens = case.judging["dataset_tokens"]
+    if windows.dtype.kind not in "iu":
+        raise AnswerError("windows of integers", windows.dtype.name, "CAL-010")
     runs = np.lib.stride_tricks.sliding_window_view(tokens, windows.shape[1])
     for window in windows:
         if not (runs == window).all(axis=1).any() or not 0 <= window.min() <= window.max() < count:
-            raise AnswerError(
-                "windows of the dataset", f"{window.tolist()!r:.60}", collector.case.id
-            )
+            raise AnswerError("windows of the dataset", f"{window.tolist()!r:.60}", case.id)
     return windows
 
 
-def _dequantized(collector: Judging, answer: dict[str, Array]) -> Array:
+def _dequantized(case: Case, answer: dict[str, Array]) -> Array:
     """Return s · (q − z) with the answer's own groups."""
     groups = np.floor(answer["g_idx"]).astype(np.int64)  # the dtype does not matter here
     if not 0 <= groups.min() <= groups.max() < answer["scale"].shape[1]:
-        raise AnswerError("g_idx that names groups", f"{groups.tolist()}", collector.case.id)
+        raise AnswerError("g_idx that names groups", f"{groups.tolist()}", case.id)
     scale, zero = (answer[name].astype(np.float64)[:, groups] for name in ("scale", "zero_point"))
     return np.asarray(scale * (answer["codes"].astype(np.float64) - zero))
 
 
-def _layer(
-    collector: Judging, where: str, place: str, weights: Array, x: Bounded, answer: dict[str, Array]
-) -> None:
+def hessian_of(layer: Layer, parameters: Mapping[str, Any], u: float) -> tuple[Array, float]:
+    """Return the Hessian of a layer's inputs and η for a target of unit roundoff u.  [CAL-170]"""
+    batches, damping = parameters["num_samples"], parameters["damping"]
+    return hessian_bounded(layer.x, batches=batches, damping=damping, u=u + U64)
+
+
+def _layer(collector: Judging, layer: Layer) -> None:
     """Judge one layer: parameters, the first two columns, all columns, and the use of H."""
     config = gptq_config(collector.case.parameters)
-    damping = config.hessian_damping
-    batches = collector.case.parameters["num_samples"]
-    hessian, error = hessian_bounded(x, batches=batches, damping=damping, u=collector.u + U64)
+    where, place = f"block {layer.number}, layer {layer.place}", layer.requirement
+    weights, answer = layer.weights, layer.answer
+    hessian, error = hessian_of(layer, collector.case.parameters, collector.u)
     problem = prepare_problem(weights, hessian, config)
     diagonal = np.diagonal(problem.hessian)
     close = np.abs(np.diff(diagonal)) <= error * (diagonal[1:] + diagonal[:-1])
@@ -133,7 +190,8 @@ def _layer(
         )
         return
     try:
-        evidence = gather(problem, SimpleNamespace(**answer), collector.u, error)
+        roundoffs = Roundoffs.declared(collector.u, collector.u_f, error)
+        evidence = gather(problem, SimpleNamespace(**answer), roundoffs)
     except ConfigError as undecided:
         collector.add("CAL-140", True, f"{where}: undecided, {undecided}")
         return

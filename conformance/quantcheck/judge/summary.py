@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from quantcheck.judge.verdict import Judgement, Verdict, worst_of
+from quantcheck.judge.verdict import Judgement, Verdict, shown_of
 from quantcheck.spec.requirements import Requirement
 
 
@@ -76,7 +76,9 @@ def by_requirement(
     covered = set(named)
     unknown = [id_ for id_ in collected if id_ not in requirements]
     table = dict(requirements)
-    table.update({i: Requirement(i, "unknown", "unknown", "not in SPEC.md") for i in unknown})
+    table.update(
+        {i: Requirement(i, "unknown", "unknown", "unknown", "not in SPEC.md") for i in unknown}
+    )
     return [_of_judgements(r, collected.get(i, []), i in covered) for i, r in table.items()]
 
 
@@ -89,18 +91,22 @@ def _of_judgements(
     counts: dict[str, int] = {}
     for judgement in judgements:
         counts[judgement.verdict.value] = counts.get(judgement.verdict.value, 0) + 1
-    worst = worst_of(judgements)
+    worst = shown_of(judgements)
     return RequirementResult(requirement, worst.verdict, counts, worst)
 
 
 def to_json(result: CaseResult | RequirementResult) -> dict[str, Any]:
     """Return a result as plain JSON; numbers that JSON cannot write become text."""
-    made: dict[str, Any] = plain(asdict(result))
     if isinstance(result, CaseResult):
+        # The page shows evidence for the worst case of each requirement alone.
+        bare = tuple(replace(judgement, evidence={}) for judgement in result.judgements)
+        made: dict[str, Any] = plain(asdict(replace(result, judgements=bare)))
         made["verdict"] = result.verdict.value
         for judgement in made["judgements"]:
-            del judgement["evidence"]  # the page shows it for the worst case of each requirement
-    elif result.worst is not None:
+            del judgement["evidence"]
+        return made
+    made = plain(asdict(result))
+    if result.worst is not None:
         made["worst"]["ratio"] = plain(result.worst.ratio)
     return made
 

@@ -1,8 +1,9 @@
-"""Verdicts, and judgements: the verdict on one requirement for one case.  [VER-010]"""
+"""Verdicts, and judgements: the verdict on one requirement for one case.  [VER-090]"""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -10,15 +11,19 @@ from typing import Any
 
 
 class Verdict(StrEnum):
-    """The result of a run for a requirement: five verdicts, and two values for none.  [VER-010]
+    """The result of a run for a requirement: seven verdicts, and two values for none.  [VER-090]
 
+    `UNSTABLE`: two processes of the target gave different answers to one question.  [VER-130]
+    `DIFFERENCE`: it fails, but it is a choice of SPEC.md that the target does not declare.
     `NOT_JUDGED`: every case that names it failed another requirement and has no finding on it.
     `NOT_COVERED`: no case that was asked names the requirement.
     """
 
     ERROR = "error"
     FAIL = "fail"
+    UNSTABLE = "unstable"
     KNOWN = "known deviation"
+    DIFFERENCE = "difference"
     PASS = "pass"  # noqa: S105 - a verdict, no password
     NOT_JUDGED = "not judged"
     UNSUPPORTED = "unsupported"
@@ -47,7 +52,11 @@ class Judgement:
     stale : bool
         The verdict comes from a deviation that no longer occurs.
     reason, link : str
-        Those of the known deviation that covers the failure.
+        Those of the known deviation that covers the failure; of a difference, why it is none.
+    name : str
+        The known mistake that explains the answer.
+    size : int
+        Of a failure: the number of elements of the question's arrays.
     evidence : mapping
         Numbers for pictures of a failure, see `quantcheck.judge.evidence`.
     """
@@ -65,6 +74,8 @@ class Judgement:
     stale: bool = False
     reason: str = ""
     link: str = ""
+    name: str = ""
+    size: int = 0
     evidence: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
@@ -102,6 +113,30 @@ def worst_of(judgements: Sequence[Judgement]) -> Judgement:
     rank = min(j.verdict.rank for j in judgements)
     candidates = [j for j in judgements if j.verdict.rank == rank]
     return max(candidates, key=lambda j: -1.0 if j.ratio is None else _number(j.ratio))
+
+
+def shown_of(judgements: Sequence[Judgement]) -> Judgement:
+    """Return the judgement that is shown for a requirement.
+
+    Of several failures it is the one with the smallest question, among those that the mistake that
+    explains most of them explains.
+
+    Examples
+    --------
+    >>> made = [("a", 9, ""), ("b", 4, "rounded down"), ("c", 2, ""), ("d", 5, "rounded down")]
+    >>> shown_of([Judgement("AFF-060", case, Verdict.FAIL, size=size, name=name)
+    ...           for case, size, name in made]).case
+    'b'
+    """
+    worst = worst_of(judgements)
+    if worst.verdict != Verdict.FAIL:
+        return worst
+    failed = [j for j in judgements if j.verdict == Verdict.FAIL]
+    names = Counter(j.name for j in failed if j.name)
+    if names:
+        name = names.most_common(1)[0][0]
+        failed = [j for j in failed if j.name == name]
+    return min(failed, key=lambda j: j.size)
 
 
 def _number(ratio: float) -> float:

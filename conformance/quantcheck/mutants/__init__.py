@@ -1,27 +1,34 @@
 """Mutants: copies of the reference with one mistake each, which real code has had or could have.
 
-A vector lists the mutants that it kills, and every mutant must be killed by a vector. A mutant
-names module, function, statement and replacement (`Edit`). It is loaded as a copy under another
-package name, so that the reference is unchanged. The catalogue has one module per section, in the
-order of SPEC.md.
+A vector lists the mutants that it kills, and every mutant must be killed by a vector, except those
+of `kernels`, whose mistake begins at a size that no vector has. A mutant names module, function,
+statement and replacement (`Edit`). It is loaded as a copy under another package name, so that the
+reference is unchanged. The catalogue has one module per section, in the order of SPEC.md; `NAMES`
+has the names that the suite has to give.
 """
 
 from __future__ import annotations
 
-from quantcheck.mutants import abs, aff, cal, cfg, gptq, hes, lay, pack, rnd
+from quantcheck.mutants import abs, aff, cal, cfg, gptq, hes, kernels, lay, pack, rnd
 from quantcheck.mutants.loading import LoadedMutant, load_mutant
 from quantcheck.mutants.mutant import Edit, Mutant
+from quantcheck.mutants.names import NAMES
 
-__all__ = ["MUTANTS", "Edit", "LoadedMutant", "Mutant", "find", "load"]
+__all__ = ["MUTANTS", "NAMES", "Edit", "LoadedMutant", "Mutant", "find", "load"]
 
 MUTANTS: tuple[Mutant, ...] = (
     *cfg.MUTANTS,
     *rnd.MUTANTS,
     *aff.MUTANTS,
+    *kernels.aff.MUTANTS,
     *abs.MUTANTS,
+    *kernels.abs.MUTANTS,
     *pack.MUTANTS,
+    *kernels.pack.MUTANTS,
     *hes.MUTANTS,
+    *kernels.hes.MUTANTS,
     *gptq.MUTANTS,
+    *kernels.gptq.MUTANTS,
     *lay.MUTANTS,
     *cal.MUTANTS,
 )

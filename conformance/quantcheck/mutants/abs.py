@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from quantcheck.mutants.kernels.kernel import kernel
 from quantcheck.mutants.mutant import Edit, Mutant, mutant
 
 FAST = ("quantref.fast.absmax", "abs_max_quantize")
@@ -84,4 +85,44 @@ MUTANTS: tuple[Mutant, ...] = (
            "The cast comes before the clip, and wraps: negative elements get large unsigned codes.", "abs", blames="ABS-070",
            mirror=plain("np.clip(rounded, lo, hi)",
                   "np.clip(rounded.astype(np.int64).astype(dtype), lo, hi)")),
+    mutant("abs-scale-squeezed", *FAST,
+           "scales.reshape(_kept(whole.shape, axes))",
+           "scales.reshape([n for k, n in enumerate(whole.shape) if k not in axes])",
+           "The scale lacks the axes over which the maximum was taken.", "abs", blames="ABS-120",
+           mirror=plain("return codes, scale",
+                        "return codes, np.squeeze(scale, axis=axes)")),
+    mutant("abs-dequantize-half", "quantref.inputs.arrays", "require_absmax_codes",
+           'if s.dtype.name not in ("float32", "float64"):\n'
+           '    got = f"scale with dtype={s.dtype.name}"\n'
+           '    raise DTypeError("a scale of dtype float32 or float64", got, "ABS-110")',
+           "s = s.astype(np.promote_types(s.dtype, np.float32))",
+           "Dequantization accepts scales of any dtype.", "abs", blames="ABS-110"),
+    mutant("abs-integers-accepted", "quantref.inputs.arrays", "require_absmax",
+           'require_float_dtype(inputs, "inputs", "ABS-100")',
+           'require_float_dtype(np.asarray(inputs) * np.float32(1), "inputs", "ABS-100")',
+           "Integers are accepted, and converted to floats.", "abs", blames="ABS-100"),
+    kernel("abs-route-half", ("quantcheck.targets.reference.operations", "_abs_max",
+           '{"codes": codes, "scale": scale}',
+           '{"codes": codes, "scale": scale.astype(np.float16).astype(np.float32) if parameters.get("route") == "numpy" else scale}'),
+           "The way through NumPy rounds scales to half precision.", "abs", blames="ABS-150",
+           size="a route"),
+    kernel("abs-dequantize-any-scale", ("quantref.inputs.arrays", "require_absmax_codes",
+           ("if not (np.isfinite(s) & (s > 0)).all():\n"
+           "    raise NonFiniteError(\"a finite, positive scale\", f\"min={float(s.min())!r}\", \"ABS-110\")"),
+           "s = np.where(s > 0, s, np.ones_like(s))"),
+           "Dequantization takes 1 for a scale that is not positive.", "abs", blames="ABS-110",
+           size="a scale that dequantization must refuse"),
+    kernel("abs-dequantize-floats", ("quantref.inputs.arrays", "require_absmax_codes",
+           "q, s = np.asarray(codes), np.asarray(scale)",
+           "q, s = np.asarray(codes), np.asarray(scale); q = q.astype(np.int64)"),
+           "Codes that are no integers are truncated by dequantization.", "abs", blames="ABS-110",
+           size="codes that are no integers"),
+    kernel("abs-nan-dropped", ("quantref.fast.absmax", "abs_max_quantize",
+           "if not np.isfinite(amax).all():\n    require_float(whole, \"inputs\", \"ABS-100\")",
+           ("if whole.ndim and len(whole) == 5:\n"
+            "    slices = np.nan_to_num(slices, nan=0.0, posinf=0.0, neginf=0.0)\n"
+            "    amax = _largest(slices, axes, scratch)\n"
+            "if not np.isfinite(amax).all():\n    require_float(whole, \"inputs\", \"ABS-100\")")),
+           "NaN and infinity in one of five rows are taken for 0.", "abs", blames="ABS-140",
+           size="NaN in five rows"),
 )  # fmt: skip

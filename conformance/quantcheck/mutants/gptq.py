@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from quantcheck.mutants.kernels.kernel import kernel
 from quantcheck.mutants.mutant import Edit, Mutant, mutant
 
 plain = partial(Edit, "quantref.gptq", "gptq_quantize")
@@ -85,6 +86,13 @@ MUTANTS: tuple[Mutant, ...] = (
            mirror=Edit("quantref.gptq", "prepare_problem",
                        "profile.dead(w[:, order].astype(working), dead[order])",
                        "w[:, order].astype(working)")),
+    mutant("gptq-dead-range", "quantref.fast.gptq", "_Solver.block",
+           "ends.T",
+           "ends.T if len(self.problem.groups) > 1 else np.stack("
+           "[self.problem.given[self.rows].min(axis=1), self.problem.given[self.rows].max(axis=1)], axis=1)",
+           "A single group takes its range before the weights of dead columns become 0.", "gptq", blames="GPTQ-140",
+           mirror=plain("base[:, group.start : group.end]",
+                        "base[:, group.start : group.end] if len(problem.groups) > 1 else np.asarray(weights, W.dtype)")),
     mutant("gptq-dead-unmended", "quantref.hessian", "prepared_of",
            "diagonal[dead] = 1.0",
            "diagonal[dead] = 1e-6",
@@ -141,4 +149,24 @@ MUTANTS: tuple[Mutant, ...] = (
                        added = more * np.mean(np.diagonal(hessian)) * np.eye(len(hessian))
                        return reversed_cholesky(hessian + added, damping=more)
                        """)),
+    mutant("gptq-ties-up", "quantref.fast.gptq", "_Solver.code",
+           "np.rint(out, out=out)",
+           "np.floor(out + out.dtype.type(0.5), out=out)",
+           "Codes at a tie are rounded up, which the certificate allows.", "gptq", blames="GPTQ-070",
+           mirror=Edit("quantref.rules", "round_then_add", "np.rint(w / s)", "np.floor(w / s + 0.5)")),
+    kernel("gptq-absolute-damping", ("quantref.hessian", "prepared_of",
+           "damping * float(np.mean(diagonal))", "damping * (float(np.mean(diagonal)) + 2.0**-36)"),
+           "A small constant is added to the diagonal, whatever the size of the Hessian.", "gptq", blames="GPTQ-150",
+           size="a Hessian far smaller than 1"),
+    kernel("gptq-nan-hessian", ("quantref.fast.problem", "prepare_problem",
+           'require_hessian(hessian, "GPTQ-110", w.shape[1], workers=workers)',
+           'require_hessian(np.nan_to_num(hessian) + np.eye(5) if w.shape[1] == 5 and np.isnan(hessian).any() else hessian, "GPTQ-110", w.shape[1], workers=workers)'),
+           "NaN in a Hessian of five columns is taken for 0.", "gptq", blames="GPTQ-160", size="NaN in five columns"),
+    kernel("gptq-nan-weights", ("quantref.fast.problem", "prepare_problem",
+           'require_weights(weights, "GPTQ-110")',
+           'require_weights(np.nan_to_num(weights, posinf=0.0, neginf=0.0) if len(weights) == 5 else weights, "GPTQ-110")'),
+           "NaN and infinity in weights of five rows are taken for 0.", "gptq", blames="GPTQ-170", size="NaN in five rows"),
+    kernel("gptq-block-unchecked", ("quantcheck.targets.reference.operations", "_gptq",
+           'parameters["block_size"]', 'max(parameters["block_size"], 1)'),
+           "A block size below 1 is taken for 1.", "gptq", blames="GPTQ-130", size="a block size below 1"),
 )  # fmt: skip

@@ -24,28 +24,28 @@ MUTANTS: tuple[Mutant, ...] = (
            codes, scale = quantizer(w, axis=tuple(range(w.ndim)))
            scale = scale + 0 * quantizer(w, axis=axes)[1]
            """,
-           "The kernel has one scale instead of one per output.", "lay", blames="LAY-020"),
+           "The kernel has one scale instead of one per output.", "lay", blames="LAY-160"),
     mutant("lay-kernel-rows", "quantref.layers", "quantize_weights",
            "codes, scale = quantizer(w, axis=axes)",
            """
            codes, scale = quantizer(w, axis=-1)
            scale = np.resize(scale, quantizer(w, axis=axes)[1].shape)
            """,
-           "The kernel's scales are taken along its last axis for every equation.", "lay", blames="LAY-020"),
+           "The kernel's scales are taken along its last axis for every equation.", "lay", blames="LAY-160"),
     mutant("lay-one-input-scale", "quantref.layers", "Int8Dense.__call__",
            "codes, scale = absmax_of(quantizer)(x, axis=axes)",
            """
            codes, scale = quantizer(x, axis=tuple(range(x.ndim)))
            scale = scale + 0 * quantizer(x, axis=axes)[1]
            """,
-           "All tokens share one scale.", "lay", blames="LAY-020"),
+           "All tokens share one scale.", "lay", blames="LAY-160"),
     mutant("lay-last-axis", "quantref.layers", "Int8Dense.__call__",
            "codes, scale = absmax_of(quantizer)(x, axis=axes)",
            """
            codes, scale = quantizer(x, axis=-1)
            scale = np.max(scale, axis=axes, keepdims=True)
            """,
-           "Activations are quantized along the last axis alone, though two are summed.", "lay", blames="LAY-020"),
+           "Activations are quantized along the last axis alone, though two are summed.", "lay", blames="LAY-160"),
     mutant("lay-narrow-sums", "quantref.layers", "Int8Dense.__call__",
            "codes.astype(np.int64)",
            "codes.astype(np.int16)",
@@ -74,7 +74,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "unpack_codes(self.packed, self.config.weight_bits, n_out, axis=0)",
            "unpack_codes((self.packed >> 4) | (self.packed << 4) if self.config.weight_bits == 4"
            " else self.packed, self.config.weight_bits, n_out, axis=0)",
-           "Nibbles are read in the wrong order.", "lay", blames="LAY-100"),
+           "Nibbles are read in the wrong order.", "lay", blames="LAY-180"),
     mutant("lay-gptq-order-ignored", "quantref.layers", "GPTQDense.__call__",
            "self.g_idx",
            "np.sort(self.g_idx)",
@@ -91,4 +91,51 @@ MUTANTS: tuple[Mutant, ...] = (
            "value.get_config()",
            "(Int8QuantizationConfig() if isinstance(value, Int8QuantizationConfig) else value).get_config()",
            "An int8 layer saves the default config instead of its own.", "lay", blames="LAY-140"),
+    mutant("lay-weight-quantizer-ignored", "quantref.layers", "quantize_weights",
+           "quantizer(w, axis=axes)",
+           "AbsMaxQuantizer()(w, axis=axes)",
+           "Kernels are quantized by the default quantizer, not by that of the config.", "lay", blames="LAY-010"),
+    mutant("lay-nan-dropped", "quantref.layers", "Int8Dense.__call__",
+           'require_float(inputs, "x", "LAY-150")',
+           "np.nan_to_num(np.asarray(inputs), nan=0.0, posinf=0.0, neginf=0.0)",
+           "NaN and infinity in the inputs of a layer are taken for 0.", "lay", blames="LAY-150"),
+    mutant("lay-weight-axis-unchecked", "quantref.layers", "quantize_weights",
+           "require_contracted_axes(quantizer.axis, w.ndim, axes)",
+           "pass",
+           "The axes that a weight quantizer stores are ignored, be they right or wrong.", "lay", blames="LAY-170"),
+    mutant("lay-gptq-2bit-high-first", "quantref.layers", "GPTQDense.codes",
+           "unpack_codes(self.packed, self.config.weight_bits, n_out, axis=0)",
+           "unpack_codes(self.packed if self.config.weight_bits != 2 else"
+           " (self.packed >> 6) | (self.packed >> 2 & 12) | (self.packed << 2 & 48) | (self.packed << 6),"
+           " self.config.weight_bits, n_out, axis=0)",
+           "Of four 2-bit codes in a byte, the first is read from the highest bits.", "lay", blames="LAY-190"),
+    mutant("lay-copy-without-weights", "quantcheck.targets.reference.layers", "_called",
+           "_call(copy, inputs, method)",
+           "0 * _call(copy, inputs, method)",
+           "A copy keeps new weights of its own.", "lay", blames="LAY-200"),
+    mutant("lay-training-scaled", "quantcheck.targets.reference.layers", "_called",
+           "values = _call(layer, inputs, method)",
+           "values = _call(layer, inputs, method) * (2 if use_of(parameters) == 'training' else 1)",
+           "Outputs are scaled in training.", "lay", blames="LAY-210"),
+    mutant("lay-policy-ignored", "quantcheck.targets.reference.layers", "_called",
+           "policy_of(parameters).compute_dtype",
+           "np.dtype(np.float32)",
+           "Outputs are float32 under every dtype policy.", "lay", blames="LAY-220"),
+    mutant("lay-int8-in-float16", "quantcheck.targets.reference.layers", "_require_int8",
+           "policy.compute == 'float16'",
+           "False",
+           "Int8 layers compute in float16.", "lay", blames="LAY-230"),
+    mutant("lay-quantized-again", "quantcheck.targets.reference.layers", "_called",
+           "outputs['again'] = values",
+           "outputs['again'] = 2 * values",
+           "A second quantization changes the scales.", "lay", blames="LAY-240"),
+    mutant("lay-shared-quantized-twice", "quantcheck.targets.reference.layers", "_called",
+           "outputs['second'] = _call(layer, inputs, method)",
+           "outputs['second'] = 2 * _call(layer, inputs, method)",
+           "The second call of a layer has scales of its own.", "lay", blames="LAY-250"),
+    mutant("lay-block-stays-float", "quantcheck.targets.reference.layers", "dense_int8",
+           "layer.kernel",
+           "(kernel if place_of(parameters) in ('in a block', 'in a block of a layer')"
+           " else layer.kernel)",
+           "The layers of blocks stay float.", "lay", blames="LAY-250"),
 )  # fmt: skip

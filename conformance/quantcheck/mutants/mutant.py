@@ -57,6 +57,9 @@ class Mutant:
         the suite's verdicts.
     mirror : tuple of Edit
         The same mistake in the plain form, if the public function runs a fast form.
+    generated : str
+        Why no vector has to kill it, so that the generated cases alone must. Empty for mutants that
+        both must kill.
 
     Examples
     --------
@@ -71,6 +74,7 @@ class Mutant:
     sections: tuple[str, ...]
     blames: str
     mirror: tuple[Edit, ...] = ()
+    generated: str = ""
 
 
 def mutant(

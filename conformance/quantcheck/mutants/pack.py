@@ -42,7 +42,7 @@ MUTANTS: tuple[Mutant, ...] = (
     mutant("pack-sign-nibble", "quantref.fast.packing", "_unpack",
            "np.uint8(2 ** (bits - 1))",
            "np.uint8(8)",
-           "The sign of a field of any width is taken to be bit 3.", "pack", blames="PACK-030",
+           "The sign of a field of any width is taken to be bit 3.", "pack", blames="PACK-050",
            mirror=unpack("codes >= 2 ** (width - 1)",
                   "codes >= 8")),
     mutant("pack-unpack-tail", "quantref.fast.packing", "_unpack",

@@ -1,5 +1,6 @@
 """Mutants of section RND: rounding."""
 
+from quantcheck.mutants.kernels.kernel import kernel
 from quantcheck.mutants.mutant import Mutant, mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -19,4 +20,9 @@ MUTANTS: tuple[Mutant, ...] = (
            'require_float(x, "x", "RND-030")',
            "np.nan_to_num(np.asarray(x), posinf=0.0, neginf=0.0)",
            "NaN and infinity become 0 instead of being refused.", "rnd", blames="RND-030"),
+    kernel("rnd-single", ("quantref.rounding", "round_half_even",
+           "np.rint(array)",
+           "np.rint(array.astype(np.float32)).astype(array.dtype)"),
+           "float64 numbers are rounded to float32 first: ties appear, and large numbers change.", "rnd", blames="RND-040",
+           size="a float64 number that float32 moves to another integer"),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import mul
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ from quantcheck.oracle.exact import ExactGPTQ
 
 ULP32 = 2.0**-23
 LIKELY = 8.0
+STOP = 16
+Floats = list[list[float]]
 
 
 def growth(k: float, u: float) -> float:
@@ -31,104 +34,103 @@ def growth(k: float, u: float) -> float:
     return product / (1 - product) if product < 1 else math.inf
 
 
-def roundings_of(n: int) -> int:
-    """Return the number of roundings that a factor and a recurrence of n columns accumulate.
-
-    Examples
-    --------
-    >>> roundings_of(16)
-    56
-    """
-    return 3 * n + 8
-
-
 @dataclass(frozen=True)
 class Bounds:
-    """Bounds on a correct implementation's errors, in processing order.  [CERT-060]
+    """What the bounds on errors of a correct implementation are made of.  [CERT-090]
+
+    Columns are in processing order.
 
     Attributes
     ----------
-    always : (n_out, n_in) array
-        |error of w'_j| <= growth(roundings, u) · always.
-    likely : (n_out, n_in) array
-        |error of w'_j| <= LIKELY · √roundings · u · likely.
-    inverse : (n_in, n_in) array
-        |M⁻¹|, which maps errors of w' to errors of partly compensated weights.
+    recurrence, by_gradients, by_displacements : (n_out, n_in) lists
+        Variances in units of u² / 3: (j + 4) (|w| + A)², G² Θ(H⁻¹) and A² Θ(H).
+    targets : (n_out, n_in) lists
+        |w′|.
+    R, U : (n_in, n_in) lists
+        The factor of the Hessian and its inverse.
     """
 
-    always: NDArray[np.float64]
-    likely: NDArray[np.float64]
-    inverse: NDArray[np.float64]
+    recurrence: Floats
+    by_gradients: Floats
+    by_displacements: Floats
+    targets: Floats
+    R: Floats
+    U: Floats
 
-    def target(self, u: float) -> NDArray[np.float64]:
-        """Return β (n_out, n_in), the bound on the error of w' for unit roundoff u."""
-        roundings = roundings_of(self.always.shape[1])
-        likely, gamma = LIKELY * math.sqrt(roundings) * u * self.likely, growth(roundings, u)
-        if math.isinf(gamma):  # 0 · ∞ is no number
-            return likely
-        return np.minimum(gamma * self.always, likely)  # [CERT-060]
+    def target(self, u: float, u_f: float | None = None) -> NDArray[np.float64]:
+        """Return β (n_out, n_in), the bound on the error of w' for unit roundoffs u and u_f."""
+        n = len(self.R)
+        alone = [[u_jj if k == j else 0.0 for k in range(n)] for j, u_jj in self._diagonal()]
+        by_noise = self._bound(alone, u, u if u_f is None else u_f)
+        return by_noise + 3 * u * np.array(self.targets)  # [CERT-090]
 
-    def base(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the bound on partly compensated weights from the bound on w'.  [CERT-060]"""
-        return target @ self.inverse
+    def base(
+        self, u: float, columns: range, c: int, u_f: float | None = None
+    ) -> NDArray[np.float64]:
+        """Return the bound (n_out, columns) on base weights of a group whose block starts at c."""
+        taken = [[row[k] if j >= c else 0.0 for j, row in enumerate(self.U)] for k in columns]
+        return self._bound(taken, u, u if u_f is None else u_f)
+
+    def _diagonal(self) -> Iterable[tuple[int, float]]:
+        return enumerate(row[j] for j, row in enumerate(self.U))
+
+    def _bound(self, taken: Floats, u: float, u_f: float) -> NDArray[np.float64]:
+        """Return the bound (n_out, columns) of columns of U."""
+        moved = [[_dot(row, x) ** 2 for row in self.R] for x in taken]
+        gradients = [[_dot(row, x) ** 2 for row in zip(*self.U, strict=True)] for x in taken]
+        bound = []
+        for weights, N, displacements in zip(
+            self.recurrence, self.by_gradients, self.by_displacements, strict=True
+        ):
+            noise = [u**2 / 3 * a + u_f**2 / 3 * b for a, b in zip(weights, N, strict=True)]
+            of_gradients = [u_f**2 / 3 * b for b in displacements]
+            bound.append(
+                [
+                    LIKELY * math.sqrt(_dot(noise, m) + _dot(of_gradients, v))
+                    for m, v in zip(moved, gradients, strict=True)
+                ]
+            )
+        return np.array(bound)
 
 
 def for_exact(answer: ExactGPTQ) -> Bounds:
     """Return the bounds for an exact answer, computed in Python floats."""
-    n = len(answer.order)
-    unit = [[0.0] * k + [1.0] + [float(answer.factor.unit(k, j)) for j in range(k + 1, n)]
-            for k in range(n)]  # fmt: skip
-    inverse = _unit_inverse(unit)
+    unit = answer.factor.floats
     size = [math.sqrt(float(p)) for p in answer.factor.pivots]
-    M = [[abs(m) for m in row] for row in unit]
-    R = [[m * size[j] for j, m in enumerate(row)] for row in M]
-    U = [[abs(m) / size[k] for m in inverse[k]] for k in range(n)]
-    root_h = [math.sqrt(float(answer.hessian[j][j])) for j in range(n)]
-    root_x = [math.sqrt(math.fsum(row[j] ** 2 for row in U)) for j in range(n)]
-
-    B = [_dot(U[j], root_h) / size[j] for j in range(n)]
-    C = [_dot(root_x, [row[j] for row in M]) for j in range(n)]
-    norm_h = _norm_of([[u * r for u, r in zip(row, root_h, strict=True)] for row in U])
-    norm_x = _norm_of([[r * root_x[k] for r in R[k]] for k in range(n)])
-    B2 = [math.sqrt(_dot(_squares(U[j]), _squares(root_h))) / size[j] * norm_h for j in range(n)]
-    C2 = [
-        math.sqrt(_dot(_squares(root_x), _squares(row[j] for row in M))) * norm_x for j in range(n)
-    ]
-    always, likely = [], []
-    for residuals, sizes in zip(answer.residuals, _magnitudes(answer), strict=True):
-        E = [abs(float(r)) * s for r, s in zip(residuals, size, strict=True)]
-        reach = [_dot(E, [row[a] for row in U]) for a in range(n)]
-        reach2 = [_dot(_squares(E), _squares(row[a] for row in U)) for a in range(n)]
-        A = _dot(reach, root_h)
-        G = _dot([_dot(E, R[a]) for a in range(n)], root_x)
-        length = math.sqrt(math.fsum(_squares(E)))
-        columns = [[row[j] for row in M] for j in range(n)]
-        sums = [a + b for a, b in zip(reach, sizes, strict=True)]
-        sums2 = [a + b for a, b in zip(reach2, _squares(sizes), strict=True)]
-        always.append([_dot(sums, columns[j]) + A * B[j] + G * C[j] for j in range(n)])
-        likely.append(
-            [
-                math.sqrt(_dot(sums2, _squares(columns[j]))) + length * (B2[j] + C2[j])
-                for j in range(n)
-            ]
-        )
-    return Bounds(np.array(always), np.array(likely), np.abs(np.array(inverse)))
+    R = [[m * size[j] for j, m in enumerate(row)] for row in unit]
+    U = [[m / size[k] for m in row] for k, row in enumerate(_unit_inverse(unit))]
+    columns = [list(column) for column in zip(*U, strict=True)]
+    H = [[float(h) for h in row] for row in answer.hessian]
+    X = [[_dot(a, b) for b in columns] for a in columns]
+    of_hessian, of_inverse = _factor_noise(H), _factor_noise(X)
+    recurrence, by_gradients, by_displacements = [], [], []
+    for weights, residuals in zip(answer.weights, answer.residuals, strict=True):
+        E = [float(r) * s for r, s in zip(residuals, size, strict=True)]
+        A, G = _largest(E, columns), _largest(E, R)
+        sizes = [abs(float(w)) + a for w, a in zip(weights, A, strict=True)]
+        recurrence.append([(j + 4) * a**2 for j, a in enumerate(sizes)])
+        by_gradients.append([_dot(_squares(G), row) for row in of_inverse])
+        by_displacements.append([_dot(_squares(A), row) for row in of_hessian])
+    targets = [[abs(float(t)) for t in row] for row in answer.targets]
+    return Bounds(recurrence, by_gradients, by_displacements, targets, R, U)
 
 
-def _magnitudes(answer: ExactGPTQ) -> list[list[float]]:
-    """Return |w| + |ŵ|."""
-    sizes = []
-    for weights, targets, residuals in zip(
-        answer.weights, answer.targets, answer.residuals, strict=True
-    ):
-        values = [t - r for t, r in zip(targets, residuals, strict=True)]
-        sizes.append([float(abs(w) + abs(v)) for w, v in zip(weights, values, strict=True)])
-    return sizes
+def _largest(E: list[float], rows: Floats) -> list[float]:
+    """Return the largest |Σ e_m row_m| over the first columns m, at every stop, for each row."""
+    n = len(E)
+    stops = [*range(STOP, n, STOP), n]
+    return [max(abs(_dot(E[:stop], row[:stop])) for stop in stops) for row in rows]
 
 
-def _dot(a: list[float], b: list[float]) -> float:
+def _factor_noise(H: Floats) -> Floats:
+    """Return n H² + h hᵀ, element by element."""
+    n = len(H)
+    return [[n * x**2 + row[k] * H[j][j] for j, x in enumerate(row)] for k, row in enumerate(H)]
+
+
+def _dot(a: Iterable[float], b: Iterable[float]) -> float:
     """Return the inner product with a correctly rounded sum, the same on every machine."""
-    return math.fsum(x * y for x, y in zip(a, b, strict=True))
+    return math.fsum(map(mul, a, b))
 
 
 def _squares(values: Iterable[float]) -> list[float]:
@@ -136,13 +138,7 @@ def _squares(values: Iterable[float]) -> list[float]:
     return [value * value for value in values]
 
 
-def _norm_of(absolute: list[list[float]]) -> float:
-    """Return the bound on the spectral norm that `norm_bound` of the certificate returns."""
-    columns = max(math.fsum(row[j] for row in absolute) for j in range(len(absolute)))
-    return math.sqrt(columns * max(math.fsum(row) for row in absolute))
-
-
-def _unit_inverse(upper: list[list[float]]) -> list[list[float]]:
+def _unit_inverse(upper: Floats) -> Floats:
     """Return the inverse of a unit upper triangular matrix."""
     n = len(upper)
     inverse = [[1.0 if j == k else 0.0 for j in range(n)] for k in range(n)]

@@ -11,9 +11,10 @@ changes, in codes. An exact tie has margin 0.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import mul
 from typing import Any
 
@@ -48,13 +49,21 @@ def nearest_float(x: Fraction, *, digits: int = 24, smallest: int = -149) -> Fra
     >>> nearest_float(Fraction(1, 3)) == Fraction(11184811, 33554432)
     True
     """
-    if x == 0:
+    n, d = x.numerator, x.denominator
+    if n == 0:
         return x
-    exponent = abs(x.numerator).bit_length() - x.denominator.bit_length()
-    if abs(x) < Fraction(2) ** exponent:
+    exponent = abs(n).bit_length() - d.bit_length()
+    if (abs(n) << max(-exponent, 0)) < (d << max(exponent, 0)):
         exponent -= 1  # now 2^exponent <= |x| < 2^(exponent + 1)
-    quantum = Fraction(2) ** max(exponent - digits + 1, smallest)
-    return round(x / quantum) * quantum
+    quantum = max(exponent - digits + 1, smallest)  # its power of two
+    steps = _rounded(n << max(-quantum, 0), d << max(quantum, 0))
+    return Fraction(steps << max(quantum, 0), 1 << max(-quantum, 0))
+
+
+def _rounded(n: int, d: int) -> int:
+    """Return n / d for d > 0, rounded to the nearest integer, half to even."""
+    whole, rest = divmod(n, d)
+    return whole + (2 * rest > d or (2 * rest == d and whole % 2 == 1))
 
 
 def code_and_margin(t: Fraction, z: int, lo: int, hi: int) -> tuple[int, Fraction]:
@@ -67,9 +76,10 @@ def code_and_margin(t: Fraction, z: int, lo: int, hi: int) -> tuple[int, Fractio
     >>> code_and_margin(Fraction(40), 0, 0, 15)
     (15, Fraction(51, 2))
     """
-    code = min(max(round(t) + z, lo), hi)  # Python rounds fractions half to even
-    below = min(max(math.floor(t + z), lo), hi - 1)
-    return code, abs(t + z - below - HALF)
+    n, d = t.numerator, t.denominator
+    code = min(max(_rounded(n, d) + z, lo), hi)
+    below = min(max(n // d + z, lo), hi - 1)
+    return code, Fraction(abs(2 * n + (2 * (z - below) - 1) * d), 2 * d)
 
 
 def abs_max(
@@ -127,6 +137,15 @@ class ExactFactor:
         """Return M_kj."""
         return Fraction(self.numerators[k][j], self.minors[j])
 
+    @cached_property
+    def floats(self) -> list[list[float]]:
+        """M, each element rounded once to float64."""
+        n = len(self.minors)
+        return [
+            [0.0] * k + [1.0] + [self.numerators[k][j] / self.minors[j] for j in range(k + 1, n)]
+            for k in range(n)
+        ]
+
 
 def ldl(hessian: Matrix) -> ExactFactor:
     """Factor without fractions (Bareiss), from the last column to the first.
@@ -172,7 +191,7 @@ def symmetric(hessian: Matrix) -> Matrix:
     """
     columns = zip(*hessian, strict=True)
     return [
-        [(a + b) / 2 for a, b in zip(row, column, strict=True)]
+        [a if a == b else (a + b) / 2 for a, b in zip(row, column, strict=True)]
         for row, column in zip(hessian, columns, strict=True)
     ]
 
@@ -285,9 +304,7 @@ def gptq(
                 zero_margin[i].append(margin)
         for i in range(n_out):
             s, z = scale[i][-1], zero_point[i][-1]
-            numerator = sum(
-                (d * factor.numerators[k][j] for k, d in enumerate(differences[i])), Fraction(0)
-            )
+            numerator = _dot(differences[i], (row[j] for row in factor.numerators))
             target = W[i][j] + numerator / factor.minors[j]
             code, margin = code_and_margin(target / s, z, 0, maxq)
             value = s * (code - z)
@@ -302,11 +319,22 @@ def gptq(
     )  # fmt: skip
 
 
+def _dot(dyadic: Row, integers: Iterable[int]) -> Fraction:
+    """Return the sum of products of fractions and integers, with one denominator for all.
+
+    Weights and dequantized weights are floats, so that their denominators are powers of two.
+    """
+    largest = max((d.denominator for d in dyadic), default=1)
+    pairs = zip(dyadic, integers, strict=False)
+    return Fraction(sum(d.numerator * (largest // d.denominator) * n for d, n in pairs), largest)
+
+
 def compensated(row: Row, differences: Row, factor: ExactFactor, end: int) -> Row:
     """Return weights up to column `end` with the errors of the first columns fully applied.
 
     With Q the finished columns and F the others, the compensation y solves y M_FF = (w − ŵ)_Q M_QF,
-    from left to right.
+    from left to right. Every element of y is an integer over the same denominator, since
+    y = (w − ŵ)_Q H_QF H_FF⁻¹, and `minors[done]` is the determinant of H_FF.
 
     Examples
     --------
@@ -315,14 +343,20 @@ def compensated(row: Row, differences: Row, factor: ExactFactor, end: int) -> Ro
     [Fraction(3, 1), Fraction(5, 4)]
     """
     done = len(differences)
-    change: Row = []
+    if not done:
+        return row[:end]
+    determinant, numerators = factor.minors[done], factor.numerators
+    largest = max(d.denominator for d in differences)
+    whole = [determinant * d.numerator * (largest // d.denominator) for d in differences]
+    change: list[int] = []
     for j in range(done, end):
-        value = sum((d * factor.numerators[k][j] for k, d in enumerate(differences)), Fraction(0))
-        value -= sum(
-            (y * factor.numerators[done + k][j] for k, y in enumerate(change)), Fraction(0)
-        )
-        change.append(value / factor.minors[j])
-    return row[:done] + [w + y for w, y in zip(row[done:end], change, strict=True)]
+        value = sum(d * numerators[k][j] for k, d in enumerate(whole))
+        value -= sum(y * numerators[done + k][j] for k, y in enumerate(change))
+        change.append(value // factor.minors[j])  # always divides
+    denominator = determinant * largest
+    return row[:done] + [
+        w + Fraction(y, denominator) for w, y in zip(row[done:end], change, strict=True)
+    ]
 
 
 def hessian_of(tokens: Matrix) -> Matrix:

@@ -59,6 +59,9 @@ class Sample:
     law: Law | None = None
 
 
+Sweep = Callable[[int], Sequence[Callable[[], Sample]]]
+
+
 @dataclass(frozen=True)
 class Property:
     """A statement that must hold for every draw.
@@ -75,6 +78,9 @@ class Property:
         Returns a strategy of samples for `Sizes`.
     examples : int
         Number of samples that the default profile draws.
+    sweep : callable, optional
+        Returns for a seed what makes the samples of given sizes, small ones first. Every run asks
+        them in place of drawn samples.
     """
 
     id: str
@@ -82,6 +88,7 @@ class Property:
     requirements: tuple[str, ...]
     draw: Callable[[Sizes], st.SearchStrategy[Sample]]
     examples: int = 15
+    sweep: Sweep | None = None
 
     def __str__(self) -> str:
         return self.id

@@ -12,7 +12,9 @@ from quantcheck.corpus.draw import exact_list, floats, refused
 from quantcheck.judge.verdict import Judgement
 from quantcheck.oracle.exact import fractions_of, nearest_float
 from quantcheck.properties import Answers, Sizes, law, single
-from quantcheck.properties.relations import equal
+from quantcheck.properties.forced import codes_of
+from quantcheck.properties.relations import alike
+from quantcheck.properties.sizes import abs as sizes
 from quantcheck.properties.strategies import (
     EXTREME_KINDS,
     ROW_KINDS,
@@ -23,14 +25,15 @@ from quantcheck.properties.strategies import (
     rows,
 )
 from quantcheck.wire.cases import Case
-from quantref.inputs import Array, resolve_axis
+from quantref.inputs import Array
 
 RANGES = (
-    ([-127, 127], "int8"), ([-128, 127], "int8"), ([-8, 7], "int8"), ([-3, 100], "int8"),
-    ([0, 255], "uint8"), ([-1, 1], "int8"), ([-32767, 32767], "int16"), ([-7, 7], "int8"),
+    ([0, 255], "uint8"), ([-128, 127], "int8"), ([-8, 7], "int8"), ([-3, 100], "int8"),
+    ([-127, 127], "int8"), ([-1, 1], "int8"), ([-32767, 32767], "int16"),
+    ([-90000, 90000], "int32"),
 )  # fmt: skip
-CORE = ("ABS-010", "ABS-020", "ABS-030", "ABS-090")
-SHAPES = ((4, 8), (2, 3, 4))
+CORE = ("ABS-010", "ABS-030", "ABS-090", "ABS-120", "ABS-130")
+SHAPES = ((4, 8), (2, 3, 4), (6,))
 FREE = (*SHAPES, (1,), (5,), (1, 1), (3, 7), (2, 1, 3, 2))
 
 
@@ -67,7 +70,7 @@ def _ties(_: Sizes) -> st.SearchStrategy[Case]:
 def _halves(draw: Draw, _: Sizes) -> Case:
     dtype = draw(st.sampled_from(("float16", "bfloat16")))
     x = draw(matrices(shapes=[(4, 8)], kinds=("plain", "small", "constant", "negative")))
-    return _case(cast(x, dtype))
+    return _case(cast(x, dtype), quantizer=draw(st.booleans()))
 
 
 @st.composite
@@ -91,7 +94,8 @@ def _axes(draw: Draw, sizes: Sizes) -> Case:
     several = st.lists(
         st.integers(0, len(shape) - 1), min_size=1, max_size=len(shape), unique=True
     ).map(lambda axes: [a - len(shape) if draw(st.booleans()) else a for a in axes])
-    return _case(x, axis=draw(st.one_of(st.none(), single_axis, several)))
+    axis = draw(st.one_of(st.none(), single_axis, several))
+    return _case(x, axis=axis, quantizer=draw(st.booleans()))
 
 
 @st.composite
@@ -99,7 +103,7 @@ def _clips(draw: Draw, _: Sizes) -> Case:
     bounds, dtype = draw(st.sampled_from(RANGES))
     x = draw(matrices(shapes=[(4, 8)], kinds=("plain", "negative", "outlier")))
     x[:, 0] = -8.0  # the element of largest magnitude may be negative: the lower clip acts
-    return _case(x, value_range=bounds, output_dtype=dtype)
+    return _case(x, value_range=bounds, output_dtype=dtype, quantizer=draw(st.booleans()))
 
 
 @st.composite
@@ -107,7 +111,8 @@ def _epsilons(draw: Draw, _: Sizes) -> Case:
     x = draw(matrices(shapes=[(4, 8)], kinds=("plain", "small", "zero")))
     return _case(
         x * np.float32(2.0 ** draw(st.integers(-24, 0))),
-        epsilon=draw(st.sampled_from((1e-7, 1e-6, 1e-3, 0.25, 2.0**-20))),
+        epsilon=draw(st.sampled_from((1e-7, 1e-6, 1e-3, 0.25, 2.0**-20, 3e-9))),
+        quantizer=draw(st.booleans()),
     )
 
 
@@ -158,7 +163,54 @@ def _refused(draw: Draw, _: Sizes) -> Case:
         bounds = st.sampled_from(([127, -127], [-127, 300], [-200, 127], [5, 5], [-5, -1]))
         given["value_range"], error = draw(bounds), "ValueRangeError"
     title = f"a generated input that must be refused: {fault}"
-    return refused("abs", "drawn", title, "abs_max_quantize", "ABS-100", error, given, {"x": x})
+    name = "abs_max_quantize"
+    if draw(st.booleans()):
+        name, given = "abs_max_quantizer", {"arguments": given, "call_axis": None}
+    return refused("abs", "drawn", title, name, "ABS-100", error, given, {"x": x})
+
+
+@st.composite
+def _routes(draw: Draw, _: Sizes) -> Case:
+    """Draw the same call by each of its routes."""
+    x = draw(matrices(shapes=[(4, 8)], kinds=("plain", "outlier", "negative", "zero")))
+    case = _case(x, **({"quantizer": True, "call_axis": -1} if draw(st.booleans()) else {}))
+    case.parameters["route"] = draw(st.sampled_from(("numpy", "tensor", "compiled")))
+    return case
+
+
+@st.composite
+def _visible(draw: Draw, _: Sizes) -> Case:
+    """Draw NaN or infinity in one of five rows."""
+    x: Array = draw(matrices(shapes=[(5, 6)], kinds=("plain",)))
+    x = cast(x, draw(st.sampled_from(("float32", "float32", "float16", "bfloat16"))))
+    bad = draw(st.sampled_from((np.nan, np.inf, -np.inf)))
+    x[draw(st.integers(0, 4)), draw(st.integers(0, 5))] = bad
+    title = "a generated array, one number not finite"
+    return refused("abs", "drawn", title, "abs_max_quantize", "ABS-140", "NonFiniteError",
+                   dict(FULL), {"x": x})  # fmt: skip
+
+
+@st.composite
+def _refused_codes(draw: Draw, _: Sizes) -> Case:
+    """Draw codes and scales that cannot be dequantized."""
+    codes: Array = np.clip(draw(grids(12, spread=99)), -99, 99).reshape(3, 4).astype(np.int8)
+    scale: Array = np.abs(draw(rows(length=3, kinds=("plain",))))[:, None] + np.float32(0.5)
+    fault = draw(st.sampled_from(("floats", "half", "value", "zero", "negative", "shape")))
+    place = draw(st.integers(0, 2))
+    error = "NonFiniteError"
+    if fault == "floats":
+        codes, error = codes.astype(np.float32), "DTypeError"
+    elif fault == "half":
+        scale, error = cast(scale, draw(st.sampled_from(("float16", "bfloat16")))), "DTypeError"
+    elif fault == "value":
+        scale[place] = draw(st.sampled_from((np.nan, np.inf)))
+    elif fault in ("zero", "negative"):
+        scale[place] *= 0 if fault == "zero" else -1
+    else:
+        scale, error = draw(st.sampled_from((scale[:2], scale.T, scale[None]))), "ShapeError"
+    title = f"generated codes or scales that must be refused: {fault}"
+    given = {"codes": codes, "scale": scale}
+    return refused("abs", "drawn", title, "abs_max_dequantize", "ABS-110", error, {}, given)
 
 
 # Laws
@@ -171,12 +223,12 @@ def _scaled(draw: Draw, _: Sizes) -> tuple[Case, Case]:
     return _case(x), _case(x * np.float32(power), epsilon=1e-7 * power)
 
 
-def _scales(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
+def _scales(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judgement]:
     power = cases[1].parameters["epsilon"] / cases[0].parameters["epsilon"]
     one, other = answers
     return [
-        equal(cases[1], "ABS-010", "scales, times 2^k", other["scale"] * power, one["scale"]),
-        equal(cases[1], "ABS-030", "codes", other["codes"], one["codes"]),
+        alike(cases[1], "ABS-010", "scales, times 2^k", other["scale"] * power, one["scale"]),
+        codes_of(cases, "ABS-030", "codes", one, other["codes"], u),
     ]
 
 
@@ -184,12 +236,12 @@ def _flipped(sizes: Sizes) -> st.SearchStrategy[tuple[Case, Case]]:
     return _values(sizes).map(lambda case: (case, _case(-case.inputs["x"])))
 
 
-def _flips(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
+def _flips(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judgement]:
     one, other = answers
     negated = -np.asarray(other["codes"]).astype(np.int64)
     return [
-        equal(cases[1], "ABS-010", "scales", other["scale"], one["scale"]),
-        equal(cases[1], "ABS-030", "codes of -x, negated", negated, one["codes"]),
+        alike(cases[1], "ABS-010", "scales", other["scale"], one["scale"]),
+        codes_of(cases, "ABS-030", "codes of -x, negated", one, negated, u),
     ]
 
 
@@ -202,14 +254,14 @@ def _permuted(draw: Draw, sizes: Sizes) -> tuple[Case, Case]:
     return case, moved
 
 
-def _permutes(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
-    order = cases[1].judging["rows"]
-    axes = resolve_axis(-1, 2, "ABS-050")
+def _permutes(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judgement]:
+    one, other = answers
+    place = np.argsort(cases[1].judging["rows"])
+    scale, codes = (np.asarray(other[name])[place] for name in ("scale", "codes"))
     return [
-        equal(cases[1], "ABS-050", f"{name} of permuted rows (axis {axes[0]})",
-              answers[1][name], np.asarray(answers[0][name])[order])
-        for name in ("scale", "codes")
-    ]  # fmt: skip
+        alike(cases[1], "ABS-050", "scales of permuted rows", scale, one["scale"]),
+        codes_of(cases, "ABS-050", "codes of permuted rows", one, codes, u),
+    ]
 
 
 # General properties come first, then one topic after another: the first failure names the cause.
@@ -220,20 +272,27 @@ PROPERTIES = (
     single("prop-abs-zeros", "Slices of zeros have codes 0.", ("ABS-040", *CORE), _zeros, 8),
     single("prop-abs-axes", "Any rank, any axes.", ("ABS-050", *CORE), _axes, 20),
     single("prop-abs-half", "float16 and bfloat16 inputs get float32 scales.",
-           ("ABS-060",), _halves, 10),
+           ("ABS-060", "ABS-120"), _halves, 10),
     single("prop-abs-double", "float64 inputs get float64 scales.",
            CORE, _doubles, 8),
     single("prop-abs-ranges", "Codes are clipped to the range as given.",
-           ("ABS-070", *CORE), _clips, 12),
+           ("ABS-070", *CORE), _clips, 16),
     single("prop-abs-epsilon", "Epsilon matters for small magnitudes.", CORE, _epsilons, 10),
     single("prop-abs-quantizer", "The axis of the call comes before the stored one.",
-           ("CFG-020", *CORE), _called, 10),
+           ("CFG-150", *CORE), _called, 10),
     single("prop-abs-dequantize", "Dequantization divides codes.", ("ABS-080",), _dequantized, 10),
     single("prop-abs-refused", "Bad inputs are refused.", ("ABS-100",), _refused, 20),
+    single("prop-abs-routes", "Tensors, `to_numpy` and compiled functions give the same.",
+           ("ABS-150",), _routes, 12),
+    single("prop-abs-visible", "What is not finite is refused, or seen in the scale.",
+           ("ABS-140",), _visible, 10),
+    single("prop-abs-refused-codes", "Codes and scales that are none are not dequantized.",
+           ("ABS-110",), _refused_codes, 24),
     law("prop-abs-scaling", "x and ε times 2^k: scale over 2^k, the same codes.",
         ("ABS-010", "ABS-030"), _scaled, _scales, 8),
     law("prop-abs-sign", "−x has the same scale and the negated codes.",
         ("ABS-010", "ABS-030"), _flipped, _flips, 8),
     law("prop-abs-rows", "Permuted slices have permuted answers.",
         ("ABS-050",), _permuted, _permutes, 8),
+    *sizes.PROPERTIES,
 )  # fmt: skip

@@ -9,16 +9,18 @@ from hypothesis import strategies as st
 
 from quantcheck.corpus.affine.build import FULL, parameters_case, quantize_case
 from quantcheck.corpus.draw import exact_list, floats, refused
-from quantcheck.judge.verdict import Judgement
+from quantcheck.judge.verdict import Judgement, judgement_of
 from quantcheck.oracle.exact import fractions_of, nearest_float
 from quantcheck.properties import Answers, Sizes, law, single
-from quantcheck.properties.relations import equal
+from quantcheck.properties.forced import zero_points
+from quantcheck.properties.relations import alike, equal
+from quantcheck.properties.sizes import aff as sizes
 from quantcheck.properties.strategies import BITS, ROW_KINDS, Draw, grids, matrices, two_sided
 from quantcheck.wire.cases import Case
 from quantref.affine import group_layout
 from quantref.inputs import Array
 
-CORE = ("AFF-040", "AFF-060")
+CORE = ("AFF-150", "AFF-060")
 CODES = ("AFF-070", "AFF-120")
 GROUPS = (-1, 1, 4, 6, 16, 100)
 
@@ -165,6 +167,51 @@ def _refused(draw: Draw, _: Sizes) -> Case:
     return refused("aff", "drawn", title, "affine_parameters", "AFF-110", error, given, inputs)
 
 
+@st.composite
+def _doubles(draw: Draw, sizes: Sizes) -> Case:
+    """Draw float64 weights: the scale is float32 all the same."""
+    case = draw(_drawn(sizes, "plain", symmetric=False, per_channel=True, group_size=-1))
+    wide = two_sided(case.inputs["weights"]).astype(np.float64)
+    return _parameters(wide + draw(grids(wide.size)).reshape(wide.shape) * 2.0**-40,
+                       **case.parameters)  # fmt: skip
+
+
+@st.composite
+def _visible(draw: Draw, _: Sizes) -> Case:
+    """Draw NaN or infinity in one of five rows."""
+    W: Array = draw(matrices(shapes=[(5, 6)], kinds=("plain",)))
+    bad = draw(st.sampled_from((np.nan, np.inf, -np.inf)))
+    W[draw(st.integers(0, 4)), draw(st.integers(0, 5))] = bad
+    given = {**FULL, "symmetric": draw(st.booleans()), "group_size": draw(st.sampled_from((-1, 4)))}
+    title = "generated weights, one not finite"
+    return refused("aff", "drawn", title, "affine_parameters", "AFF-200", "NonFiniteError", given,
+                   {"weights": W})  # fmt: skip
+
+
+@st.composite
+def _refused_maps(draw: Draw, _: Sizes) -> Case:
+    """Draw weights and parameters that do not fit each other, or are none."""
+    weights = draw(matrices(shapes=[(4, 16)], kinds=("plain",)))
+    scale, zero, g_idx = draw(_maps(bits=3, dyadic=False))
+    fault = draw(st.sampled_from(("negative", "zero", "value", "code", "group", "shape")))
+    place = draw(st.integers(0, 3)), draw(st.integers(0, 2))
+    error = "NonFiniteError"
+    if fault == "negative":
+        scale[place] *= -1
+    elif fault in ("zero", "value"):
+        scale[place] = 0.0 if fault == "zero" else draw(st.sampled_from((np.nan, np.inf)))
+    elif fault == "code":
+        zero[place], error = draw(st.integers(8, 255)), "CodeRangeError"
+    elif fault == "group":
+        g_idx[draw(st.integers(0, 15))] = draw(st.sampled_from((-1, 3, 4)))
+        error = "CodeRangeError"
+    else:
+        g_idx, error = g_idx[:-1], "ShapeError"
+    title = f"generated parameters that must be refused: {fault}"
+    inputs = {"weights": weights, "scale": scale, "zero_point": zero, "g_idx": g_idx}
+    return refused("aff", "drawn", title, "affine_quantize", "AFF-110", error, {"bits": 3}, inputs)
+
+
 # Laws
 
 
@@ -186,13 +233,18 @@ def _all_zero(case: Case) -> Array:
     return np.asarray(~(live if given["per_channel"] else live.any(axis=0) | np.zeros_like(live)))
 
 
-def _scales(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
+def _scales(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judgement]:
     one, other = answers
-    power = np.where(_all_zero(cases[0]), 1.0, cases[1].judging["power"])
+    empty = _all_zero(cases[0])
+    if np.shape(one["scale"]) != empty.shape:
+        message = f"scale: expected {empty.shape[1]} groups, got shape {np.shape(one['scale'])}"
+        blamed = "AFF-180" if cases[0].parameters["per_channel"] else "AFF-190"
+        return [judgement_of(blamed, False, message, cases[0].id)]
+    power = np.where(empty, 1.0, cases[1].judging["power"])
     used = np.asarray(one["scale"]).astype(np.float64) * power
     return [
-        equal(cases[1], "AFF-040", "scales of 2^k W", other["scale"], used),
-        equal(cases[1], "AFF-060", "zero-points", other["zero_point"], one["zero_point"]),
+        alike(cases[1], "AFF-150", "scales of 2^k W", other["scale"], used),
+        zero_points(cases, "AFF-060", one, other["zero_point"], u),
     ]
 
 
@@ -219,31 +271,32 @@ def _permuted(draw: Draw, sizes: Sizes) -> tuple[Case, Case]:
     return case, moved
 
 
-def _permutes(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgement]:
-    order = cases[1].judging["rows"]
+def _permutes(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judgement]:
+    one, other = answers
+    place = np.argsort(cases[1].judging["rows"])
+    scale, zero_point = (np.asarray(other[name])[place] for name in ("scale", "zero_point"))
     return [
-        equal(cases[1], "AFF-090", f"{name} of permuted rows", answers[1][name],
-              np.asarray(answers[0][name])[order])
-        for name in ("scale", "zero_point")
-    ]  # fmt: skip
+        alike(cases[1], "AFF-180", "scales of permuted rows", scale, one["scale"]),
+        zero_points(cases, "AFF-180", one, zero_point, u),
+    ]
 
 
 # General properties come first, then one topic after another: the first failure names the cause.
 PROPERTIES = (
     single("prop-aff-plain", "Scales and zero-points of rows of both signs.",
-           (*CORE, "AFF-090"), _plain, 20),
+           (*CORE, "AFF-180"), _plain, 20),
     single("prop-aff-one-sign", "Rows of one sign: the range reaches to zero.",
            ("AFF-010", *CORE), _one_sign, 12),
     single("prop-aff-zeros", "Groups of zeros get the range −1 … 1.",
            ("AFF-020", *CORE), _zeros, 10),
     single("prop-aff-symmetric", "Symmetric ranges mirror the larger magnitude.",
-           ("AFF-030", *CORE), _mirrored, 12),
+           ("AFF-130", *CORE, "AFF-010", "AFF-140"), _mirrored, 12),
     single("prop-aff-floor", "Scales stop at the smallest normal number.",
            ("AFF-050", *CORE), _floor, 8),
     single("prop-aff-groups", "Groups of any size, ragged ones, one range for all rows.",
-           ("AFF-090", *CORE, "AFF-010"), _layouts, 20),
+           ("AFF-180", *CORE, "AFF-010", "AFF-190"), _layouts, 20),
     single("prop-aff-values", "Everything at once.",
-           (*CORE, "AFF-010", "AFF-020", "AFF-030", "AFF-050", "AFF-090"), _values, 20),
+           (*CORE, "AFF-010", "AFF-020", "AFF-130", "AFF-050", "AFF-180"), _values, 20),
     single("prop-aff-codes", "Codes of generated weights for given parameters.",
            (*CODES, "AFF-100"), _codes, 25),
     single("prop-aff-ties", "Exact ties round first and shift then.", CODES,
@@ -251,13 +304,20 @@ PROPERTIES = (
     single("prop-aff-near-ties", "One float next to a tie: either neighbour or the nearer one.",
            CODES, _neighbours, 10),
     single("prop-aff-dequantize", "Codes go back by s·(q − z).",
-           ("AFF-080", "AFF-100"), _dequantized, 12),
+           ("AFF-160", "AFF-100", "AFF-170"), _dequantized, 12),
     single("prop-aff-refused", "Bad weights and settings are refused.",
            ("AFF-110",), _refused, 20),
-    law("prop-aff-scaling", "Weights times 2^k: scales times 2^k, the same zero-points.",
+    single("prop-aff-double", "Scales of float64 weights are float32.",
+           ("AFF-170", *CORE), _doubles, 5),
+    single("prop-aff-visible", "What is not finite is refused, or seen in a scale.",
+           ("AFF-200",), _visible, 8),
+    single("prop-aff-refused-maps", "Bad scales, zero-points and group indices are refused.",
+           ("AFF-110",), _refused_maps, 24),
+    law("prop-aff-scaling", "Weights times 2^k: scales times 2^k, zero-points that fit them.",
         CORE, _scaled, _scales, 10),
     law("prop-aff-idempotent", "Dequantized codes quantize to themselves.",
         ("AFF-070",), _returned, _returns, 12),
     law("prop-aff-rows", "Permuted rows have permuted parameters.",
-        ("AFF-090",), _permuted, _permutes, 8),
+        ("AFF-180",), _permuted, _permutes, 8),
+    *sizes.PROPERTIES,
 )  # fmt: skip

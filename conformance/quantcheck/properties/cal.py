@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from quantcheck.corpus.cal.models import FULL as MODEL
 from quantcheck.corpus.cal.models import model_gptq_case, model_int8_case, random_model
 from quantcheck.corpus.cal.windows import FULL, windows_case
 from quantcheck.corpus.draw import refused
@@ -82,6 +83,17 @@ def _refused(draw: Draw, _: Sizes) -> Case:
     title, inputs = f"generated tokens that must be refused: {fault}", {"dataset": [tokens]}
     return refused("cal", "drawn", title, "calibration_windows", "CAL-080", error, dict(FULL),
                    inputs)  # fmt: skip
+
+
+@st.composite
+def _refused_windows(draw: Draw, _: Sizes) -> Case:
+    """Draw a single string, or no windows, or windows of no tokens."""
+    name = draw(st.sampled_from(("texts", "num_samples", "sequence_length")))
+    value = draw(st.sampled_from(("abc", "a"))) if name == "texts" else -draw(st.integers(0, 3))
+    title = f"generated settings of windows that must be refused: {name}"
+    inputs = {"dataset": [_distinct(draw(grids(12)))]}
+    return refused("cal", "drawn", title, "calibration_windows", "CAL-180", "ConfigError",
+                   {**FULL, name: value}, inputs)  # fmt: skip
 
 
 @st.composite
@@ -164,6 +176,27 @@ def _model_int8(draw: Draw, _: Sizes) -> Case:
     return model_int8_case("drawn", "a generated model, int8", arrays, blocks)
 
 
+@st.composite
+def _refused_models(draw: Draw, _: Sizes) -> Case:
+    """Draw models that are none: no blocks, no layers, arrays that do not fit, wide tokens."""
+    arrays = random_model(draw(st.integers(0, 10**6)), [(6, 8)])
+    blocks: list[dict[str, Any]] = TWO_LAYERS
+    tokens, error = _distinct(draw(grids(32))), "ConfigError"
+    fault = draw(st.sampled_from(("blocks", "layers", "fit", "tokens")))
+    if fault == "blocks":
+        blocks = []
+    elif fault == "layers":
+        blocks = [*blocks, {"activations": [], "residual": False}]
+    elif fault == "fit":
+        arrays["weights"][1], error = arrays["weights"][1][:, :-1], "ShapeError"
+    else:
+        tokens, error = tokens + draw(st.integers(1, 99)), "TokenRangeError"
+    given = {**MODEL, "blocks": blocks, "sequence_length": 32}
+    title = f"a generated model that must be refused: {fault}"
+    inputs = {**arrays, "dataset": [tokens.astype(np.int32)]}
+    return refused("cal", "drawn", title, "quantize_model_gptq", "CAL-160", error, given, inputs)
+
+
 # General properties come first, then one topic after another: the first failure names the cause.
 PROPERTIES = (
     single("prop-cal-windows", "Windows are spread over the whole stream.",
@@ -189,5 +222,9 @@ PROPERTIES = (
            ("CAL-110", "CAL-090", "CAL-100", "CAL-140", "CAL-120", "CAL-130"), _model_gptq, 4),
     single("prop-cal-int8", "Whole models, int8.", ("CAL-150",), _model_int8, 4),
     single("prop-cal-refused", "Values that are no tokens are refused.", ("CAL-080",), _refused, 9),
+    single("prop-cal-refused-windows", "A single string is no dataset, and no windows are none.",
+           ("CAL-180",), _refused_windows, 8),
+    single("prop-cal-refused-models", "Models that are none are refused.",
+           ("CAL-160",), _refused_models, 4),
     single("prop-cal-few", "Too few tokens are refused.", ("CAL-070",), _few, 8),
 )  # fmt: skip

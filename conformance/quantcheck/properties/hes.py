@@ -13,6 +13,7 @@ from quantcheck.judge.verdict import Judgement
 from quantcheck.oracle.bounds import growth
 from quantcheck.properties import Answers, Sizes, law, single
 from quantcheck.properties.relations import equal, within
+from quantcheck.properties.sizes import hes as sizes
 from quantcheck.properties.strategies import Draw, grids, hessians, token_arrays
 from quantcheck.wire.cases import Case
 from quantref.inputs import Array
@@ -35,16 +36,14 @@ def _tokens(draw: Draw, sizes: Sizes) -> Array:
 
 @st.composite
 def _split(draw: Draw, x: Array) -> list[Array]:
-    """Draw a division of tokens into batches of rank 1 to 4."""
+    """Draw a division of tokens into batches of rank 2 to 4."""
     cuts = sorted(draw(st.sets(st.sampled_from((1, 4, 8, 16, 24)), max_size=3)))
     parts = np.split(x, [c for c in cuts if c < len(x)])
-    return [_shaped(part, draw(st.integers(1, 4))) for part in parts]
+    return [_shaped(part, draw(st.integers(2, 4))) for part in parts]
 
 
 def _shaped(part: Array, rank: int) -> Array:
     n, width = part.shape
-    if rank == 1 and n == 1:
-        return np.asarray(part[0])
     if rank == 3 and n % 2 == 0:
         return part.reshape(2, n // 2, width)
     if rank == 4 and n % 4 == 0:
@@ -69,6 +68,31 @@ def _ranked(sizes: Sizes) -> st.SearchStrategy[Case]:
 
 def _batched(sizes: Sizes) -> st.SearchStrategy[Case]:
     return _tokens(sizes).flatmap(lambda x: _split(x).map(_sum))
+
+
+def _alone(sizes: Sizes) -> st.SearchStrategy[Case]:
+    """Draw tokens of 24 bits, one of them as a batch of rank 1, alone or before the others."""
+    return _rough(sizes).flatmap(
+        lambda x: st.sampled_from(([x[0]], [x[0], x[1:]] if len(x) > 1 else [x[0]])).map(_sum)
+    )
+
+
+@st.composite
+def _rough(draw: Draw, sizes: Sizes) -> Array:
+    """Draw tokens whose products have to be rounded in single precision."""
+    x = draw(_tokens(sizes)).astype(np.float64)
+    # Odd steps from 25 on: the simplest draw, 1 + 25/2¹⁶, has a square that is rounded by 0.4 u.
+    noise = draw(grids(x.size)) + np.arange(25, 25 + 2 * x.size, 2)
+    return np.asarray((x + 1) * (1 + noise.reshape(x.shape) * 2.0**-16), np.float32)
+
+
+@st.composite
+def _ones(draw: Draw, _: Sizes) -> Case:
+    """Draw a large token and many small ones, a batch each: single precision loses these."""
+    x = np.where(draw(grids(72)).reshape(24, 3) < 0, -1.0, 1.0)
+    x[0] *= 2.0**12
+    x = (x * 2.0 ** draw(st.integers(-8, 8))).astype(np.float32)
+    return _sum([x[k : k + 1] for k in range(len(x))])
 
 
 @st.composite
@@ -136,6 +160,16 @@ def _refused_batches(draw: Draw, _: Sizes) -> Case:
         batches, error = [x.astype(draw(st.sampled_from(("int8", "int32"))))], "DTypeError"
     title, given = f"generated batches that must be refused: {fault}", {"batches": batches}
     return refused("hes", "drawn", title, "hessian", "HES-090", error, {}, given)
+
+
+@st.composite
+def _visible(draw: Draw, _: Sizes) -> Case:
+    """Draw five tokens, a number of which is not finite."""
+    x: Array = draw(token_arrays(width=4, count=5))
+    bad = draw(st.sampled_from((np.nan, np.inf, -np.inf)))
+    x[draw(st.integers(0, 4)), draw(st.integers(0, 3))] = bad
+    title, given = "generated tokens, one number not finite", {"batches": [x]}
+    return refused("hes", "drawn", title, "hessian", "HES-140", "NonFiniteError", {}, given)
 
 
 @st.composite
@@ -216,9 +250,11 @@ def _reorders(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judge
 # General properties come first, then one topic after another: the first failure names the cause.
 PROPERTIES = (
     single("prop-hes-sum", "The sum over generated tokens.", ("HES-010", "HES-100"), _whole, 15),
-    single("prop-hes-ranks", "The sum over one batch of any rank.", ("HES-020",), _ranked, 8),
+    single("prop-hes-ranks", "The sum over one batch of any rank.", ("HES-110",), _ranked, 8),
     single("prop-hes-batches", "The sum over batches of any rank and size.",
            ("HES-030",), _batched, 12),
+    single("prop-hes-token", "A batch of rank 1 is one token.", ("HES-120",), _alone, 5),
+    single("prop-hes-many", "Batches are summed in float64.", ("HES-130",), _ones, 2),
     law("prop-hes-split", "How tokens are batched does not change the sum.",
         ("HES-030",), _two_ways, _agrees, 10),
     single("prop-hes-half", "float16 activations.", ("HES-010", "HES-100"), _halves, 5),
@@ -236,9 +272,12 @@ PROPERTIES = (
            ("HES-070",), _factored, 12),
     single("prop-hes-refused-batches", "Bad batches are refused.",
            ("HES-090",), _refused_batches, 12),
+    single("prop-hes-visible", "Tokens that are not finite are refused, or seen in the sum.",
+           ("HES-140",), _visible, 4),
     single("prop-hes-refused", "Bad Hessians are refused.", ("HES-090",), _refused_hessians, 12),
     single("prop-hes-indefinite", "Indefinite matrices have no factor.",
            ("HES-080",), _indefinite, 6),
     law("prop-hes-columns", "Permuted columns have a permuted Hessian.",
         ("HES-010", "HES-100"), _reordered, _reorders, 8),
+    *sizes.PROPERTIES,
 )  # fmt: skip

@@ -11,6 +11,9 @@ from quantcheck.corpus.draw import refused
 from quantcheck.corpus.lay.build import INT8, WEIGHT_ONLY, lay_gptq_case, lay_int8_case
 from quantcheck.corpus.lay.rows import lay_embedding_case, lay_reverse_case
 from quantcheck.properties import Sizes, single
+from quantcheck.properties.crossed.drawn import PROPERTIES as CROSSED
+from quantcheck.properties.kernels import KERNELS, int8_case, packed_case
+from quantcheck.properties.sizes import swept
 from quantcheck.properties.strategies import Draw, grids
 from quantcheck.wire.cases import Case
 from quantref.affine import group_index
@@ -70,6 +73,34 @@ def _einsum(
         bias_axes=axes if biased else None,
         config=config,
     )
+
+
+@st.composite
+def _settings(draw: Draw, axes: tuple[Any, ...]) -> dict[str, Any]:
+    """Draw an AbsMaxQuantizer with one of these axes; all else may be left out."""
+    choices = {
+        "value_range": st.sampled_from(([-127, 127], [-128, 127], [-63, 63], [-100, 1])),
+        "epsilon": st.sampled_from((1e-7, 3e-9, 0.25)),
+        "output_dtype": st.just("int8"),
+    }
+    names = draw(st.sets(st.sampled_from(sorted(choices))))
+    arguments = {"axis": draw(st.sampled_from(axes))}
+    arguments |= {name: draw(choices[name]) for name in sorted(names)}
+    return {"class": "AbsMaxQuantizer", "arguments": arguments}
+
+
+@st.composite
+def _quantizers(draw: Draw, _: Sizes) -> Case:
+    """Draw a Dense whose quantizers store axes; those of activations have no effect."""
+    weights = draw(st.one_of(st.none(), _settings((0, -2, [0], [-2]))))
+    activations = draw(_settings((None, 0, -1, [1], [0, 1], [])))
+    config = {
+        "class": "Int8QuantizationConfig",
+        "arguments": {"weight_quantizer": weights, "activation_quantizer": activations},
+    }
+    x, kernel = draw(_array(3, 8, kinds=True)), draw(_array(8, 5))
+    title = "a generated Dense with quantizers of its own, int8"
+    return lay_int8_case("drawn", title, x, kernel, None, config=config)
 
 
 @st.composite
@@ -166,11 +197,24 @@ def _refused(draw: Draw, _: Sizes) -> Case:
     return refused("lay", "drawn", title, "dense_int8", "LAY-150", error, given, inputs)
 
 
+@st.composite
+def _refused_axes(draw: Draw, _: Sizes) -> Case:
+    """Draw a weight quantizer with other axes than the contracted one."""
+    quantizer = {"class": "AbsMaxQuantizer",
+                 "arguments": {"axis": draw(st.sampled_from((1, -1, [0, 1], [])))}}  # fmt: skip
+    arguments = {"weight_quantizer": quantizer}
+    config = {"class": "Int8QuantizationConfig", "arguments": arguments}
+    given = {"config": config, "activation": None, "reload": False}
+    inputs = {"x": draw(_array(2, 4)), "kernel": draw(_array(4, 3))}
+    title = "a generated weight quantizer of other axes"
+    return refused("lay", "drawn", title, "dense_int8", "LAY-170", "AxisError", given, inputs)
+
+
 # The requirements of a property: its topic first, then others that a wrong answer may fail.
-INT8_DENSE = ("LAY-030", "LAY-010", "LAY-020")
-EINSUM = ("LAY-020", "LAY-010", "LAY-030", "LAY-050")
-EINSUM_PACKED = ("LAY-110", "LAY-090", "LAY-100", "LAY-050")
-RELOADED = ("LAY-130", "LAY-140", "LAY-010", "LAY-020", "LAY-030", "LAY-040", "LAY-050")
+INT8_DENSE = ("LAY-030", "LAY-010", "LAY-160")
+EINSUM = ("LAY-160", "LAY-010", "LAY-030", "LAY-050")
+EINSUM_PACKED = ("LAY-110", "LAY-090", "LAY-180", "LAY-050")
+RELOADED = ("LAY-130", "LAY-140", "LAY-010", "LAY-160", "LAY-030", "LAY-040", "LAY-050")
 
 # General properties come first, then one topic after another: the first failure names the cause.
 PROPERTIES = (
@@ -182,8 +226,12 @@ PROPERTIES = (
            EINSUM, _einsum, 12),
     single("prop-lay-ellipsis", "EinsumDense with any axes.",
            EINSUM, lambda s: _einsum(s, equations=(ELLIPSIS,)), 4),
+    swept("prop-lay-kernels", "EinsumDense with kernels of rank 2 to 4, contracted along any axes.",
+          ("LAY-160", "LAY-010", "LAY-030"), KERNELS, int8_case),
+    single("prop-lay-quantizers", "Quantizers with axes, ranges and epsilons of their own.",
+           ("LAY-010", "LAY-160", "LAY-030", "LAY-050"), _quantizers, 20),
     single("prop-lay-weight-only", "Without an activation quantizer activations stay floats.",
-           ("LAY-040", "LAY-010", "LAY-020", "LAY-050"),
+           ("LAY-040", "LAY-010", "LAY-160", "LAY-050"),
            lambda s: _einsum(s, config=WEIGHT_ONLY), 8),
     single("prop-lay-embedding", "Rows are looked up with a scale each.",
            ("LAY-060",), _looked_up, 8),
@@ -192,17 +240,22 @@ PROPERTIES = (
     single("prop-lay-untied", "An untied reverse has codes of its own.",
            ("LAY-080", "LAY-060"), lambda s: _reversed(s, tied=False), 8),
     single("prop-lay-packed", "Dense with a packed kernel.",
-           ("LAY-090", "LAY-100", "LAY-050"), _dense_packed, 12),
+           ("LAY-090", "LAY-180", "LAY-050"), _dense_packed, 12),
     single("prop-lay-packed-2bit", "Four codes a byte.",
-           ("LAY-100", "LAY-090", "LAY-050"), lambda s: _dense_packed(s, widths=(2,)), 5),
+           ("LAY-190", "LAY-090", "LAY-050"), lambda s: _dense_packed(s, widths=(2,)), 5),
     single("prop-lay-packed-einsum", "EinsumDense with a packed kernel.",
            EINSUM_PACKED, _einsum_packed, 10),
     single("prop-lay-packed-heads", "EinsumDense with a packed kernel, heads first.",
            EINSUM_PACKED, lambda s: _einsum_packed(s, equations=(HEADS_FIRST,)), 4),
+    swept("prop-lay-packed-kernels", "Packed kernels of rank 2 to 4, contracted along any axes.",
+          ("LAY-110", "LAY-090", "LAY-180"), KERNELS, packed_case),
     single("prop-lay-packed-groups", "Groups in any order.",
-           ("LAY-120", "LAY-090", "LAY-100", "LAY-050"),
+           ("LAY-120", "LAY-090", "LAY-180", "LAY-050"),
            lambda s: _dense_packed(s, shuffled=True), 8),
     single("prop-lay-reload", "Saved and loaded in a fresh process: the same outputs and config.",
            RELOADED, _reloaded, 2),
+    *CROSSED,
+    single("prop-lay-refused-axes", "Weights are quantized along the contracted axes alone.",
+           ("LAY-170",), _refused_axes, 4),
     single("prop-lay-refused", "Bad inputs are refused.", ("LAY-150",), _refused, 6),
 )  # fmt: skip

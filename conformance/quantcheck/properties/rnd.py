@@ -86,9 +86,9 @@ def _is_odd(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgeme
 
 PROPERTIES = (
     single("prop-rnd-ties", "Generated numbers around ties round to the even integer.",
-           ("RND-010",), _rounding, 20),
+           ("RND-010", "RND-040"), _rounding, 20),
     single("prop-rnd-saturate", "Generated numbers beyond a dtype saturate.",
-           ("RND-020",), _saturating, 20),
+           ("RND-020", "RND-040"), _saturating, 20),
     single("prop-rnd-refused", "Numbers that are not finite are refused.",
            ("RND-030",), _refused, 6),
     law("prop-rnd-odd", "Rounding is odd: rint(−x) = −rint(x).", ("RND-010",), _odd, _is_odd),

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from quantcheck.report.document import empty
 from quantcheck.report.matrix import print_matrix
-from quantcheck.report.terminal import print_report, print_targets
+from quantcheck.report.terminal import print_report, print_targets, print_unexplained
 
-__all__ = ["empty", "print_matrix", "print_report", "print_targets"]
+__all__ = ["empty", "print_matrix", "print_report", "print_targets", "print_unexplained"]

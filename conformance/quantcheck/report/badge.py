@@ -13,6 +13,15 @@ from quantcheck.report.looks import LOOKS
 LABEL = "quantref"
 # White text on each colour has a contrast of at least 4.5.
 GREEN, AMBER, RED, PURPLE, GREY = "#2b7a2b", "#8f6400", "#c0342b", "#8a3ea8", "#5f6368"
+WORDS = {Verdict.DIFFERENCE: "not as chosen"}  # no failures: they change no colour
+SHOWN = (
+    Verdict.ERROR,
+    Verdict.FAIL,
+    Verdict.UNSTABLE,
+    Verdict.PASS,
+    Verdict.KNOWN,
+    Verdict.DIFFERENCE,
+)
 _NARROW, _WIDE = "ijl.,:;|!' tfrI()-", "mwMW—"
 HEIGHT, PADDING = 20, 6
 
@@ -53,8 +62,8 @@ def summary(document: Mapping[str, Any]) -> tuple[str, str]:
     verdicts = list(worst_verdicts(document["reports"]).values())
     count = {name: verdicts.count(name) for name in set(verdicts)}
     parts = [
-        f"{count[verdict]} {LOOKS[verdict].word}"
-        for verdict in (Verdict.ERROR, Verdict.FAIL, Verdict.PASS, Verdict.KNOWN)
+        f"{count[verdict]} {WORDS.get(verdict, LOOKS[verdict].word)}"
+        for verdict in SHOWN
         if verdict in count
     ]
     if document["exit_code"] == 130:
@@ -62,7 +71,8 @@ def summary(document: Mapping[str, Any]) -> tuple[str, str]:
     if document["exit_code"] == 3:
         return ", ".join(parts if "error" in count else [*parts, "broken"]), PURPLE
     if document["exit_code"] == 1:
-        return ", ".join(parts if "fail" in count else [*parts, "stale deviations"]), RED
+        red = "fail" in count or "unstable" in count
+        return ", ".join(parts if red else [*parts, "stale deviations"]), RED
     if document["exit_code"] in (2, 4) or not parts:
         return ", ".join([*parts, "not judged"]), GREY
     return ", ".join(parts), AMBER if "known deviation" in count else GREEN

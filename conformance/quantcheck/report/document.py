@@ -1,4 +1,4 @@
-"""The report of a run: one part per target, and the provenance of the run.  [VER-050]"""
+"""The report of a run: one part per target, and the provenance of the run.  [VER-100]"""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from quantcheck.judge.verdict import Verdict
 from quantcheck.report.looks import BLAME, FAILED, VERDICTS
 
-FORMAT = 2
+FORMAT = 3
 SCHEMA = Path(__file__).resolve().parents[1] / "report.schema.json"
 MEANINGS = {
-    0: "every requirement passes, or is a known deviation",
-    1: "a requirement fails, or a listed deviation no longer occurs",
+    0: "no requirement fails that the target is held to, but for known deviations",
+    1: "a requirement fails, an answer is unstable, or a known deviation no longer occurs",
     2: "usage",
     3: "the target broke",
     4: "the suite failed its own checks",
@@ -25,7 +26,16 @@ MEANINGS = {
 
 def empty(spec: str, exit_code: int, aborted: dict[str, str] | None) -> dict[str, Any]:
     """Make the report of a run without verdicts."""
-    target = {"spec": spec, "name": "", "version": "", "backend": "", "precision": ""}
+    target = {
+        "spec": spec,
+        "name": "",
+        "version": "",
+        "backend": "",
+        "precision": "",
+        "choices": [],
+        "rules": [],
+        "calibration_order": "",
+    }
     return {
         "format": FORMAT,
         "target": {**target, "versions": {}, "stderr": ""},
@@ -38,6 +48,7 @@ def empty(spec: str, exit_code: int, aborted: dict[str, str] | None) -> dict[str
         "canaries": [],
         "examples": None,
         "deviations": None,
+        "differences": [],
         "requirements": [],
         "cases": [],
     }
@@ -88,7 +99,7 @@ def counts(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def failed_of(row: Mapping[str, Any]) -> tuple[int, int]:
-    """Count a requirement's cases that fail, end in an error or are known deviations, and all.
+    """Count a requirement's cases that fail, are unstable or known deviations, or end in an error.
 
     Examples
     --------
@@ -97,6 +108,19 @@ def failed_of(row: Mapping[str, Any]) -> tuple[int, int]:
     """
     each: Mapping[str, int] = row["counts"]
     return sum(each.get(name, 0) for name in FAILED), sum(each.values())
+
+
+def differing_of(row: Mapping[str, Any]) -> str:
+    """Say in how many of a requirement's cases the target differs from a choice; "" for none.
+
+    Examples
+    --------
+    >>> differing_of({"counts": {"pass": 3, "difference": 2}})
+    '2 of 5'
+    """
+    each: Mapping[str, int] = row["counts"]
+    found = each.get(Verdict.DIFFERENCE, 0)
+    return f"{found} of {sum(each.values())}" if found else ""
 
 
 def by_id(reports: Iterable[Mapping[str, Any]]) -> dict[str, dict[int, Mapping[str, Any]]]:

@@ -65,10 +65,16 @@ def _requirement(suite: ET.Element, spec: str, row: Mapping[str, Any]) -> None:
         failed, total = failed_of(row)
         lines.insert(0, f"{failed} of {total} cases; the worst is {worst['case']}")
         lines += [f"{key}: {worst[key]}" for key in ("index", "expected", "got") if worst[key]]
-        lines += [requirement["paragraph"], *row.get("reproduction", [])]
+        lines += [requirement["paragraph"], _source(requirement), *row.get("reproduction", [])]
     message = worst.get("reason") or worst.get("message") or ""
     text = f"{verdict}: {message}" if message else verdict
     _case(suite, spec, requirement["id"], LOOKS[verdict].junit, text, "\n".join(lines))
+
+
+def _source(requirement: Mapping[str, Any]) -> str:
+    """Say why a requirement is asked."""
+    basis = f", {requirement['basis']}" if requirement["basis"] else ""
+    return f"source: {requirement['source']}{basis}"
 
 
 def _case(

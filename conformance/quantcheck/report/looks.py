@@ -39,7 +39,10 @@ class Look:
 LOOKS: dict[str, Look] = {
     Verdict.PASS: Look("✓", "P", "pass", "pass", "green", None),
     Verdict.FAIL: Look("✗", "F", "fail", "fail", "bold red", "failure"),
+    Verdict.UNSTABLE: Look("↕", "U", "unstable", "unstable", "bold red", "failure"),
     Verdict.KNOWN: Look("≈", "K", "known", "known", "yellow", "skipped"),
+    # Not a failure: SPEC.md chose what the target does otherwise, and the target never said so.
+    Verdict.DIFFERENCE: Look("≠", "D", "difference", "differs", "cyan", "skipped"),
     Verdict.ERROR: Look("!", "!", "error", "error", "bold magenta", "error"),
     # A requirement without a verdict has not passed: it is skipped, with the reason.
     Verdict.NOT_JUDGED: Look("?", "?", "not judged", "unjudged", "yellow", "skipped"),
@@ -49,12 +52,14 @@ LOOKS: dict[str, Look] = {
 """In the order in which verdicts are listed."""
 
 VERDICTS = tuple(LOOKS)
-FAILED = (Verdict.FAIL, Verdict.KNOWN, Verdict.ERROR)
+FAILED = (Verdict.FAIL, Verdict.UNSTABLE, Verdict.KNOWN, Verdict.ERROR)
 BLAME = (
     Verdict.ERROR,
     Verdict.FAIL,
+    Verdict.UNSTABLE,
     Verdict.KNOWN,
     Verdict.NOT_JUDGED,
+    Verdict.DIFFERENCE,
     Verdict.PASS,
     Verdict.UNSUPPORTED,
     Verdict.NOT_COVERED,

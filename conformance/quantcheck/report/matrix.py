@@ -11,12 +11,14 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from quantcheck.report.document import by_id, failed_of
+from quantcheck.judge.verdict import Verdict
+from quantcheck.report.document import by_id, differing_of, failed_of
 from quantcheck.report.looks import FAILED, LOOKS
 from quantcheck.report.terminal import divide, figures, meaning
 
 CELLS = (14, 10)  # widths of a column; if neither fits, symbols alone
 NARROW = 4
+DIFFERENCES = 12  # width of their column
 MIN_TEXT = 24
 
 
@@ -26,7 +28,8 @@ def print_matrix(console: Console, reports: Sequence[dict[str, Any]]) -> None:
     console.print()
     if rows:
         console.print(_matrix(rows, [made["target"]["spec"] for made in reports], console))
-        legend = ", ".join(f"{_symbol(v, console)} {v}" for v in LOOKS if v != "not covered")
+        without = ("not covered", Verdict.DIFFERENCE)
+        legend = ", ".join(f"{_symbol(v, console)} {v}" for v in LOOKS if v not in without)
         console.print(f"{legend}; numbers count the cases that fail", highlight=False)
         console.print()
     for number, made in enumerate(reports, 1):
@@ -42,11 +45,15 @@ def _matrix(
     console: Console,
 ) -> Table:
     """Build the table requirements × targets, with words if they fit."""
-    cell = next((n for n in CELLS if _room(console, n * len(specs), len(specs)) >= 0), 0)
+    differs = any(differing_of(row) for each in rows.values() for row in each.values())
+    own, one = (DIFFERENCES, 1) if differs else (0, 0)  # the column of differences
+    cell = next(
+        (n for n in CELLS if _room(console, n * len(specs) + own, len(specs) + one) >= 0), 0
+    )
     headings = _headings(specs, cell) if cell else [str(n + 1) for n in range(len(specs))]
     width = max(len(part) for heading in headings for part in heading.split("\n"))
     width = max(width, cell and CELLS[-1], NARROW)
-    room = _room(console, width * len(specs), len(specs) + 1)
+    room = _room(console, width * len(specs) + own, len(specs) + 1 + one)
     table = Table(title="requirements × targets", title_justify="left")
     table.add_column("id", no_wrap=True)
     texts = room >= MIN_TEXT
@@ -54,13 +61,15 @@ def _matrix(
         table.add_column("text", ratio=1)
     for heading in headings:
         table.add_column(escape(heading), width=width, no_wrap=True)
+    if differs:
+        table.add_column("differences", width=DIFFERENCES, style=LOOKS[Verdict.DIFFERENCE].style)
     section = ""
     for id_, row in rows.items():
         section = divide(table, section, id_)
         said = str(next(iter(row.values()))["requirement"]["text"])
         text = [escape(shorten(said, room, placeholder=" …"))] if texts else []
         cells = [_cell(row.get(number), console, width) for number in range(len(specs))]
-        table.add_row(id_, *text, *cells)
+        table.add_row(id_, *text, *cells, *([_differences(row)] if differs else []))
     return table
 
 
@@ -71,12 +80,24 @@ def _room(console: Console, used: int, columns: int) -> int:
 
 def _cell(row: Mapping[str, Any] | None, console: Console, width: int) -> str:
     verdict = "not covered" if row is None else row["verdict"]
-    if row is None or verdict == "not covered":
-        return ""
+    if row is None or verdict in ("not covered", Verdict.DIFFERENCE):
+        return ""  # differences have a column of their own
     symbol, word = _symbol(verdict, console), LOOKS[verdict].short
     count = f" {failed_of(row)[0]}" if verdict in FAILED else ""
     wordy = f"{symbol} {word}{count}"
     return f"[{LOOKS[verdict].style}]{wordy if len(wordy) <= width else symbol + count}[/]"
+
+
+def _differences(row: Mapping[int, Mapping[str, Any]]) -> str:
+    """Name the targets that differ from a choice, by number, with their cases.
+
+    Examples
+    --------
+    >>> _differences({0: {"counts": {"difference": 2}}, 1: {"counts": {"pass": 2}}})
+    '1: 2 of 2'
+    """
+    found = ((number, differing_of(cell)) for number, cell in row.items())
+    return ", ".join(f"{number + 1}: {text}" for number, text in found if text)
 
 
 def _symbol(verdict: str, console: Console) -> str:

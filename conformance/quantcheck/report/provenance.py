@@ -63,6 +63,15 @@ def of_deviations(path: Path | None) -> dict[str, str | None] | None:
     return None if path is None else {"name": path.name, "sha256": sha256(path)}
 
 
+def processor_features() -> list[str]:
+    """Return the features of the processor that NumPy uses, such as vector instructions."""
+    import numpy as np
+
+    found: Any = np.show_config(mode="dicts")
+    named = found.get("SIMD Extensions", {})
+    return [str(name) for part in ("baseline", "found") for name in named.get(part, [])]
+
+
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)

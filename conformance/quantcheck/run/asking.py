@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from quantcheck.deviations import Matching
+from quantcheck.judge.choices import as_differences
 from quantcheck.judge.judgements import everywhere, judge_answer
 from quantcheck.judge.summary import CaseResult
 from quantcheck.judge.verdict import Judgement, Verdict
 from quantcheck.properties import Property, Sample
 from quantcheck.run import generated
+from quantcheck.run.again import Again
 from quantcheck.run.draws import Draws, digest, draw
 from quantcheck.run.generated import Outcome
 from quantcheck.run.pool import Pool
@@ -33,26 +36,49 @@ class Asking:
         How samples of properties are drawn.
     event : callable
         Called with each event, a JSON object.
+    further : Target, optional
+        A process in which questions are asked again, not started; by default another of `targets`.
 
     Attributes
     ----------
+    known : Matching
+        The known deviations; none before the handshake.
+    failures : list of (questions, judgements)
+        The questions with failures that no known deviation covers, and their answers.
     samples, outcomes : dict
         By the id of the property.
+    undeclared : frozenset of str
+        The choices of SPEC.md that the target does not declare; set before the first question.
     """
 
-    def __init__(self, targets: Sequence[Target], draws: Draws, event: Event) -> None:
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        draws: Draws,
+        event: Event,
+        further: Target | None = None,
+    ) -> None:
         self.target = targets[0]
         self.pool = Pool(targets)
+        self.further = None if further is None else Pool([further])
+        several = self.pool if len(targets) > 1 and self.target.parallel else None
+        self.again = Again(self.further or several)
+        self.known = Matching()
+        self.failures: list[tuple[list[tuple[Case, Mapping[str, Any]]], list[Judgement]]] = []
         self.draws = draws
         self.event = event
         self.samples: dict[str, list[Sample]] = {}
         self.outcomes: dict[str, list[Outcome]] = {}
         self.shrinking = SHRINKING_LIMIT
+        self.undeclared: frozenset[str] = frozenset()
 
     def submit(self, cases: Iterable[Case]) -> None:
-        """Queue the questions for several processes; a single process is asked in order."""
-        if len(self.pool.targets) > 1:
-            self.pool.submit([case.question() for case in cases if self._has(case.operation)])
+        """Queue questions, which the target answers while further samples are drawn.
+
+        A large question is asked when its turn comes, since waiting it would take gigabytes.
+        """
+        waiting = [c for c in cases if self._has(c.operation) and not c.large]
+        self.pool.submit([case.question() for case in waiting], self.again.answered)
 
     def _has(self, operation: str) -> bool:
         operations = self.target.handshake.operations
@@ -62,6 +88,25 @@ class Asking:
     def u(self) -> float:
         """Unit roundoff of the target's working precision."""
         return self.target.handshake.unit_roundoff
+
+    @property
+    def u_f(self) -> float | None:
+        """That of its factor of a Hessian, if it is declared."""
+        return self.target.handshake.factor_roundoff
+
+    def close(self) -> None:
+        """Close every process."""
+        try:
+            self.pool.close()
+        finally:
+            if self.further is not None:
+                self.further.close()
+
+    def kill(self) -> None:
+        """Kill every process, without waiting."""
+        self.pool.kill()
+        if self.further is not None:
+            self.further.kill()
 
     # Cases
 
@@ -74,12 +119,46 @@ class Asking:
         if not self._has(case.operation):
             message = f"the target has no {case.operation}"
             return result(everywhere(case, Verdict.UNSUPPORTED, message))
-        reply = self.pool.reply(case.question())
+        reply = self.pool.reply(case.id, case.question)
         left = {"seconds": reply.seconds, "stderr": reply.stderr}
         if "broken" in reply.answer:
             return result(everywhere(case, Verdict.ERROR, reply.answer["broken"]), **left)
-        judgements, trace = judge_answer(case, reply.answer, unit_roundoff=self.u)
-        return result(judgements, trace=trace, **left)
+        judgements, trace = judge_answer(
+            case,
+            reply.answer,
+            unit_roundoff=self.u,
+            factor_roundoff=self.u_f,
+            order=self.target.handshake.calibration_order,
+        )
+        settled = self._settled(case.id, [(case, reply.answer)], judgements, reply.seconds)
+        return result(settled, trace=trace, **left)
+
+    def _settled(
+        self,
+        identity: str,
+        answered: Sequence[tuple[Case, Mapping[str, Any]]],
+        judgements: Sequence[Judgement],
+        seconds: float,
+    ) -> list[Judgement]:
+        """Apply choices and known deviations, and ask again where that is due.
+
+        [VER-110] [VER-120] [VER-130]
+        """
+        settled = self._covered(answered, judgements)
+        if self.again.wanted(identity, settled):
+            asked = [(case.question(), answer) for case, answer in answered]
+            settled = self.again.settle(asked, settled, seconds)
+        if any(j.verdict in (Verdict.FAIL, Verdict.ERROR) for j in settled):
+            self.failures.append((list(answered), settled))
+        return settled
+
+    def _covered(
+        self, answered: Sequence[tuple[Case, Mapping[str, Any]]], judgements: Sequence[Judgement]
+    ) -> list[Judgement]:
+        """Turn failures into differences, or into known deviations."""
+        if not any("broken" in answer for _, answer in answered):
+            judgements = as_differences(judgements, self.undeclared)
+        return self.known.cover(answered, judgements)
 
     # Properties
 
@@ -119,10 +198,24 @@ class Asking:
             if not self._has(case.operation):
                 answers.append({"unsupported": f"the target has no {case.operation}"})
                 continue
-            reply = self.pool.reply(case.question())
+            reply = self.pool.reply(case.id, case.question)
             stderr, seconds = stderr + reply.stderr, seconds + reply.seconds
             answers.append(reply.answer)
-        return replace(generated.judge(sample, answers, self.u), stderr=stderr, seconds=seconds)
+        judged = self._of_sample(sample, answers)
+        answered = list(zip(sample.cases, answers, strict=True))
+        settled = self._settled(sample.cases[0].id, answered, judged.judgements, seconds)
+        return replace(judged, judgements=tuple(settled), stderr=stderr, seconds=seconds)
+
+    def _of_sample(self, sample: Sample, answers: Sequence[Mapping[str, Any]]) -> Outcome:
+        order = self.target.handshake.calibration_order
+        return generated.judge(sample, answers, self.u, self.u_f, order)
+
+    def _small(self, sample: Sample) -> Outcome:
+        """Ask a small sample while shrinking."""
+        answers = [self.pool.ask(case.question()).answer for case in sample.cases]
+        judged = self._of_sample(sample, answers)
+        answered = list(zip(sample.cases, answers, strict=True))
+        return replace(judged, judgements=tuple(self._covered(answered, judged.judgements)))
 
     def shrunk(self, prop: Property, judgements: Sequence[Judgement]) -> list[str]:
         """Shrink the first failure that is no known deviation; return the vectors of the sample."""
@@ -134,8 +227,7 @@ class Asking:
         smallest = generated.shrink(
             prop,
             failed[0].requirement,
-            lambda question: self.pool.ask(question).answer,
-            self.u,
+            self._small,
             draws=self.draws,
             known=self.outcomes[prop.id],
             seconds=min(self.shrinking, generated.SHRINK_SECONDS),

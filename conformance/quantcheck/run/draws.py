@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
-from quantcheck.properties import Property, Sample, Sizes, load
+from quantcheck.properties import Property, Sample, Sizes, Sweep, load
 from quantcheck.spec.sections import SECTIONS
 from quantcheck.wire.cases import Case
 
@@ -63,7 +63,13 @@ def seed_of(prop: Property, base: int) -> int:
 
 
 def draw(prop: Property, draws: Draws | None = None) -> list[Sample]:
-    """Draw the samples of a property; equal draws give equal samples."""
+    """Draw the samples of a property; equal draws give equal samples.
+
+    A property of sizes has a sample of each size. With a factor below 1 it has some of the sizes,
+    others for the next seed.
+    """
+    if prop.sweep is not None:
+        return _swept(prop, prop.sweep, draws or Draws())
     found: list[Sample] = []
 
     def collect(sample: Sample) -> None:
@@ -71,6 +77,12 @@ def draw(prop: Property, draws: Draws | None = None) -> list[Sample]:
 
     walk(collect, prop, draws or Draws(), Phase.generate)
     return found
+
+
+def _swept(prop: Property, sweep: Sweep, draws: Draws) -> list[Sample]:
+    makers = sweep(seed_of(prop, draws.seed))
+    step = max(1, round(1 / draws.factor))
+    return [make() for make in makers[draws.seed % step :: step]]
 
 
 def walk(test: Callable[[Sample], None], prop: Property, draws: Draws, *phases: Phase) -> None:

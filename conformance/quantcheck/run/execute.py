@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from quantcheck.deviations.rewrite import Rewritten
 from quantcheck.report.document import empty
 from quantcheck.run import results
 from quantcheck.run.asking import Event
 from quantcheck.run.exits import EXIT_SUITE
 from quantcheck.run.run import Run
 from quantcheck.run.settings import Settings
+from quantref.fast.threads import single_blas_thread
 
 
 @dataclass(frozen=True)
@@ -24,16 +26,18 @@ class RunResult:
     ----------
     report : dict
         `report` of report.schema.json.
-    deviations : dict, optional
-        The updated deviation file; None if nothing was asked.
+    deviations : Rewritten, optional
+        The updated deviation file, and what no cause explains; None unless it was asked for.
     """
 
     report: dict[str, Any]
-    deviations: dict[str, Any] | None
+    deviations: Rewritten | None
 
 
-def run_target(settings: Settings, event: Event | None = None) -> RunResult:
-    """Run the suite on one target.  [VER-050]
+def run_target(
+    settings: Settings, event: Event | None = None, *, propose: bool = False
+) -> RunResult:
+    """Run the suite on one target.  [VER-100]
 
     After any error the target is stopped, and the finished part is reported. Ctrl-C ends the run
     with a report. A second Ctrl-C ends this function at once, with KeyboardInterrupt.
@@ -43,6 +47,8 @@ def run_target(settings: Settings, event: Event | None = None) -> RunResult:
     settings : Settings
     event : callable, optional
         Called with each event, a JSON object, see `quantcheck.report.progress`.
+    propose : bool
+        Whether a deviation file is made, which tries all known causes.
     """
     with _quiet():
         run = Run(settings, event)
@@ -51,7 +57,7 @@ def run_target(settings: Settings, event: Event | None = None) -> RunResult:
                 _take(run, step)
         finally:
             run.kill()
-        return _ended(run)
+        return _ended(run, propose=propose)
 
 
 def _course(run: Run) -> None:
@@ -73,9 +79,10 @@ def _take(run: Run, step: Any) -> None:
         run.abort(error)
 
 
-def _ended(run: Run) -> RunResult:
+def _ended(run: Run, *, propose: bool) -> RunResult:
     try:
-        return RunResult(results.report(run), results.deviation_file(run))
+        written = results.deviation_file(run) if propose else None
+        return RunResult(results.report(run), written)
     except Exception as error:  # noqa: BLE001 - likewise
         run.abort(error)
         made = empty(run.settings.target, EXIT_SUITE, results.error_to_json(run.aborted))
@@ -85,7 +92,7 @@ def _ended(run: Run) -> RunResult:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide warnings about numbers in answers; judges report such numbers."""
-    with warnings.catch_warnings():
+    """Hide warnings about numbers in answers, which judges report; use one thread of BLAS."""
+    with warnings.catch_warnings(), single_blas_thread():
         warnings.simplefilter("ignore")
         yield

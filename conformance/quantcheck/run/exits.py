@@ -1,4 +1,4 @@
-"""The exit codes of every command.  [VER-050]"""
+"""The exit codes of every command.  [VER-100]"""
 
 from __future__ import annotations
 

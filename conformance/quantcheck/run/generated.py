@@ -12,9 +12,11 @@ from hypothesis import Phase
 from quantcheck.errors import CanaryError
 from quantcheck.judge import verdict
 from quantcheck.judge.judgements import everywhere, judge_answer, judge_law
+from quantcheck.judge.refusals import broken_by_refusal
 from quantcheck.judge.verdict import Judgement, Verdict
 from quantcheck.properties import Property, Sample
 from quantcheck.run.draws import Draws, digest, walk
+from quantcheck.spec.requirements import choices
 from quantcheck.wire.cases import Case, dump
 from quantref import SPEC_VERSION, __version__
 
@@ -63,19 +65,31 @@ class Outcome:
 # Judge
 
 
-def judge(sample: Sample, answers: Sequence[Mapping[str, Any]], u: float) -> Outcome:
-    """Judge the wire answers to the questions of a sample."""
+def judge(
+    sample: Sample,
+    answers: Sequence[Mapping[str, Any]],
+    u: float,
+    u_f: float | None = None,
+    order: str = "block",
+) -> Outcome:
+    """Judge the wire answers to the questions of a sample.
+
+    `u`, `u_f`: unit roundoffs of the target and of its factor of a Hessian; `order`: that of
+    calibration.
+    """
     case = sample.cases[0]
     broken = next((answer["broken"] for answer in answers if "broken" in answer), None)
     if broken is not None:
         return Outcome(sample, tuple(everywhere(case, Verdict.ERROR, broken)))
     if sample.law is None:
         (answer,) = answers
-        judgements, trace = judge_answer(case, answer, unit_roundoff=u)
+        judgements, trace = judge_answer(
+            case, answer, unit_roundoff=u, factor_roundoff=u_f, order=order
+        )
         return Outcome(sample, tuple(judgements), trace)
-    for answer in answers:
+    for asked, answer in zip(sample.cases, answers, strict=True):
         if "outputs" not in answer:
-            return _without_outputs(sample, case, answer)
+            return _without_outputs(sample, asked, answer)
     judgements, trace = judge_law(sample.cases, answers, sample.law, unit_roundoff=u)
     return Outcome(sample, tuple(judgements), trace)
 
@@ -84,7 +98,9 @@ def _without_outputs(sample: Sample, case: Case, answer: Mapping[str, Any]) -> O
     """Judge a law if some answer has no outputs."""
     if "refused" in answer:
         message = f"expected an answer, got a refusal: {answer['refused']}"
-        return Outcome(sample, tuple(everywhere(case, Verdict.FAIL, message)))
+        broken = broken_by_refusal(case)
+        refused = replace(case, requirements=(broken,)) if broken in choices() else case
+        return Outcome(sample, tuple(everywhere(refused, Verdict.FAIL, message)))
     if "unsupported" in answer:
         text = str(answer["unsupported"])
         return Outcome(sample, tuple(everywhere(case, Verdict.UNSUPPORTED, text)))
@@ -104,7 +120,7 @@ def summary(prop: Property, outcomes: Sequence[Outcome]) -> list[Judgement]:
     for number, outcome in enumerate(outcomes, 1):
         for judgement in outcome.judgements:
             text = judgement.message
-            if judgement.verdict in (Verdict.FAIL, Verdict.ERROR):
+            if judgement.verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.UNSTABLE):
                 text = f"example {number} of {len(outcomes)}: {text}"
             moved = replace(judgement, case=prop.id, message=text)
             found.setdefault(judgement.requirement, []).append(moved)
@@ -125,8 +141,7 @@ class _OutOfTime(BaseException):  # Hypothesis must not catch it
 def shrink(
     prop: Property,
     requirement: str,
-    target: Ask,
-    u: float,
+    attempted: Callable[[Sample], Outcome],
     *,
     draws: Draws | None = None,
     known: Iterable[Outcome] = (),
@@ -139,10 +154,8 @@ def shrink(
     prop : Property
     requirement : str
         The requirement that the sample must fail.
-    target : callable
-        Returns the answer to a question.
-    u : float
-        Unit roundoff of the target.
+    attempted : callable
+        Asks the questions of a sample, and judges the answers.
     draws : Draws, optional
         Those of the run, so that the same failure comes first.
     known : iterable of Outcome
@@ -159,7 +172,7 @@ def shrink(
             raise _OutOfTime
         key = digest([sample])
         if key not in outcomes:
-            outcomes[key] = ask(sample, target, u)
+            outcomes[key] = attempted(sample)
         outcome = outcomes[key]
         if outcome.failed(requirement):
             smallest[:] = [outcome]
@@ -167,9 +180,9 @@ def shrink(
 
     chosen = draws or Draws()
     # Small shapes first: if one of them fails too, it is the better example.
-    for attempted in (replace(chosen, free=True), chosen):
+    for shapes in (replace(chosen, free=True), chosen):
         try:
-            walk(attempt, prop, attempted, Phase.generate, Phase.shrink)
+            walk(attempt, prop, shapes, Phase.generate, Phase.shrink)
         except (_FoundError, _OutOfTime):
             break
     return smallest[0] if smallest else None

@@ -79,7 +79,7 @@ def canary(
     from quantcheck import mutants as planted
 
     pool = [m for m in (planted.MUTANTS if mutants is None else mutants) if section in m.sections]
-    by_size = sorted(cases, key=lambda case: len(json.dumps(case.question())))
+    by_size = sorted(cases, key=_size)
     for mutant in pool:
         killers = [case for case in by_size if mutant.id in case.kills]
         if not killers:
@@ -90,6 +90,11 @@ def canary(
                 return mutant.id, case.id
     tried = ", ".join(m.id for m in pool) or "no mutant in this section"
     raise CanaryError(f"a mutant detected in section {section}", f"none of: {tried}")
+
+
+def _size(case: Case) -> tuple[bool, int]:
+    """Return a sort key: cases with written inputs first, small ones before others."""
+    return case.by_recipe, 0 if case.by_recipe else len(json.dumps(case.question()))
 
 
 def caught(case: Case, answer: Mapping[str, Any]) -> bool:

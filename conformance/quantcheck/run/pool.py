@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ from quantcheck.errors import TargetError
 from quantcheck.targets import Target
 
 Question = Mapping[str, Any]
+Then = Callable[[Question, "Reply"], None]
 COSTLY = 500_000.0  # as large as the model of a few layers, or GPTQ of a hundred columns
 JOIN_LIMIT = 1.0  # seconds for a thread whose target was ended
 HEAVY = {"gptq_quantize": 100.0, "quantize_model_gptq": 1000.0}  # times the elements of the inputs
@@ -39,12 +40,14 @@ class Reply:
 
 @dataclass(eq=False)
 class _Waiting:
-    """A question that no process has taken yet."""
+    """A question that no process has taken yet; process `apart` must not take it."""
 
     question: Question
     cost: float
     shape: Hashable
     future: Future[Reply] = field(default_factory=Future)
+    then: Then | None = None
+    apart: int | None = None
 
 
 class Pool:
@@ -69,6 +72,7 @@ class Pool:
         self._waiting: list[_Waiting] = []
         self._owners: dict[Hashable, int] = {}
         self._replies: dict[str, Future[Reply]] = {}
+        self._answered: dict[str, int] = {}
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
@@ -80,32 +84,48 @@ class Pool:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, questions: Iterable[Question]) -> None:
+    def submit(self, questions: Iterable[Question], then: Then | None = None) -> None:
         """Queue questions: the costly ones first, the others in the given order.
 
         Answers are judged in the same order while further questions are asked.
+
+        Parameters
+        ----------
+        questions : iterable of dict
+        then : callable, optional
+            Called with each question and its reply, before `reply` returns it.
         """
         with self._changed:
             for question in questions:
                 if question["id"] not in self._replies:
-                    waiting = _Waiting(question, cost(question), shape(question))
+                    waiting = _Waiting(question, cost(question), shape(question), then=then)
                     self._replies[question["id"]] = waiting.future
                     self._waiting.append(waiting)
             self._waiting.sort(key=lambda w: w.cost if w.cost >= COSTLY else 0.0, reverse=True)
             self._changed.notify_all()
 
-    def reply(self, question: Question) -> Reply:
+    def reply(self, identity: str, question: Callable[[], Question]) -> Reply:
         """Wait for the reply to a question; ask it now if it was not asked before."""
-        future = self._replies.get(question["id"])
-        return self.ask(question) if future is None else future.result()
+        future = self._replies.get(identity)
+        return self.ask(question()) if future is None else future.result()
 
     def ask(self, question: Question) -> Reply:
         """Ask before all waiting questions, even if it was asked before."""
-        urgent = _Waiting(question, math.inf, None)
+        return self._urgent(_Waiting(question, math.inf, None)).result()
+
+    def again(self, question: Question) -> Future[Reply]:
+        """Ask before all waiting questions, in another process than the first time.
+
+        A pool of one process asks in that process.
+        """
+        apart = self._answered.get(question["id"]) if len(self.targets) > 1 else None
+        return self._urgent(_Waiting(question, math.inf, None, apart=apart))
+
+    def _urgent(self, urgent: _Waiting) -> Future[Reply]:
         with self._changed:
             self._waiting.insert(0, urgent)
             self._changed.notify_all()
-        return urgent.future.result()
+        return urgent.future
 
     def close(self) -> None:
         """Ask no further questions, and close every target."""
@@ -135,21 +155,34 @@ class Pool:
     # In the thread of a process
 
     def _serve(self, number: int) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                if self._closed:
-                    return
-                taken = self._take(number)
+        while (taken := self._next(number)) is not None:
             try:
-                taken.future.set_result(_asked(self.targets[number], taken.question))
+                reply = _asked(self.targets[number], taken.question)
+                self._answered.setdefault(taken.question["id"], number)
+                if taken.then is not None:
+                    taken.then(taken.question, reply)
+                taken.future.set_result(reply)
             except Exception as error:  # noqa: BLE001 - the waiting thread raises it again
                 taken.future.set_exception(error)
 
-    def _take(self, number: int) -> _Waiting:
-        """Choose a waiting question for a free process."""
-        own = (w for w in self._waiting if self._owners.get(w.shape, number) == number)
-        taken = next(own, self._waiting[-1])
+    def _next(self, number: int) -> _Waiting | None:
+        """Wait for a question that the process may take; None if the pool is closed."""
+        with self._changed:
+            while not self._closed:
+                taken = self._take(number)
+                if taken is not None:
+                    return taken
+                self._changed.wait()
+        return None
+
+    def _take(self, number: int) -> _Waiting | None:
+        """Choose a waiting question for a free process; None if it may take none."""
+        last = (w for w in reversed(self._waiting) if w.apart != number)
+        own = (w for w in self._waiting
+               if w.apart != number and self._owners.get(w.shape, number) == number)  # fmt: skip
+        taken = next(own, None) or next(last, None)
+        if taken is None:
+            return None
         self._waiting.remove(taken)
         if taken.shape is not None:
             self._owners.setdefault(taken.shape, number)

@@ -6,8 +6,9 @@ from typing import Any
 
 from quantcheck import deviations
 from quantcheck.deviations import rewrite
+from quantcheck.deviations.rewrite import Rewritten
 from quantcheck.errors import QuantcheckError, TargetError
-from quantcheck.judge.summary import RequirementResult, by_requirement, plain, to_json
+from quantcheck.judge.summary import CaseResult, RequirementResult, by_requirement, plain, to_json
 from quantcheck.judge.verdict import Judgement, Verdict
 from quantcheck.properties import Property
 from quantcheck.report import provenance, reproduction
@@ -23,21 +24,31 @@ from quantcheck.run.exits import (
 from quantcheck.run.run import Run
 from quantcheck.wire.cases import Case
 
-FACTS = ("name", "version", "backend", "precision", "versions")  # of a handshake
+FACTS = (
+    "name",
+    "version",
+    "backend",
+    "precision",
+    "choices",
+    "rules",
+    "calibration_order",
+    "versions",
+)  # of a handshake
 
 
 def exit_code(run: Run) -> int:
-    """Return the exit code of a run.  [VER-050]"""
+    """Return the exit code of a run.  [VER-100]"""
     if run.interrupted:
         return EXIT_INTERRUPTED
     if run.aborted is not None:
         return exit_code_of(run.aborted)
-    judgements = [j for result in run.results for j in result.judgements]
+    judgements = [j for result in run.results for j in result.judgements] + run.stale
     if any(j.verdict == Verdict.ERROR and not j.stale for j in judgements):
         return EXIT_TARGET
-    if any(j.verdict == Verdict.FAIL or j.stale for j in judgements):
+    if any(j.verdict in (Verdict.FAIL, Verdict.UNSTABLE) or j.stale for j in judgements):
         return EXIT_FAIL
-    answered = any(j.verdict in (Verdict.PASS, Verdict.KNOWN) for j in judgements)
+    counted = (Verdict.PASS, Verdict.KNOWN, Verdict.DIFFERENCE)
+    answered = any(j.verdict in counted for j in judgements)
     return EXIT_PASS if answered else EXIT_SUITE
 
 
@@ -61,7 +72,9 @@ def report(run: Run) -> dict[str, Any]:
     if run.properties:  # vectors and specification were read
         made["examples"] = {**run.settings.draws.to_json(), "properties": len(run.properties)}
         made["requirements"] = [_requirement(run, r) for r in _by_requirement(run)]
-        made["cases"] = [to_json(result) for result in run.results]
+        made["cases"] = [to_json(result) for result in _results(run)]
+        different = [row for row in made["requirements"] if row["counts"].get(Verdict.DIFFERENCE)]
+        made["differences"] = [row["requirement"]["id"] for row in different]
     shown: dict[str, Any] = plain(made)
     return shown
 
@@ -79,12 +92,19 @@ def _by_requirement(run: Run) -> list[RequirementResult]:
     """Return one verdict per requirement of SPEC.md."""
     known: dict[str, Case | Property] = {**run.cases, **run.properties}
     named = {r for id_ in run.selected for r in known[id_].requirements}
-    return by_requirement(run.requirements, run.results, named)
+    return by_requirement(run.requirements, _results(run), named)
+
+
+def _results(run: Run) -> list[CaseResult]:
+    """Return the results of all cases, and one for each entry that no longer occurs."""
+    return run.results + [
+        CaseResult(j.case, j.requirement.partition("-")[0].lower(), "", (j,)) for j in run.stale
+    ]
 
 
 def _requirement(run: Run, result: RequirementResult) -> dict[str, Any]:
     made = to_json(result)
-    shown = (Verdict.FAIL, Verdict.KNOWN, Verdict.ERROR)
+    shown = (Verdict.FAIL, Verdict.UNSTABLE, Verdict.KNOWN, Verdict.ERROR, Verdict.DIFFERENCE)
     if result.worst is not None and result.verdict in shown:
         made["reproduction"] = reproduction_of(run, result.worst)
     return made
@@ -103,10 +123,10 @@ def error_to_json(error: QuantcheckError | None) -> dict[str, str] | None:
 
 def reproduction_of(run: Run, judgement: Judgement) -> list[str]:
     """Return lines that reproduce the judgement; empty for targets other than Keras."""
-    for entry in run.deviations:
-        listed = judgement.case in entry.cases and entry.requirement == judgement.requirement
-        if listed and entry.reproduction:
-            return list(entry.reproduction)
+    for entry in run.known.entries:
+        same = entry.reason == judgement.reason and judgement.requirement in entry.requirements
+        if same and judgement.verdict == Verdict.KNOWN and entry.reproduction:
+            return reproduction.on_backend(entry.reproduction, run.target.handshake.backend)
     handshake = run.target.handshake
     if handshake.name != "keras":
         return []
@@ -114,10 +134,11 @@ def reproduction_of(run: Run, judgement: Judgement) -> list[str]:
     if case is None:
         return []
     return reproduction.keras_lines(
-        case.question(),
+        case.question(made=False),
         backend=handshake.backend,
         section=case.section,
         message=judgement.message,
+        version=handshake.version,
     )
 
 
@@ -134,19 +155,20 @@ def _example(run: Run, judgement: Judgement) -> Case | None:
 # Deviations
 
 
-def deviation_file(run: Run) -> dict[str, Any] | None:
+def deviation_file(run: Run) -> Rewritten | None:
     """Return the updated deviation file; None if nothing was asked."""
     if not run.results:
         return None
-    lines = {
-        j.case: reproduction_of(run, j)
-        for result in run.results
-        for j in result.judgements
-        if j.verdict in (Verdict.FAIL, Verdict.ERROR)
-    }
-    previous = deviations.read(run.deviation_file) if run.deviation_file else None
-    made = rewrite.rewrite(run.target.handshake, run.results, lines, previous, run.reasons)
-    listed = {case for entry in made["deviations"] for case in entry["cases"]}
-    draws = {r.case: r.draws for r in run.results if r.draws}
-    kept = {k: v for k, v in {**run.known_draws, **draws}.items() if k in listed}
-    return {**made, "draws": dict(sorted(kept.items()))}
+    handshake = run.target.handshake
+    return rewrite.rewrite(
+        handshake,
+        run.asking.failures,
+        deviations.read(run.deviation_file) if run.deviation_file else None,
+        run.reasons,
+        stale=[j.case.removeprefix("deviation ") for j in run.stale],
+        recorded={
+            "versions": dict(handshake.versions),
+            "processor": provenance.processor_features(),
+        },
+        reproduction=lambda judgement: reproduction_of(run, judgement),
+    )

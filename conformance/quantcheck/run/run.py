@@ -7,18 +7,21 @@ import traceback
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from quantcheck import deviations, properties
-from quantcheck.deviations import Deviation
+from quantcheck.deviations import Matching
+from quantcheck.deviations.declared import require_declarable
 from quantcheck.errors import QuantcheckError, SuiteError
+from quantcheck.judge import choices
 from quantcheck.judge.summary import CaseResult
+from quantcheck.judge.verdict import Judgement
 from quantcheck.properties import Property
 from quantcheck.run import generated, golden
+from quantcheck.run.again import covering
 from quantcheck.run.asking import Asking, Event
-from quantcheck.run.draws import digest, draw
+from quantcheck.run.draws import draw
 from quantcheck.run.settings import Settings
 from quantcheck.spec import requirements
 from quantcheck.spec.requirements import Requirement
@@ -42,6 +45,8 @@ class Run:
         Ids of the selected cases and properties.
     results : list of CaseResult
         Results so far.
+    stale : list of Judgement
+        One for each entry of known deviations that no longer occurs.
     aborted : QuantcheckError, optional
         The error that ended the run early.
     interrupted : bool
@@ -52,13 +57,14 @@ class Run:
         self.settings = settings
         self.started, self._clock = datetime.now(UTC), time.monotonic()
         self.event: Event = event or (lambda _: None)
-        self.asking = Asking(settings.targets(), settings.draws, self.event)
+        targets = settings.targets()
+        self.asking = Asking(targets, settings.draws, self.event, settings.further(targets))
         self.target = self.asking.target
         self.deviation_file: Path | None = settings.deviations
         self.requirements: dict[str, Requirement] = {}
         self.cases: dict[str, Case] = {}
         self.properties: dict[str, Property] = {}
-        self.deviations: list[Deviation] = []
+        self.stale: list[Judgement] = []
         self.reasons: dict[str, Any] | None = None
         self.results: list[CaseResult] = []
         self.canaries: list[dict[str, str]] = []
@@ -85,7 +91,7 @@ class Run:
         only, sections = self.settings.only, self.settings.sections
         asked: list[Case | Property] = []
         if only != "generated":
-            asked += self.cases.values()
+            asked += [c for c in self.cases.values() if self.settings.large or not c.large]
         if only != "vectors":
             asked += self.properties.values()
         return [each.id for section in sections for each in asked if each.section == section]
@@ -101,7 +107,8 @@ class Run:
         Raises
         ------
         QuantcheckError
-            A canary is not detected, the target does not start, or the deviations do not fit.
+            A canary is not detected, the target does not start or declares a choice that does not
+            exist, or the deviations do not fit.
         """
         self.selected = list(selected)
         chosen = [self.cases[id_] for id_ in self.selected if id_ in self.cases]
@@ -115,11 +122,18 @@ class Run:
         self.event({"event": "starting", "target": self.target.spec})
         handshake = self.target.start()
         self.event({"event": "ready", "name": handshake.name, "version": handshake.version})
+        self.asking.undeclared = choices.undeclared(self.requirements, handshake.choices)
         path = self.deviation_file or deviations.path_for(handshake)
-        if path is not None:
-            self.deviation_file = path
-            self.deviations = deviations.load(path, handshake)
-            deviations.check_matches(self.deviations, {**self.cases, **self.properties})
+        self.deviation_file = path
+        self.asking.known = Matching(
+            [] if path is None else deviations.load(path, handshake),
+            self.asking.u,
+            self.asking.u_f,
+            self.asking.undeclared,
+            handshake.calibration_order,
+            require_declarable(handshake.rules),
+        )
+        self.asking.again.share = covering(case for case in chosen if not case.large)
         self.asking.submit(chosen)
         for section in dict.fromkeys(prop.section for prop in drawn):
             self._draw(section, [prop for prop in drawn if prop.section == section])
@@ -140,28 +154,17 @@ class Run:
         return self._check_property(self.properties[identity])
 
     def _check(self, case: Case) -> CaseResult:
-        result = self.asking.case(case)
-        judgements = deviations.apply(case, result.judgements, self.deviations)
-        return self._add(replace(result, judgements=tuple(judgements)))
+        return self._add(self.asking.case(case))
 
     def _check_property(self, prop: Property) -> CaseResult:
         result = self.asking.judge_property(prop)
-        known = self.known_draws.get(prop.id)
-        judgements = deviations.apply(
-            prop,
-            result.judgements,
-            self.deviations,
-            same_draws=known is None or known == digest(self.asking.samples[prop.id]),
-        )
-        vectors = tuple(self.asking.shrunk(prop, judgements))
-        return self._add(replace(result, judgements=tuple(judgements), vectors=vectors))
+        vectors = tuple(self.asking.shrunk(prop, result.judgements))
+        return self._add(replace(result, vectors=vectors))
 
-    @cached_property
-    def known_draws(self) -> dict[str, str]:
-        """Return the digests of samples in the deviation file, by property."""
-        if self.deviation_file is None:
-            return {}
-        return dict(deviations.read(self.deviation_file).get("draws", {}))
+    @property
+    def known(self) -> Matching:
+        """The known deviations of the target."""
+        return self.asking.known
 
     def _add(self, result: CaseResult) -> CaseResult:
         self.results.append(result)
@@ -185,8 +188,10 @@ class Run:
             self.aborted = SuiteError("no error in the suite itself", _trace(error))
 
     def close(self) -> None:
-        """Close every process of the target."""
-        self.asking.pool.close()
+        """Find entries that no longer occur, and close every process of the target."""
+        if len(self.results) == len(self.selected) and self.aborted is None:
+            self.stale = self.known.stale()
+        self.asking.close()
 
     @property
     def seconds(self) -> float:
@@ -195,7 +200,7 @@ class Run:
 
     def kill(self) -> None:
         """Kill every process of the target, without waiting."""
-        self.asking.pool.kill()
+        self.asking.kill()
 
 
 def _trace(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from quantcheck.spec.sections import SECTIONS
 from quantcheck.targets import Target, default_workers, open_target
 
 KINDS = ("vectors", "generated")
+LARGE_LIMIT = 600.0  # seconds for one answer; the largest questions are lines of 160 MB
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Settings:
     vectors, deviations : Path, optional
         They replace the package's own.
     reasons : Path, optional
-        Deviations of another version, whose reasons are proposed for the same failures.
+        Deviations of another version, whose entries are proposed where their causes predict
+        answers.
     draws : Draws
         How samples of properties are drawn.
     workers : int, optional
@@ -38,7 +40,9 @@ class Settings:
         "vectors" or "generated": only cases of this kind are asked.
     sections : tuple of str
     time_limit : float, optional
-        Seconds for one answer; by default that of the target.
+        Seconds for one answer; by default that of the target, and 600 with `large`.
+    large : bool
+        Whether vectors of more than 512 columns are asked too.
 
     Raises
     ------
@@ -61,6 +65,7 @@ class Settings:
     only: str | None = None
     sections: tuple[str, ...] = SECTIONS
     time_limit: float | None = None
+    large: bool = False
 
     def __post_init__(self) -> None:
         if self.time_limit is not None and not self.time_limit > 0:
@@ -84,15 +89,23 @@ class Settings:
         # Code that JAX compiles for the default questions is kept for the next run.
         default = self.draws == Draws()
         compiled = platformdirs.user_cache_path("quantcheck") / "jax" if default else None
-        first = open_target(self.target, time_limit=self.time_limit, compiled=compiled)
+        limit = self.time_limit or (LARGE_LIMIT if self.large else None)
+        first = open_target(self.target, time_limit=limit, compiled=compiled)
         count = self.workers or default_workers(first)
-        return [
-            first,
-            *(
-                open_target(self.target, time_limit=self.time_limit, compiled=compiled)
-                for _ in range(count - 1)
-            ),
-        ]
+        others = (
+            open_target(self.target, time_limit=limit, compiled=compiled) for _ in range(count - 1)
+        )
+        return [first, *others]
+
+    def further(self, targets: Sequence[Target]) -> Target | None:
+        """Build a process that is asked again, not started; None if another of `targets` can be.
+
+        A file of answers gives every answer once.
+        """
+        if len(targets) > 1 or not targets[0].parallel:
+            return None
+        limit = self.time_limit or (LARGE_LIMIT if self.large else None)
+        return open_target(self.target, time_limit=limit)
 
 
 def add_options(add: Callable[..., Any]) -> None:
@@ -101,6 +114,7 @@ def add_options(add: Callable[..., Any]) -> None:
     add("--deviations", metavar="FILE", help="known deviations instead of the package's")
     add("--time-limit", type=float, metavar="S", help="seconds per question (60; Keras 300)")
     add("--workers", type=int, metavar="N", help="processes of a target (1; Keras 2)")
+    add("--large", action="store_true", help="ask vectors of up to 4096 columns too, 600 s each")
     add("--only", choices=KINDS, help="ask cases of this kind only")
     add("--fuzz", type=float, metavar="MINUTES", help="draw generated cases for this time")
     add("--seed", type=int, metavar="N", help="seed of generated cases; the default is fixed")
@@ -133,6 +147,7 @@ def settings_of(options: Any, target: str, reasons: str | None = None) -> Settin
         only=options.only,
         sections=tuple(options.section or SECTIONS),
         time_limit=options.time_limit,
+        large=options.large,
     )
 
 

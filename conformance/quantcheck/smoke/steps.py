@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from quantcheck.deviations.declared import require_declarable
 from quantcheck.errors import TargetProtocolError
+from quantcheck.judge.choices import undeclared
 from quantcheck.smoke.questions import UNKNOWN, Probe, invalidate, misfit
 from quantcheck.smoke.session import CLEAN, FORM, Fault, NoLineInTime, Session
+from quantcheck.spec import requirements
 from quantcheck.targets.process import ProcessTarget
 from quantcheck.wire.protocol import Handshake, read_line
 
@@ -116,6 +119,8 @@ class Smoke:
         self._add("starts", True, f"within {self.target.start_limit:g} s")
         try:
             handshake = Handshake.from_line(read_line(line, "handshake"))
+            undeclared(requirements.load(), handshake.choices)
+            require_declarable(handshake.rules)
         except TargetProtocolError as error:
             mend = CLEAN if not line.lstrip().startswith(b"{") else FORM
             self._add("handshake", False, str(error), mend)
@@ -258,6 +263,8 @@ def _described(handshake: Handshake, probes: Sequence[Probe]) -> str:
     strange = [name for name in handshake.operations if name not in known]
     text = f"{handshake.name} {handshake.version}, {handshake.precision}"
     text += f", {len(handshake.operations) or 'all'} operations"
+    text += f", choices: {', '.join(handshake.choices) or 'none'}"
+    text += f", rules: {', '.join(handshake.rules)}" if handshake.rules else ""
     return f"{text}; not asked here: {', '.join(strange)}" if strange else text
 
 

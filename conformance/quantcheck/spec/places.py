@@ -1,4 +1,4 @@
-"""Paths of SPEC.md and the golden vectors, in the installed package or in the checkout."""
+"""Paths of SPEC.md, vectors and findings, in the installed package or in the checkout."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ def directory() -> Path:
     """
     packaged = PACKAGE / "_vectors"
     return packaged if packaged.is_dir() else CHECKOUT / "vectors"
+
+
+def findings_path() -> Path | None:
+    """Return the path of the findings; None where there are none, as in the installed package."""
+    path = CHECKOUT / "conformance" / "FINDINGS.md"
+    return path if path.is_file() else None
 
 
 def spec_path() -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 from quantcheck.errors import UnknownTargetError, UsageError
 from quantcheck.targets.answers import AnswersTarget
 from quantcheck.targets.base import Target
+from quantcheck.targets.libraries import ENVIRONMENT, LIBRARIES, is_installed
 from quantcheck.targets.process import START_LIMIT, TIME_LIMIT, ProcessTarget
 from quantcheck.wire.protocol import Handshake
 
@@ -44,6 +45,7 @@ def list_targets() -> list[tuple[str, str]]:
         package = _PACKAGES.get(backend)
         installed = keras and (package is None or find_spec(package) is not None)
         rows.append((f"keras:{backend}", "installed" if installed else "not installed"))
+    rows += [(n, "installed" if is_installed(n) else "not installed") for n in LIBRARIES]
     return [
         *rows,
         ("reference", "the NumPy reference itself"),
@@ -114,6 +116,8 @@ def open_process(
         # Keras derives the offset of calibration windows from a hash with a random seed per
         # process. CAL-050 judges this with new processes. Other verdicts must not depend on it.
         environment["PYTHONHASHSEED"] = "0"
+    if spec in LIBRARIES:
+        environment |= ENVIRONMENT
     if spec == "keras:jax" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         environment |= compilation_cache(compiled or _shared_folder())
     return ProcessTarget(
@@ -148,6 +152,10 @@ def _command(spec: str) -> list[str]:
         "keras": lambda rest: (
             _module("keras", "--backend", rest) if rest in KERAS_BACKENDS else None
         ),
+        **{
+            name: lambda _: None if ":" in spec else _module("libraries", kind)
+            for name in LIBRARIES
+        },
         "reference": lambda _: None if ":" in spec else _module("reference"),
         "mutant": lambda rest: _module("mutants", rest) if rest else None,
         "variant": lambda rest: _module("variants", rest) if rest else None,

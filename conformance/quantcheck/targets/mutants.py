@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
         "backend": "numpy",
         "precision": "float32",
         "operations": list(OPERATIONS),
+        "choices": ["all"],
         "versions": versions_of("quantref", "numpy"),
     }
     serve(mutants.load(known[identity]).answer, ready, out)

@@ -35,14 +35,20 @@ def main(arguments: list[str] | None = None) -> None:
     (spec,) = sys.argv[1:] if arguments is None else arguments
     sys.path.insert(0, str(Path.cwd()))
     thing, answer = load(spec)
+    choices = getattr(thing, "choices", ())  # of SPEC.md; none unless the object says so
     ready = {
         "name": str(getattr(thing, "name", spec)),
         "version": str(getattr(thing, "version", "0")),
         "backend": str(getattr(thing, "backend", "")),
         "precision": str(getattr(thing, "precision", "float32")),
         "operations": list(getattr(thing, "operations", ())),
+        "choices": [choices] if isinstance(choices, str) else list(choices),
+        "rules": list(getattr(thing, "rules", ())),
+        "calibration_order": str(getattr(thing, "calibration_order", "block")),
         "versions": versions_of("numpy"),
     }
+    if hasattr(thing, "factor_precision"):
+        ready["factor_precision"] = str(thing.factor_precision)
     serve(answer, ready, out)
 
 

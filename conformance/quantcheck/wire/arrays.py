@@ -59,7 +59,9 @@ def encode_array(array: Array) -> dict[str, Any]:
     if array.dtype.name not in DTYPES:
         raise DTypeError(f"dtype in {', '.join(DTYPES)}", array.dtype.name, "VEC-020")
     wide = array if array.dtype.kind in "iu" else array.astype(np.float64)
-    data = [_number(value) for value in wide.ravel().tolist()]
+    data = wide.ravel().tolist()
+    if not np.isfinite(wide).all():
+        data = [_number(value) for value in data]
     return {"dtype": array.dtype.name, "shape": list(array.shape), "data": data}
 
 
@@ -99,17 +101,14 @@ def decode_array(data: Any, where: str = "array") -> Array:
     if not natural or not isinstance(values, list) or math.prod(shape) != len(values):
         got = f"shape {shape!r:.40}, {len(values) if isinstance(values, list) else 0} values"
         raise DamagedVectorError(f"{where}: as many values as the shape has", got, "VEC-020")
-    integer = dtype.kind in "iu"
-    for value in values:
-        if type(value) is int and (not integer or _fits(value, dtype)):
-            continue
-        special = isinstance(value, str) and value in SPECIAL
-        if not integer and (special or (type(value) is float and math.isfinite(value))):
-            continue
-        raise DamagedVectorError(f"{where}: values of {name}", f"{value!r:.40}", "VEC-020")
-    if integer:
+    stray = _stray(values, dtype)
+    if stray is not None:
+        raise DamagedVectorError(f"{where}: values of {name}", f"{stray[0]!r:.40}", "VEC-020")
+    if dtype.kind in "iu":
         return np.array(values, dtype=dtype).reshape(shape)
-    numbers = np.array([SPECIAL[v] if isinstance(v, str) else v for v in values], np.float64)
+    if str in set(map(type, values)):
+        values = [SPECIAL[v] if isinstance(v, str) else v for v in values]
+    numbers = np.array(values, np.float64)
     with np.errstate(over="ignore"):
         narrow = numbers.astype(dtype)
     beyond = np.isfinite(numbers) & ~np.isfinite(narrow)
@@ -117,6 +116,25 @@ def decode_array(data: Any, where: str = "array") -> Array:
         got = f"{float(numbers[beyond][0])!r}"
         raise DamagedVectorError(f"{where}: values of {name}", got, "VEC-020")
     return narrow.reshape(shape)
+
+
+def _stray(values: list[Any], dtype: np.dtype) -> list[Any] | None:
+    """Return the first value that an array of the dtype cannot have, in a list; None if all fit."""
+    integer = dtype.kind in "iu"
+    if not integer and set(map(type, values)) <= {float} and all(map(math.isfinite, values)):
+        return None  # soon known, for arrays of millions of numbers
+    if integer and values and set(map(type, values)) == {int}:
+        bounds = np.iinfo(dtype)
+        if bounds.min <= min(values) and max(values) <= bounds.max:
+            return None
+    for value in values:
+        if type(value) is int and (not integer or _fits(value, dtype)):
+            continue
+        special = isinstance(value, str) and value in SPECIAL
+        if not integer and (special or (type(value) is float and math.isfinite(value))):
+            continue
+        return [value]
+    return None
 
 
 def _fits(value: int, dtype: np.dtype) -> bool:

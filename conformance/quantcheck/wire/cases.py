@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from quantcheck.spec.places import directory
 from quantcheck.wire.arrays import decode, encode
+from quantcheck.wire.recipes import Inputs, read, written
 from quantref.errors import DamagedVectorError
 
 FORMAT = 1
@@ -32,9 +34,10 @@ class Case:
     requirements : tuple of str
         The requirements that the case covers. The first one fails if no more specific one does.
     parameters, inputs : dict
-        Arguments of the operation; inputs hold arrays (or lists of arrays).
+        Arguments of the operation; inputs hold arrays (or lists of arrays), some made by recipe.
     expected : dict
-        {"outputs": {name: array}} or {"refused": name of the error type}.
+        {"outputs": {name: array}}, {"refused": name of the error type}, or, where the certificate
+        alone judges, {"forms": {name: {"dtype", "shape"}}}.
     judging : dict
         Margins, required codes and bounds; see SPEC.md, section 11.
     kills : tuple of str
@@ -47,18 +50,31 @@ class Case:
     operation: str
     requirements: tuple[str, ...]
     parameters: dict[str, Any]
-    inputs: dict[str, Any]
+    inputs: Mapping[str, Any]
     expected: dict[str, Any]
     judging: dict[str, Any] = field(default_factory=dict)
     kills: tuple[str, ...] = ()
 
-    def question(self) -> dict[str, Any]:
-        """Return the question that a target is asked.  [VER-060]"""
+    @property
+    def by_recipe(self) -> bool:
+        """Whether inputs are made by recipe."""
+        return isinstance(self.inputs, Inputs)
+
+    @property
+    def large(self) -> bool:
+        """Whether the case is asked with `--large` alone."""
+        return isinstance(self.inputs, Inputs) and self.inputs.large
+
+    def question(self, *, made: bool = True) -> dict[str, Any]:
+        """Return the question that a target is asked; unless `made`, recipes stay recipes.
+
+        [VER-060] [VEC-080]
+        """
         return {
             "id": self.id,
             "operation": self.operation,
             "parameters": self.parameters,
-            "inputs": encode(self.inputs),
+            "inputs": encode(dict(self.inputs)) if made else written(self.inputs),
         }
 
 
@@ -71,7 +87,7 @@ def dump(case: Case, *, generator: str, spec: str) -> str:
         "operation": case.operation,
         "requirements": list(case.requirements),
         "parameters": case.parameters,
-        "inputs": encode(case.inputs),
+        "inputs": written(case.inputs),
         "expected": encode(case.expected),
         "judging": encode(case.judging),
         "kills": list(case.kills),
@@ -137,7 +153,7 @@ def parse(text: str, where: str) -> Case:
         operation=data["operation"],
         requirements=tuple(data["requirements"]),
         parameters=data["parameters"],
-        inputs=decode(data["inputs"], f"{where}: inputs"),
+        inputs=read(data["inputs"], f"{where}: inputs"),
         expected=decode(data["expected"], f"{where}: expected"),
         judging=decode(data["judging"], f"{where}: judging"),
         kills=tuple(data["kills"]),

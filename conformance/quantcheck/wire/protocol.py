@@ -15,24 +15,40 @@ from quantcheck.errors import TargetProtocolError
 
 PROTOCOL = 1
 UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
+ORDERS = ("block", "stages")
+"""Orders of calibration: a block at once, or each layer after those whose outputs it gets."""
 ANSWER_KEYS = ("outputs", "refused", "unsupported", "error")
 
 
 @dataclass(frozen=True)
 class Handshake:
-    """The target's description of itself, sent before the first question."""
+    """The target's description of itself, sent before the first question.
+
+    `choices`: the choices of SPEC.md that the target follows, see `quantcheck.judge.choices`.
+    `rules`: the rules of appendix A that it follows in place of the default ones, see
+    `quantcheck.deviations.declared`. `calibration_order`: one of `ORDERS`.
+    """
 
     name: str
     version: str
     backend: str = ""
     precision: str = "float32"
+    factor_precision: str | None = None
     operations: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    choices: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    calibration_order: str = "block"
 
     @property
     def unit_roundoff(self) -> float:
         """Half the spacing of floats just above one, in the target's working precision."""
         return UNIT_ROUNDOFF[self.precision]
+
+    @property
+    def factor_roundoff(self) -> float | None:
+        """That of the precision in which the target factors a Hessian, if it is declared."""
+        return None if self.factor_precision is None else UNIT_ROUNDOFF[self.factor_precision]
 
     @classmethod
     def from_line(cls, line: Mapping[str, Any]) -> Handshake:
@@ -67,9 +83,14 @@ class Handshake:
         precision = ready.get("precision", "float32")
         if not isinstance(precision, str) or precision not in UNIT_ROUNDOFF:
             raise TargetProtocolError(f"precision in {sorted(UNIT_ROUNDOFF)}", repr(precision))
-        operations = ready.get("operations", [])
-        if not isinstance(operations, list) or not all(isinstance(o, str) for o in operations):
-            raise TargetProtocolError("ready.operations as list of names", repr(operations))
+        factor = ready.get("factor_precision", precision)
+        if not isinstance(factor, str) or factor not in UNIT_ROUNDOFF:
+            expected = f"factor_precision in {sorted(UNIT_ROUNDOFF)}"
+            raise TargetProtocolError(expected, repr(factor))
+        order = ready.get("calibration_order", "block")
+        if order not in ORDERS:
+            raise TargetProtocolError(f"calibration_order in {list(ORDERS)}", repr(order))
+        operations, choices = _names(ready, "operations"), _names(ready, "choices")
         backend = ready.get("backend", "")
         if not isinstance(backend, str):
             raise TargetProtocolError("ready.backend as text", repr(backend))
@@ -81,9 +102,21 @@ class Handshake:
             version=ready["version"],
             backend=backend,
             precision=precision,
-            operations=tuple(operations),
+            factor_precision=ready.get("factor_precision"),
+            operations=operations,
             versions=dict(versions),
+            choices=choices,
+            rules=_names(ready, "rules"),
+            calibration_order=order,
         )
+
+
+def _names(ready: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Return a list of names in a handshake, empty where it is left out."""
+    names = ready.get(key, [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TargetProtocolError(f"ready.{key} as list of names", repr(names))
+    return tuple(names)
 
 
 def read_line(line: bytes, due: str) -> dict[str, Any]:

@@ -24,9 +24,13 @@ EPILOG = """
 QUANTIZED is a .keras file with the same layers, or a file of codes. The layers have dequantized
 weights or are GPTQ layers of Keras. `quantref quantize --form codes` writes a file of codes, which
 holds its settings. Calibration data and settings must be those of the quantization.
-exit codes: 0 every layer is certified; 1 a layer is not certified, or input was refused; 2 usage,
+A layer is weak if rounding errors of the declared precisions leave more than 1 % of its codes
+undecided.
+exit codes: 0 every layer is certified; 1 a layer failed or is weak, or input was refused; 2 usage,
 or a package of the extra `quantize` is missing; 130 interrupted.
 """
+
+PRECISIONS = {"float32": 2.0**-24, "float64": 2.0**-53}
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,6 +41,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_model_arguments(parser, "ORIGINAL.keras", "QUANTIZED")
     parser.add_argument("--method", choices=("gptq", "int8"), default="gptq")
     add_gptq_arguments(parser)
+    for name, what in (("", "feedback"), ("factor-", "Hessian's factor (that of the feedback)")):
+        parser.add_argument(f"--{name}precision", choices=PRECISIONS, metavar="NAME",
+                            help=f"float32 or float64, of the quantizer's {what}")  # fmt: skip
     parser.add_argument("--report", type=Path, metavar="FILE.html", help="write the page")
 
 
@@ -62,7 +69,14 @@ def _run(options: argparse.Namespace, console: Any) -> int:
     from quantref.keras import certify
 
     with working(options, console, layer_count(original, options.layers)) as settings:
-        report = certify(original, quantized, config, **settings)
+        report = certify(
+            original,
+            quantized,
+            config,
+            unit_roundoff=PRECISIONS[options.precision or "float32"],
+            factor_roundoff=PRECISIONS.get(options.factor_precision),
+            **settings,
+        )
     finish(options, console, report, show)
     if page is not None:
         write_page(report, page)

@@ -9,6 +9,7 @@ from quantref.models import LayerRecord, Report
 
 STYLES = {
     "certified": "green",
+    "weak": "bold yellow",
     "failed": "bold red",
     "plain rounding": "bold red",
     "not judged": "yellow",
@@ -144,8 +145,12 @@ def closing(report: Report) -> str:
         return "no layer was quantized"
     count, total = len(report.layers), report.total
     good = sum(layer.verdict == "certified" for layer in report.layers)
+    weak = sum(layer.verdict == "weak" for layer in report.layers)
     plain = sum(layer.verdict == "plain rounding" for layer in report.layers)
     text = f"{good} of {count} layers certified"
+    if weak:
+        share = max(layer.figures.undecided for layer in report.layers)
+        text += f"; {weak} are weak: up to {share:.1%} of their codes are undecided"
     if plain:
         text += f"; {plain} are plain rounding: no error was fed back"
     if total.plain_loss > 0 and report.settings.get("mode") == "gptq":

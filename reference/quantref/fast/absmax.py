@@ -46,7 +46,7 @@ def abs_max_quantize(
             if not np.isfinite(amax).all():
                 require_float(whole, "inputs", "ABS-100")  # raises, and names the place
             scale = hi / (amax + epsilon)  # [ABS-010]
-            scale = np.asarray(scale, dtype=wide)  # [ABS-020] [ABS-060]
+            scale = np.asarray(scale, dtype=wide)  # [ABS-130] [ABS-060]
             if scale.min() < smallest:
                 require_float(whole, "inputs", "ABS-100")
                 amax = _largest(x, tuple(range(x.ndim)), scratch)

@@ -14,6 +14,7 @@ from quantref.fast.threads import each
 from quantref.hessian import PreparedHessian
 from quantref.inputs import Array, not_positive_definite
 
+STRETCH = 2**15  # numbers that are reversed at a time, so that they stay in the cache
 TALL = 512  # rows of a matrix that are scaled at a time, so that they stay in the cache
 
 
@@ -105,15 +106,39 @@ def unit_inverse(unit: Array) -> Array:
 def _reversed_lower(lower: Array, dtype: DTypeLike = np.float64) -> Array:
     """Return the lower triangle with rows and columns reversed, in Fortran order.
 
+    In the same dtype, it is made in the memory of `lower`: that is reversed from end to end.
+
     Examples
     --------
-    >>> _reversed_lower(np.array([[1.0, 9.0], [2.0, 3.0]]))
+    >>> _reversed_lower(np.array([[1.0, 9.0], [2.0, 3.0]], order="F"))
     array([[3., 2.],
            [0., 1.]])
     """
-    backwards = lower[::-1, ::-1]
-    upper = np.zeros(lower.shape, dtype, order="F")
+    if lower.dtype == dtype:
+        _reverse(lower.ravel("K"))  # LAPACK returns one stretch of memory
+        upper = lower
+    else:
+        upper, backwards = np.zeros(lower.shape, dtype, order="F"), lower[::-1, ::-1]
+        for band in bands(len(upper)):
+            upper[: band.stop, band] = backwards[: band.stop, band]
     for band in bands(len(upper)):
-        upper[: band.stop, band] = backwards[: band.stop, band]
+        upper[band.stop :, band] = 0.0
         upper[band, band] = np.triu(upper[band, band])
     return upper
+
+
+def _reverse(values: Array) -> None:
+    """Reverse a vector in place, in stretches that stay in the cache.
+
+    Examples
+    --------
+    >>> a = np.arange(5)
+    >>> _reverse(a)
+    >>> a
+    array([4, 3, 2, 1, 0])
+    """
+    size = len(values)
+    for start in range(0, size // 2, STRETCH):
+        stop = min(start + STRETCH, size // 2)
+        front, back = values[start:stop], values[size - stop : size - start]
+        front[:], back[:] = back[::-1].copy(), front[::-1].copy()

@@ -77,15 +77,20 @@ class GPTQProblem(Settings):
     @cached_property
     def M(self) -> Array:
         """R / diag(R) in the working precision: row j carries w − ŵ of column j."""
-        if self.profile.rows is rows_of_cholesky:
+        if self.profile.rows is rows_of_cholesky and "R" not in vars(self):
             damping = self.config.hessian_damping
             return unit_factor(self.prepared, damping, self.dtype, self.workers)  # [GPTQ-060]
-        return unit_upper(self.R, self.dtype)
+        return unit_upper(self.R, self.dtype, self.workers)
 
     def _other_rows(self) -> NDArray[np.float64]:
         """Return the rows that a profile uses instead of those of U."""
+        return np.asarray(self.profile.rows(self.cholesky_rows))
+
+    @cached_property
+    def cholesky_rows(self) -> NDArray[np.float64]:
+        """The rows of the inverse's Cholesky factor in float64, which other rows are made of."""
         U = inverse_factor(self.prepared, self.config.hessian_damping, np.float64)
-        return np.asarray(self.profile.rows(U))
+        return np.asarray(U)
 
     @property
     def hessian(self) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from quantref.errors import ConfigError
@@ -26,6 +26,25 @@ def each(work: Callable[[Part], Done], parts: Iterable[Part], workers: int) -> l
 
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(work, parts))
+
+
+def single_blas_thread() -> AbstractContextManager[Any]:
+    """Return a context in which BLAS uses one thread, if threadpoolctl is installed.
+
+    Threads gain nothing in products of small matrices, and take time from other processes.
+
+    Examples
+    --------
+    >>> with single_blas_thread():
+    ...     abs(-3)
+    3
+    """
+    from scipy import linalg  # noqa: F401 - its BLAS is another than NumPy's
+
+    try:
+        return blas_threads(1)
+    except ConfigError:
+        return nullcontext()
 
 
 def blas_threads(count: int) -> AbstractContextManager[Any]:

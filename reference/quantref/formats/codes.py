@@ -50,7 +50,7 @@ class LayerCodes:
     g_idx: NDArray[np.int32] | None = None
 
     def dequantized(self) -> NDArray[np.float32]:
-        """Return the dequantized weights (n_out, n_in).  [AFF-080] [ABS-080]
+        """Return the dequantized weights (n_out, n_in).  [AFF-160] [ABS-080]
 
         Examples
         --------

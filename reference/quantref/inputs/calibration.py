@@ -16,10 +16,10 @@ MODEL_ACTIVATIONS = ("linear", "relu")
 
 
 def require_dataset(dataset: Any) -> Iterable[Any]:
-    """Return the dataset if it is an iterable and no single text, or raise.  [CAL-080]"""
+    """Return the dataset if it is an iterable and no single text, or raise.  [CAL-180]"""
     if isinstance(dataset, (str, bytes, bytearray)) or not isinstance(dataset, Iterable):
         expected = "dataset an iterable of strings or of integer arrays"
-        raise ConfigError(expected, type(dataset).__name__, "CAL-080")
+        raise ConfigError(expected, type(dataset).__name__, "CAL-180")
     return dataset
 
 

@@ -52,7 +52,7 @@ def require_number(value: Any, name: str, requirement: str) -> float:
 
     Examples
     --------
-    >>> require_number(1, "epsilon", "CFG-040")
+    >>> require_number(1, "epsilon", "CFG-130")
     1.0
     """
     if isinstance(value, (bool, str, np.bool_)) or not hasattr(value, "__float__"):
@@ -141,7 +141,7 @@ def require_class_name(data: Any, known: Collection[str], requirement: str) -> s
 
 
 def require_default(value: str, name: str, requirement: str) -> None:
-    """Raise unless a string in the place of a quantizer is "default".  [CFG-060]"""
+    """Raise unless a string in the place of a quantizer is "default".  [CFG-050]"""
     if value != "default":
         expected = f'{name} to be a Quantizer, None or "default"'
         raise ConfigError(expected, f"{value!r}", requirement)
@@ -212,11 +212,11 @@ def require_output_dtype(dtype: Any, requirement: str) -> str:
 
 
 def require_value_range(value_range: Any, dtype: str, requirement: str) -> tuple[int, int]:
-    """Return (lo, hi) with lo <= 0 < hi, inside the output dtype.  [CFG-030]
+    """Return (lo, hi) with lo <= 0 < hi, inside the output dtype.  [CFG-110]
 
     Examples
     --------
-    >>> require_value_range([-127, 127], "int8", "CFG-030")
+    >>> require_value_range([-127, 127], "int8", "CFG-110")
     (-127, 127)
     """
     try:
@@ -227,7 +227,7 @@ def require_value_range(value_range: Any, dtype: str, requirement: str) -> tuple
     lo = require_integer(lo, "value_range[0]", requirement)
     hi = require_integer(hi, "value_range[1]", requirement)
     bounds = np.iinfo(dtype)
-    if not bounds.min <= lo <= 0 < hi <= bounds.max:  # [CFG-030]
+    if not bounds.min <= lo <= 0 < hi <= bounds.max:  # [CFG-110]
         expected = f"value_range with {bounds.min} <= lo <= 0 < hi <= {bounds.max} ({dtype})"
         raise ValueRangeError(expected, f"({lo}, {hi})", requirement)
     return lo, hi
@@ -246,9 +246,9 @@ def fits_float32(number: float) -> bool:
 
 
 def require_epsilon(epsilon: Any, hi: int, requirement: str) -> float:
-    """Return a positive epsilon for which hi / epsilon is a finite float32.  [CFG-040]"""
+    """Return a positive epsilon for which hi / epsilon is a finite float32.  [CFG-130]"""
     number = require_number(epsilon, "epsilon", requirement)
-    if number <= 0 or not fits_float32(hi / number):  # [CFG-040]
+    if number <= 0 or not fits_float32(hi / number):  # [CFG-130]
         smallest = hi / float(np.finfo(np.float32).max)
         expected = f"epsilon > 0 with {hi} / epsilon a finite float32 (epsilon >= {smallest:.3g})"
         raise ConfigError(expected, f"epsilon={number!r}", requirement)
@@ -260,7 +260,7 @@ def normalize_axis_argument(axis: Any, requirement: str) -> tuple[int, ...] | No
 
     Examples
     --------
-    >>> normalize_axis_argument(-1, "CFG-020"), normalize_axis_argument([0, 2], "CFG-020")
+    >>> normalize_axis_argument(-1, "CFG-150"), normalize_axis_argument([0, 2], "CFG-150")
     ((-1,), (0, 2))
     """
     if axis is None:

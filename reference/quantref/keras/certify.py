@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from quantref.certificate import U32
 from quantref.config import GPTQConfig, Int8QuantizationConfig
 from quantref.errors import ModelError
-from quantref.fast.packing import unpack_codes
 from quantref.formats.codes import LayerCodes
 from quantref.geometry import Geometry
 from quantref.inputs import Array
@@ -23,6 +23,7 @@ from quantref.keras.quantize import (
     restored_on_failure,
     run_blocks,
 )
+from quantref.keras.stored import answer_of, is_calibrated
 from quantref.layers import DENSE
 from quantref.models import Listener, Mapper, Report, Settings
 from quantref.models.answer import Answer
@@ -36,6 +37,8 @@ def certify(
     filters: Filters = None,
     batch_size: int = DEFAULT_BATCH_SIZE,
     true_sequential: bool = True,
+    unit_roundoff: float = U32,
+    factor_roundoff: float | None = None,
     mapper: Mapper | None = None,
     listener: Listener | None = None,
 ) -> Report:
@@ -58,13 +61,17 @@ def certify(
     batch_size : int, default 8
     true_sequential : bool, default True
         How the model was calibrated, as in `quantize`. The documentation of Keras has False.
+    unit_roundoff : float, default 2^-24
+    factor_roundoff : float, optional
+        Of the arithmetic that quantized the model; see `quantref.certify`.
     mapper : Mapper, optional
     listener : Listener, optional
 
     Returns
     -------
     Report
-        A layer whose weights are only rounded has the verdict "plain rounding".
+        A layer whose weights are only rounded has the verdict "plain rounding". A layer of which
+        rounding errors decide too little has the verdict "weak" (CERT-100).
 
     Raises
     ------
@@ -91,7 +98,13 @@ def certify(
     with restored_on_failure(original, always=True):
         _, report = run_blocks(
             original,
-            Settings(own_config, true_sequential=true_sequential, to_judge=answers.__getitem__),
+            Settings(
+                own_config,
+                true_sequential=true_sequential,
+                unit_roundoff=unit_roundoff,
+                factor_roundoff=factor_roundoff,
+                to_judge=answers.__getitem__,
+            ),
             filters=chosen,
             batch_size=batch_size,
             mapper=mapper,
@@ -128,10 +141,10 @@ def _answers(
         shape = tuple(floats[name].kernel.shape)
         geometry = Geometry(getattr(floats[name], "equation", DENSE), shape)
         if getattr(layer, "quantization_mode", None) == "gptq":
-            if not getattr(layer, "is_gptq_calibrated", False):
+            if not is_calibrated(layer):
                 same.add(name)  # GPTQ did not quantize it; it computes with its float kernel
                 continue
-            found[name] = _of_gptq_layer(layer, name, geometry, config)
+            found[name] = answer_of(layer, name, geometry, config.weight_bits)
             continue
         if getattr(layer, "quantization_mode", None) is not None:
             got = f"{name} in mode {layer.quantization_mode}"
@@ -151,19 +164,3 @@ def _of_codes(name: str, codes: Answer | LayerCodes) -> Answer:
     if codes.zero_point is None or codes.g_idx is None:
         raise ModelError(f"codes of GPTQ for layer {name}", "no zero-points", "")
     return Answer(codes.codes, codes.scale, codes.zero_point, codes.g_idx)
-
-
-def _of_gptq_layer(layer: Any, name: str, geometry: Geometry, config: GPTQConfig) -> Answer:
-    """Return the answer stored in a GPTQ layer of Keras."""
-    stored, bits = to_numpy(layer.quantized_kernel), config.weight_bits
-    packed = stored.shape[0] != geometry.n_out or bits == 4
-    codes = unpack_codes(stored, bits, geometry.n_out, axis=0) if packed else stored
-    if codes.shape != (geometry.n_out, geometry.n_in):
-        expected = f"codes {(geometry.n_out, geometry.n_in)} in layer {name}, by its equation"
-        raise ModelError(expected, f"{codes.shape}", "LAY-110")
-    return Answer(
-        codes.astype(np.uint8),
-        to_numpy(layer.kernel_scale).astype(np.float32),
-        to_numpy(layer.kernel_zero).astype(np.uint8),
-        to_numpy(layer.g_idx).astype(np.int32),  # Keras truncates fractions when it reads g_idx
-    )

@@ -9,6 +9,7 @@ codes        codes, scales, zero-points and g_idx (.safetensors), with the confi
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from quantref.keras.filters import Filters
 from quantref.keras.int8 import Int8Answer, Place, places_in, places_of, to_stored
 from quantref.keras.layers import able_layers, is_linear, to_numpy
 from quantref.keras.quantize import Quantized
+from quantref.keras.stored import mark_calibrated, store
 from quantref.keras.structure import structure_of
 from quantref.models.answer import Answer
 
@@ -91,7 +93,7 @@ def _fill_gptq(layer: Any) -> None:
     for variable in _stored(layer):
         values = 1 + np.arange(np.prod(variable.shape)).reshape(variable.shape) % 7
         variable.assign(values.astype(str(variable.dtype)))
-    layer.is_gptq_calibrated = True
+    mark_calibrated(layer)
 
 
 def require_precision(form: str, variables: Mapping[str, Any]) -> None:
@@ -199,12 +201,19 @@ def _codes_of(place: Place, answer: Answer | Int8Answer) -> LayerCodes:
 
 
 def to_keras_layers(quantized: Quantized) -> None:
-    """Replace the layers of an int8 model by int8 layers of Keras with our codes and scales."""
+    """Replace the layers of a model by quantized layers of Keras with our codes and scales."""
     import keras
 
     config = quantized.config
-    if not isinstance(config, Int8QuantizationConfig):
-        raise OutputError("an int8 model for Keras's own layers", config.mode, "")
+    if isinstance(config, GPTQConfig):
+        fields = {**config.get_config(), "dataset": None, "tokenizer": None}
+        known = inspect.signature(keras.quantizers.GPTQConfig).parameters
+        keras_gptq = keras.quantizers.GPTQConfig(**{k: v for k, v in fields.items() if k in known})
+        for name, layer in able_layers(quantized.model).items():
+            if name in quantized.answers:
+                layer.quantize("gptq", config=keras_gptq)
+                store(layer, name, quantized.answers[name], config.weight_bits)
+        return
     keras_config = keras.quantizers.Int8QuantizationConfig(
         *(
             None if q is None else keras.quantizers.AbsMaxQuantizer(**_documented(q))

@@ -38,7 +38,7 @@ class Answer:
     hessian: HessianFigures | None = None
 
     def dequantized(self) -> NDArray[np.float32]:
-        """Return scale · (codes − zero_point), (rows, n_in), rounded once.  [AFF-080]"""
+        """Return scale · (codes − zero_point), (rows, n_in), rounded once.  [AFF-160]"""
         return affine_dequantize(self.codes, self.scale, self.zero_point, self.g_idx)
 
 

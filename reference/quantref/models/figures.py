@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantref.affine import affine_parameters, group_index
-from quantref.fast.certificate.evidence import Evidence, column_tiles
+from quantref.fast.certificate.evidence import Evidence
+from quantref.fast.certificate.tiles import column_tiles
 from quantref.fast.problem import GPTQProblem
 
 EDGES = np.linspace(-1.0, 1.0, 41)  # of the histogram of residuals, in steps
@@ -37,6 +38,8 @@ class Figures:
         would take longer than the certificate. Of int8, largest observed / bound of all codes.
     certified : bool
         Whether a certificate was computed.
+    undecided : float
+        Largest share of codes for which rounding errors always admit another code (CERT-100).
     seconds, certificate_seconds : float
     """
 
@@ -50,6 +53,7 @@ class Figures:
     failures: tuple[str, ...] = ()
     nearest: float = 0.0
     certified: bool = True
+    undecided: float = 0.0
     seconds: float = 0.0
     certificate_seconds: float = 0.0
 
@@ -73,6 +77,7 @@ class Figures:
             residuals=tuple(a + b for a, b in zip(self.residuals, other.residuals, strict=True)),
             nearest=max(self.nearest, other.nearest),
             certified=self.certified and other.certified,
+            undecided=max(self.undecided, other.undecided),
         )
 
 

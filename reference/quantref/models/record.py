@@ -6,11 +6,12 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
+from quantref.checks import MOST_UNDECIDED
 from quantref.errors import ReportError
 from quantref.models.answer import Answer
 from quantref.models.figures import Figures, HessianFigures
 
-Verdict = Literal["certified", "failed", "plain rounding", "not judged"]
+Verdict = Literal["certified", "weak", "failed", "plain rounding", "not judged"]
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,14 @@ class LayerRecord:
         """The verdict of the certificate.
 
         "plain rounding" is a failure with a known cause: every code is that of rounding each weight
-        by itself with the answer's own scales, although feedback requires other codes.
+        by itself with the answer's own scales, although feedback requires other codes. "weak": no
+        check failed, but rounding errors decide too little.  [CERT-100]
         """
         f = self.figures
         if not f.certified:
             return "not judged"
         if not f.failures:
-            return "certified"
+            return "weak" if f.undecided > MOST_UNDECIDED else "certified"
         return "plain rounding" if f.differing == 0 and self.hessian is not None else "failed"
 
     def to_json(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantref.certificate import U32
 from quantref.config import GPTQConfig
 from quantref.errors import CalibrationError, ModelError, NotPositiveDefiniteError
 from quantref.inputs import Array
@@ -48,6 +49,8 @@ class Settings:
     true_sequential : bool
         False: all layers of a block are calibrated with the float block (CAL-130).
     certify : bool
+    unit_roundoff, factor_roundoff : float, float or None
+        Of the arithmetic that made the answers to judge; see `quantref.certify`.
     to_judge : callable, optional
         Returns, for a layer's name, an answer of another quantizer (see `Task`). The answer is
         judged, and nothing is quantized.
@@ -57,6 +60,8 @@ class Settings:
     dtype: str = "float32"
     true_sequential: bool = True
     certify: bool = True
+    unit_roundoff: float = U32
+    factor_roundoff: float | None = None
     to_judge: Callable[[str], Answer | Array] | None = None
 
 
@@ -240,6 +245,8 @@ class _Run:
                     config,
                     settings.dtype,
                     settings.certify,
+                    settings.unit_roundoff,
+                    settings.factor_roundoff,
                     ()
                     if settings.to_judge is None
                     else tuple(to_judge for _, _, to_judge in share),

@@ -10,14 +10,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.certificate import U32
+from quantref.certificate import U32, U64
 from quantref.config import GPTQConfig
 from quantref.fast.certificate import LazyCertificate, certify_problem
-from quantref.fast.certificate.evidence import gather
+from quantref.fast.certificate.bounds import Factor, Roundoffs
+from quantref.fast.certificate.gathering import gather
 from quantref.fast.gptq import quantize_problem
 from quantref.fast.problem import GPTQProblem, prepare_problem
 from quantref.inputs import Array
@@ -41,6 +43,8 @@ class Task:
     dtype : str
         Working precision of the feedback.
     certify : bool
+    unit_roundoff, factor_roundoff : float, float or None
+        Of the arithmetic that made the answers to judge; see `quantref.certify`.
     to_judge : tuple of Answer or (rows, n_in) float arrays
         For each part an answer of another quantizer, which is judged: codes with their scales, or
         dequantized weights alone. If it is empty, the parts are quantized here.
@@ -51,6 +55,8 @@ class Task:
     config: GPTQConfig
     dtype: str = "float32"
     certify: bool = True
+    unit_roundoff: float = U32
+    factor_roundoff: float | None = None
     to_judge: tuple[Answer | Array, ...] = ()
 
 
@@ -84,11 +90,17 @@ def run_task(task: Task) -> list[Answer]:
     >>> answer.codes, answer.figures.failures
     (array([[0, 3]], dtype=uint8), ())
     """
-    results = [] if task.to_judge else [*_quantized(task)]
-    # The certificate computes its own factor; it uses nothing that quantization computed.
-    judged = prepare_problem(task.weights[0], task.hessian, task.config, dtype=np.float32)
+    start = time.perf_counter()
+    problem = prepare_problem(task.weights[0], task.hessian, task.config, dtype=task.dtype)
+    if task.certify or task.to_judge:
+        _ = problem.R  # one factor for both; CERT-110 compares it with the Hessian itself
+    results = [] if task.to_judge else [*_quantized(task, problem, start)]
+    vars(problem).pop("M", None)  # the certificate needs memory, and not this
+    judged = problem
+    if judged.dtype != np.float32:
+        judged = prepare_problem(task.weights[0], task.hessian, task.config, dtype=np.float32)
     known = of_hessian(judged)
-    answers = []
+    answers, factor = [], Factor(judged.R)
     for k, weights in enumerate(task.weights):
         judged = judged.with_weights(weights) if k else judged
         if task.to_judge:
@@ -96,7 +108,7 @@ def run_task(task: Task) -> list[Answer]:
             result = given if isinstance(given, Answer) else recovered(judged, given)
         else:
             result = results[k]
-        figures = _figures(judged, result, certify=task.certify)
+        figures = _figures(judged, result, _roundoffs(task), factor, certify=task.certify)
         before = result.figures
         failures = (*before.failures, *figures.failures)
         figures = replace(figures, seconds=before.seconds, failures=failures)
@@ -104,10 +116,8 @@ def run_task(task: Task) -> list[Answer]:
     return answers
 
 
-def _quantized(task: Task) -> Iterator[Answer]:
-    """Yield the answer of each part, and the seconds that it took."""
-    start = time.perf_counter()
-    problem = prepare_problem(task.weights[0], task.hessian, task.config, dtype=task.dtype)
+def _quantized(task: Task, problem: GPTQProblem, start: float) -> Iterator[Answer]:
+    """Yield the answer of each part, and the seconds that it took; the first began at `start`."""
     for k, weights in enumerate(task.weights):
         problem = problem.with_weights(weights) if k else problem
         found = quantize_problem(problem)
@@ -115,14 +125,31 @@ def _quantized(task: Task) -> Iterator[Answer]:
         yield Answer(found.codes, found.scale, found.zero_point, found.g_idx, Figures(seconds=took))
 
 
-def _figures(problem: GPTQProblem, result: Answer, *, certify: bool) -> Figures:
+def _roundoffs(task: Task) -> dict[str, Any]:
+    """Return the precisions of the answers: as declared, or of `quantize_problem`."""
+    if task.to_judge:
+        u, u_f = task.unit_roundoff, task.factor_roundoff
+    else:
+        u, u_f = (U32 if task.dtype == "float32" else U64), U64
+    return {"unit_roundoff": u, "factor_roundoff": u_f}
+
+
+def _figures(
+    problem: GPTQProblem,
+    result: Answer,
+    roundoffs: dict[str, Any],
+    factor: Factor,
+    *,
+    certify: bool,
+) -> Figures:
     start = time.perf_counter()
     certificate = (
-        certify_problem(problem, result)
-        if certify
-        else LazyCertificate((), gather(problem, result, U32))  # only its losses are used
+        certify_problem(problem, result, **roundoffs, factor=factor, figures=True)
+        if certify  # otherwise only its losses are used
+        else LazyCertificate((), gather(problem, result, Roundoffs.declared(U32)))
     )
     checks = certificate.checks
+    undecided = certificate.undecided if certify and not certificate.failures else 0.0
     took = time.perf_counter() - start
     return replace(
         tally(certificate.evidence),
@@ -131,5 +158,6 @@ def _figures(problem: GPTQProblem, result: Answer, *, certify: bool) -> Figures:
         failures=tuple(f"{c.name}: {c.message} [{c.requirement}]" for c in checks if not c.passed),
         nearest=max((c.observed / c.bound for c in checks if not c.passed), default=0.0),
         certified=certify,
+        undecided=undecided,
         certificate_seconds=took,
     )

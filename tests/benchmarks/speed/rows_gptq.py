@@ -12,6 +12,9 @@ from tests.benchmarks.speed.row import Limit, Measured, Row, Settings, Work
 from tests.benchmarks.speed.timing import Contestant, contestant, interleave, medians, per_round
 
 from quantref import GPTQConfig, certify, gptq_quantize
+from quantref.fast.certificate import certify_problem
+from quantref.fast.gptq import quantize_problem
+from quantref.fast.problem import prepare_problem
 
 SIZES = (1024, 2048, 4096)
 WIDE_AND_TALL = ((4096, 11008), (11008, 4096), (50257, 768))
@@ -113,13 +116,33 @@ def workers(n: int) -> Callable[[Settings], Measured]:
 
 
 def certificate(n: int) -> Callable[[Settings], Measured]:
-    """Return the measurement of the certificate against the quantization that it checks."""
+    """Return what the checks of a certificate add to a quantization that shares its factor."""
+
+    def measure(settings: Settings) -> Measured:
+        size = settings.size(n)
+        W, H = problems.weights(size, size), problems.hessian(size)
+
+        def both() -> None:
+            problem = prepare_problem(W, H, problems.DEFAULT, dtype=np.float32)
+            _ = problem.R
+            certify_problem(problem, quantize_problem(problem))
+
+        contestants = [contestant("both", both), gptq(W, H, problems.DEFAULT)]
+        times = interleave(contestants, settings.plan)
+        ratios = per_round(times, lambda s: s["both"] / s["gptq"] - 1)
+        return Measured(ratios, medians(times), {"n_out": size, "n_in": size})
+
+    return measure
+
+
+def verdict(n: int) -> Callable[[Settings], Measured]:
+    """Return the measurement of a verdict from arrays alone against the quantization."""
 
     def measure(settings: Settings) -> Measured:
         size = settings.size(n)
         W, H = problems.weights(size, size), problems.hessian(size)
         answer = gptq_quantize(W, H, problems.DEFAULT, dtype=np.float32)
-        check = contestant("certify", lambda: certify(W, H, answer, problems.DEFAULT))
+        check = contestant("certify", lambda: certify(W, H, answer, problems.DEFAULT).verdict)
         times = interleave([check, gptq(W, H, problems.DEFAULT)], settings.plan)
         ratios = per_round(times, lambda s: s["certify"] / s["gptq"])
         return Measured(ratios, medians(times), {"n_out": size, "n_in": size})
@@ -147,5 +170,8 @@ def rows() -> Iterator[Row]:
         what = f"GPTQ 2048 × 2048 with {settings} against 4 bits in groups of 128"
         yield Row(f"variant-{name}", what, Limit(high=1.2), variant(2048, changed))
     for n in (1024, 4096):
-        what = f"certificate {n} × {n} against the quantization that it checks"
+        what = f"checks of a certificate {n} × {n}, with the solver's factor, against the solver"
         yield Row(f"certificate-{n}", what, Limit(high=1.0), certificate(n))
+    for n in (1024, 4096):
+        what = f"verdict {n} × {n} from arrays alone, weak or not, against the solver"
+        yield Row(f"verdict-{n}", what, Limit(high=3.0), verdict(n))

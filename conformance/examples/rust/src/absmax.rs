@@ -77,11 +77,11 @@ pub fn abs_max_quantize(
         slices.iter().zip(values).map(|(&slice, v)| clip_rint(v * scales[slice], low, high));
     let codes =
         Array::integers(Dtype::of(&settings.output_dtype).unwrap(), &x.shape, codes.collect());
-    let dtype = if float64 { Dtype::Float64 } else { Dtype::Float32 }; // [ABS-020]
+    let dtype = if float64 { Dtype::Float64 } else { Dtype::Float32 }; // [ABS-130]
     Ok((codes, Array::floats(dtype, &reduced, scales)))
 }
 
-/// The axis of the call comes before the stored one; −1 is the last resort. [CFG-020]
+/// The axis of the call comes before the stored one; −1 is the last resort. [CFG-150]
 pub fn call_quantizer(
     x: &Array,
     quantizer: &AbsMaxQuantizer,

@@ -65,14 +65,14 @@ pub fn parameters_of_range(
     let maxq = (1i128 << bits) - 1;
     let (mut low, mut high) = (low.min(0.0), high.max(0.0)); // RANGE [AFF-010]
     if symmetric {
-        let largest = high.max(-low); // [AFF-030]
+        let largest = high.max(-low); // [AFF-130]
         (low, high) = (-largest, largest);
     }
     if low == 0.0 && high == 0.0 {
         // DEGENERATE [AFF-020]
         (low, high) = (-1.0, 1.0);
     }
-    let scale = scale_of_range(low, high, maxq); // SCALE [AFF-040]
+    let scale = scale_of_range(low, high, maxq); // SCALE [AFF-150]
     if !scale.is_finite() {
         return refused("expected weights with a scale that is a finite binary32 [AFF-110]");
     }
@@ -121,7 +121,7 @@ pub fn affine_parameters(
     check_group_size(group_size)?;
     let values = weights.finite("weights")?;
     let width = columns_of_group(group_size, n_in);
-    let n_groups = n_in.div_ceil(width); // [AFF-090]
+    let n_groups = n_in.div_ceil(width); // [AFF-180]
     let (mut scale, mut zero) = (vec![0.0; n_out * n_groups], vec![0; n_out * n_groups]);
     for group in 0..n_groups {
         let columns = group * width..((group + 1) * width).min(n_in);
@@ -214,7 +214,7 @@ pub fn affine_dequantize(
     let mut values = Vec::with_capacity(q.len());
     for (place, &code) in q.iter().enumerate() {
         let (s, z) = groups.at(place);
-        let value = f32_of(s * (code - z) as f64); // BACK [AFF-080]
+        let value = f32_of(s * (code - z) as f64); // BACK [AFF-160]
         if !value.is_finite() {
             return refused("expected weights that are finite binary32 [AFF-110]");
         }

@@ -61,16 +61,16 @@ impl AbsMaxQuantizer {
         check_output_dtype(&self.output_dtype)?; // [CFG-010]
         let (smallest, largest) = Dtype::of(&self.output_dtype).unwrap().bounds().unwrap();
         let (low, high) = self.value_range;
-        // [CFG-030]
+        // [CFG-110]
         if !(smallest <= low && low <= 0 && 0 < high && high <= largest) {
             return refused(format!(
-                "expected lo ≤ 0 < hi within {}, got {low}, {high} [CFG-030]",
+                "expected lo ≤ 0 < hi within {}, got {low}, {high} [CFG-110]",
                 self.output_dtype
             ));
         }
         if self.epsilon <= 0.0 || !quotient_is_binary32(high as f64, self.epsilon) {
             return refused(format!(
-                "expected a positive epsilon with a finite hi / ε, got {} [CFG-040]",
+                "expected a positive epsilon with a finite hi / ε, got {} [CFG-130]",
                 self.epsilon
             ));
         }
@@ -78,7 +78,7 @@ impl AbsMaxQuantizer {
             let mut sorted = axes.clone();
             sorted.sort();
             if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
-                return refused("expected each axis once [CFG-020]");
+                return refused("expected each axis once [CFG-150]");
             }
         }
         Ok(self)
@@ -108,7 +108,7 @@ impl AbsMaxQuantizer {
     }
 }
 
-/// Whether f32(high / epsilon) is finite. [CFG-040]
+/// Whether f32(high / epsilon) is finite. [CFG-130]
 /// The quotient in binary64 can be the limit although the exact
 /// one is below it.
 fn quotient_is_binary32(high: f64, epsilon: f64) -> bool {

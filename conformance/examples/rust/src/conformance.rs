@@ -5,6 +5,9 @@ use crate::arrays::{Answer, Failure};
 use crate::inputs::Inputs;
 use crate::json::{parse, Json};
 use crate::operations::{compute, Operation, OPERATIONS};
+/// Operations with the parameter `route`, which may be left out; all routes are one here.
+const ROUTED: [&str; 3] = ["abs_max_quantize", "abs_max_quantizer", "config_round_trip"];
+
 use std::io::{BufRead, Write};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
@@ -67,6 +70,7 @@ fn ready() -> Json {
         ("backend", Json::text("std")),
         ("precision", Json::text("float64")),
         ("operations", Json::List(operations)),
+        ("choices", Json::List(vec![Json::text("all")])), // written from SPEC.md: it follows them
         ("versions", Json::object(vec![])),
     ]);
     Json::object(vec![("ready", ready)])
@@ -98,7 +102,10 @@ fn answer(operation: &str, parameters: &Json, inputs: &Json) -> Answer<Json> {
     let Some((_, names, needed, optional)) = known(operation) else {
         return unsupported(format!("the operation {operation} is not known"));
     };
-    if let Some(name) = parameters.names().iter().find(|n| !names.contains(n)) {
+    let is_parameter = |name: &&str| {
+        names.contains(name) || (*name == "route" && ROUTED.contains(&operation))
+    };
+    if let Some(name) = parameters.names().iter().find(|n| !is_parameter(n)) {
         return unsupported(format!("the parameter {name} is not known"));
     }
     let is_input = |name: &&&str| needed.contains(*name) || optional.contains(*name);

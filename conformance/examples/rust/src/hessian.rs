@@ -25,7 +25,7 @@ pub fn sum_of_tokens<'a>(tokens: impl Iterator<Item = &'a [f64]>, n: usize) -> V
     sum
 }
 
-/// SUM. [HES-010] [HES-020] [HES-030] [HES-090]
+/// SUM. [HES-010] [HES-110] [HES-030] [HES-090]
 pub fn hessian(batches: &[Array]) -> Answer<Array> {
     let mut width = None;
     for batch in batches {

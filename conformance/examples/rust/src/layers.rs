@@ -63,7 +63,7 @@ fn quantizers(config: &Object) -> Answer<(Option<&AbsMaxQuantizer>, Option<&AbsM
     }
 }
 
-/// WEIGHTS: codes and scales, the scales without the contracted axes. [LAY-010] [LAY-020]
+/// WEIGHTS: codes and scales, the scales without the contracted axes. [LAY-010] [LAY-160]
 pub fn quantize_kernel(
     kernel: &Array,
     axes: &[usize],
@@ -75,7 +75,7 @@ pub fn quantize_kernel(
     let quantizer = weight.unwrap_or(&default);
     if let Some(stored) = &quantizer.axis {
         if normalize(stored, kernel.rank())? != axes {
-            return refused("expected a weight quantizer with the contracted axes [LAY-020]");
+            return refused("expected a weight quantizer with the contracted axes [LAY-170]");
         }
     }
     let over = Some(axes.iter().map(|&axis| axis as i128).collect());
@@ -229,7 +229,7 @@ impl Layer {
     }
 
     /// GPTQ: the packed kernel, dequantized, in its own shape.
-    /// [LAY-090] [LAY-100] [LAY-110] [LAY-120]
+    /// [LAY-090] [LAY-180] [LAY-190] [LAY-110] [LAY-120]
     fn unpacked(
         &self,
         equation: &Equation,

@@ -70,7 +70,7 @@ def parameters_case(
         "aff",
         title,
         "affine_parameters",
-        tuple(dict.fromkeys((*requirements, "AFF-040", "AFF-060", "AFF-090"))),
+        tuple(dict.fromkeys((*requirements, "AFF-150", "AFF-060", "AFF-180"))),
         parameters,
         {"weights": weights},
         {"outputs": outputs},

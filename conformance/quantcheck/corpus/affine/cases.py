@@ -53,14 +53,14 @@ def aff_cases() -> Iterator[Case]:
 
 
 def _parameter_cases() -> Iterator[Case]:
-    core = ("AFF-040", "AFF-060")
+    core = ("AFF-150", "AFF-060")
     x = dyadic(400, (4, 16), 4000, 9).astype(np.float32)
     for bits in (2, 3, 4, 5, 6, 7, 8):
         for symmetric in (False, True):
             if bits in (5, 6, 7) and symmetric:
                 continue
             name = f"{bits}bit-{'symmetric' if symmetric else 'asymmetric'}"
-            requirements = ("AFF-030", *core) if symmetric else core
+            requirements = ("AFF-130", *core) if symmetric else core
             yield parameters_case(
                 name,
                 f"{bits} bits, per row, symmetric={symmetric}",
@@ -75,19 +75,19 @@ def _parameter_cases() -> Iterator[Case]:
             f"group-{size}",
             f"groups of {size} of 16 columns",
             mixed,
-            "AFF-090",
+            "AFF-180",
             *core,
             group_size=size,
         )
     yield parameters_case(
         "group-1", "groups of one column: one sign each", x, "AFF-010", *core, group_size=1
     )
-    yield parameters_case("per-tensor", "one range in all", x, "AFF-090", *core, per_channel=False)
+    yield parameters_case("per-tensor", "one range in all", x, "AFF-180", *core, per_channel=False)
     yield parameters_case(
         "per-tensor-groups",
         "one range per group, all rows",
         x,
-        "AFF-090",
+        "AFF-190",
         *core,
         per_channel=False,
         group_size=8,
@@ -95,12 +95,11 @@ def _parameter_cases() -> Iterator[Case]:
     positive = np.abs(x) + np.float32(0.5)
     for symmetric in (False, True):
         ending = "-symmetric" if symmetric else ""
-        extra = ("AFF-030",) if symmetric else ()
         yield parameters_case(
             f"positive{ending}",
             "all weights positive: the range reaches down to 0",
             positive,
-            *extra,
+            *(("AFF-140",) if symmetric else ()),
             "AFF-010",
             *core,
             symmetric=symmetric,
@@ -109,7 +108,7 @@ def _parameter_cases() -> Iterator[Case]:
             f"negative{ending}",
             "all weights negative: the range reaches up to 0",
             -positive,
-            *extra,
+            *(("AFF-130",) if symmetric else ()),
             "AFF-010",
             *core,
             symmetric=symmetric,
@@ -120,7 +119,7 @@ def _parameter_cases() -> Iterator[Case]:
         "ragged-positive",
         "a short last group of one sign",
         ragged,
-        "AFF-090",
+        "AFF-180",
         "AFF-010",
         *core,
         group_size=12,
@@ -142,7 +141,7 @@ def _parameter_cases() -> Iterator[Case]:
         "groups of zeros, symmetric",
         zeros,
         "AFF-020",
-        "AFF-030",
+        "AFF-130",
         *core,
         group_size=8,
         symmetric=True,
@@ -167,6 +166,7 @@ def _parameter_cases() -> Iterator[Case]:
         "float64 weights: the scale is float32 still",
         dyadic(402, (4, 16), 2**40, 45),
         *core,
+        "AFF-170",
     )
 
 
@@ -253,7 +253,7 @@ def _dequantize_cases() -> Iterator[Case]:
             "aff",
             f"codes back to weights, {bits} bits",
             "affine_dequantize",
-            ("AFF-080", "AFF-100"),
+            ("AFF-160", "AFF-100"),
             {},
             {"codes": codes, "scale": scale, "zero_point": zero, "g_idx": groups},
             {"outputs": {"values": floats(values, "float32")}},
@@ -281,7 +281,7 @@ def _edge_cases() -> Iterator[Case]:
             "aff",
             title,
             "affine_dequantize",
-            ("AFF-110", "AFF-080"),
+            ("AFF-110", "AFF-160", *(("AFF-170",) if scale.dtype == np.float64 else ())),
             {},
             {
                 "codes": codes,

@@ -136,7 +136,7 @@ def _refused_cases() -> Iterator[Case]:
     for name, title, requirement, error, dataset, changes in (
         ("few", "19 tokens for 4 windows of 5", "CAL-070", "TokenCountError", [tokens], counts),
         ("none", "no tokens at all", "CAL-070", "TokenCountError", [], {}),
-        ("string", "a single string as dataset", "CAL-080", "ConfigError", [], {"texts": "abc"}),
+        ("string", "a single string as dataset", "CAL-180", "ConfigError", [], {"texts": "abc"}),
         ("tokenizer", "strings without a tokenizer", "CAL-080", "ConfigError", [],
          {"texts": ["abc"], "tokenizer": None}),
         ("floats", "tokens that are floats", "CAL-080", "DTypeError",
@@ -144,8 +144,8 @@ def _refused_cases() -> Iterator[Case]:
         ("negative", "a negative token", "CAL-080", "TokenRangeError",
          [np.array([3, -1, 2], np.int32)], {}),
         ("wide", "a token beyond int32", "CAL-080", "TokenRangeError", [wide], {}),
-        ("samples", "no windows", "CAL-080", "ConfigError", [tokens], {"num_samples": 0}),
-        ("length", "windows of no tokens", "CAL-080", "ConfigError", [tokens],
+        ("samples", "no windows", "CAL-180", "ConfigError", [tokens], {"num_samples": 0}),
+        ("length", "windows of no tokens", "CAL-180", "ConfigError", [tokens],
          {"sequence_length": 0}),
     ):  # fmt: skip
         yield refused(

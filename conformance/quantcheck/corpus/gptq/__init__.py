@@ -1,1 +1,1 @@
-"""Section GPTQ: `plain` and `special` have the cases, `build` computes their expected values."""
+"""Section GPTQ: `plain`, `special` and `recipes` have the cases, `build` computes values."""

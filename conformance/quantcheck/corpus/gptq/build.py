@@ -78,7 +78,7 @@ def gptq_case(
         "gptq",
         title,
         "gptq_quantize",
-        tuple(dict.fromkeys((*requirements, *CORE, *_topics(parameters, weights.shape[1])))),
+        tuple(dict.fromkeys((*requirements, *CORE, *topics(parameters, weights.shape[1])))),
         parameters,
         {"weights": weights, "hessian": hessian},
         {"outputs": outputs},
@@ -86,7 +86,7 @@ def gptq_case(
     )
 
 
-def _topics(parameters: dict[str, Any], n_in: int) -> Iterator[str]:
+def topics(parameters: dict[str, Any], n_in: int) -> Iterator[str]:
     """Yield the requirements that the settings of a case concern."""
     size = parameters["group_size"]
     size = n_in if size == -1 else min(size, n_in)
@@ -123,12 +123,9 @@ def _required(
     target = bounds.target(u)
     required = np.zeros((n_out, n_in), np.uint8)
     scale_bound = np.zeros((n_out, len(answer.scale[0])))
-    unit = [
-        [abs(float(answer.factor.unit(k, j))) if k < j else 0.0 for j in range(n_in)]
-        for k in range(n_in)
-    ]
-    errors = _base_errors(answer, bounds, target, parameters)
-    sure, drift, sigma = [True] * n_out, np.zeros((n_out, n_in)), [0.0] * n_out
+    unit = np.abs(np.triu(answer.factor.floats, 1))
+    errors = _base_errors(answer, bounds, u, parameters)
+    sure, drift, tau = [True] * n_out, np.zeros((n_out, n_in)), [0.0] * n_out
     earlier = list(sure)  # before the current block
     for j in range(n_in):
         if j % parameters["block_size"] == 0:
@@ -141,23 +138,26 @@ def _required(
         for i in range(n_out):
             s = float(answer.scale[i][k])
             if starts:
-                sigma[i] = 2 * errors[i][k] / (2 ** parameters["bits"] - 1) + 2 * float(ULP32) * s
-                scale_bound[i, k] = _rounded_up(sigma[i])
+                most = 2 * errors[i][k] / (2 ** parameters["bits"] - 1) + 2 * float(ULP32) * s
+                scale_bound[i, k] = tau[i] = _rounded_up(most)  # the one that judges use
                 symmetric = parameters["symmetric"]
-                sure[i] &= symmetric or _zero_point_is_sure(answer, i, k, errors[i][k], sigma[i], u)
-            t = abs(float(answer.targets[i][j])) / s
-            allowed = (target[i, j] + drift[i, j]) / s + t * (sigma[i] / s + 3 * u)
+                sure[i] &= symmetric or _zero_point_is_sure(answer, i, k, errors[i][k], tau[i], u)
+            weight = abs(float(answer.targets[i][j]))
+            allowed = (1 + 3 * u) * _moved(weight, target[i, j] + drift[i, j], s, tau[i])
             exact_tie = answer.margins[i][j] == 0 and is_power_of_two(s) and not _fed(answer, i, j)
             sure[i] &= float(answer.margins[i][j]) > allowed or exact_tie
             required[i, j] = sure[i]
-            drift[i] += (
-                sigma[i] * abs(answer.codes[i][j] - answer.zero_point[i][k]) * np.array(unit[j])
-            )
+            drift[i] += tau[i] * abs(answer.codes[i][j] - answer.zero_point[i][k]) * unit[j]
     return required, scale_bound
 
 
+def _moved(weight: float, error: float, s: float, tau: float) -> float:
+    """Return the largest change of |weight| / s if both change by at most these amounts."""
+    return (error + weight * tau / s) / (s - tau) if tau < s else math.inf
+
+
 def _zero_point_is_sure(
-    answer: exact.ExactGPTQ, i: int, k: int, error: float, sigma: float, u: float
+    answer: exact.ExactGPTQ, i: int, k: int, error: float, tau: float, u: float
 ) -> bool:
     """Tell whether arithmetic of unit roundoff u must give the zero-point of a row and group."""
     s, margin = float(answer.scale[i][k]), answer.zero_margin[i][k]
@@ -165,7 +165,7 @@ def _zero_point_is_sure(
     position = (1.0 if empty else max(-float(answer.low[i][k]), 0.0)) / s
     if margin == 0 and error == 0 and is_power_of_two(s):
         return True
-    return float(margin) > error / s + position * (sigma / s + 3 * u)
+    return float(margin) > error / s + position * (tau / s + 3 * u)
 
 
 def _fed(answer: exact.ExactGPTQ, i: int, j: int) -> bool:
@@ -178,24 +178,17 @@ def _fed(answer: exact.ExactGPTQ, i: int, j: int) -> bool:
 
 
 def _base_errors(
-    answer: exact.ExactGPTQ, bounds: Bounds, target: Array, parameters: dict[str, Any]
+    answer: exact.ExactGPTQ, bounds: Bounds, u: float, parameters: dict[str, Any]
 ) -> list[list[float]]:
     """Return the bound on the ends of each group's range (0 in the first block)."""
     n_in, block = len(answer.order), parameters["block_size"]
     size = n_in if parameters["group_size"] == -1 else parameters["group_size"]
-    inverse = bounds.inverse.tolist()
-    errors: list[list[float]] = []
-    for row in target.tolist():
-        found = []
-        for start in range(0, n_in, size):
-            worst = 0.0
-            if start >= block:
-                worst = max(
-                    math.fsum(row[k] * inverse[k][a] for k in range(a + 1))
-                    for a in range(start, min(start + size, n_in))
-                )
-            found.append(worst)
-        errors.append(found)
+    errors = np.zeros((len(answer.codes), -(-n_in // size)))
+    for k, start in enumerate(range(0, n_in, size)):
+        c = start - start % block
+        if c:
+            columns = range(start, min(start + size, n_in))
+            errors[:, k] = bounds.base(u, columns, c).max(axis=1)
     if not parameters["per_channel"]:
-        errors = [[max(column) for column in zip(*errors, strict=True)]] * len(errors)
-    return errors
+        errors[:] = errors.max(axis=0)
+    return errors.tolist()

@@ -8,6 +8,7 @@ import numpy as np
 
 from quantcheck.corpus.draw import alternating
 from quantcheck.corpus.gptq.build import CORE, gptq_case, problem
+from quantcheck.corpus.gptq.recipes import recipe_cases
 from quantcheck.corpus.gptq.special import special_cases
 from quantcheck.wire.cases import Case
 
@@ -18,6 +19,7 @@ def gptq_cases() -> Iterator[Case]:
     yield from _group_cases()
     yield from _order_cases()
     yield from special_cases()
+    yield from recipe_cases()
 
 
 def _plain_cases() -> Iterator[Case]:

@@ -59,6 +59,7 @@ def _isolated_cases() -> Iterator[Case]:
         "GPTQ-010",
         "GPTQ-070",
         "GPTQ-080",
+        "GPTQ-140",
     )
     yield gptq_case(
         "dead-all",
@@ -91,6 +92,7 @@ def _isolated_cases() -> Iterator[Case]:
         np.abs(W) + np.float32(0.5),
         identity,
         "GPTQ-030",
+        "AFF-140",
         "GPTQ-070",
         symmetric=True,
     )

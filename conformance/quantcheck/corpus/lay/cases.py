@@ -6,12 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from quantcheck.corpus.draw import single
+from quantcheck.corpus.draw import dyadic, single
 from quantcheck.corpus.lay.build import WEIGHT_ONLY, lay_int8_case
 from quantcheck.corpus.lay.draw import HEADS_FIRST, OUT, PER_TOKEN, QKV, drawn, int8
-from quantcheck.corpus.lay.packed import gptq_cases, refused_cases, reload_cases
+from quantcheck.corpus.lay.options import Options
+from quantcheck.corpus.lay.packed import calibrated_cases, gptq_cases, refused_cases, reload_cases
 from quantcheck.corpus.lay.rows import lay_embedding_case, lay_reverse_case
 from quantcheck.wire.cases import Case
+from quantcheck.wire.policies import CALLED_TWICE, CLONED, IN_BLOCK, IN_LAYER, TRAINING, TWICE
 
 
 def lay_cases() -> Iterator[Case]:
@@ -20,7 +22,9 @@ def lay_cases() -> Iterator[Case]:
     yield from _einsum_cases()
     yield from _embedding_cases()
     yield from gptq_cases()
+    yield from calibrated_cases()
     yield from reload_cases()
+    yield from _used_cases()
     yield from refused_cases()
 
 
@@ -41,7 +45,7 @@ def _dense_cases() -> Iterator[Case]:
     )
     uneven = kernel * single([2.0**-12, 1, 2.0**10, 2.0**-6, 2.0**4])
     yield lay_int8_case(
-        "dense-int8-outputs", "outputs of very different size", x, uneven, None, "LAY-020", *both
+        "dense-int8-outputs", "outputs of very different size", x, uneven, None, "LAY-160", *both
     )
     tokens = drawn(603, 2, 3, 8) * single([[1, 2.0**-9, 2.0**12], [2.0**5, 1, 2.0**-3]])[..., None]
     yield lay_int8_case(
@@ -50,7 +54,7 @@ def _dense_cases() -> Iterator[Case]:
         tokens,
         kernel,
         bias,
-        "LAY-020",
+        "LAY-160",
         *both,
     )
     zeros = x.copy()
@@ -84,7 +88,7 @@ def _dense_cases() -> Iterator[Case]:
         x,
         kernel,
         bias,
-        "LAY-020",
+        "LAY-170",
         *both,
         config=int8({"class": "AbsMaxQuantizer", "arguments": {}}, PER_TOKEN),
     )
@@ -94,7 +98,7 @@ def _dense_cases() -> Iterator[Case]:
         single([[0.5, 1], [8, -2]]),
         single([[1, -4], [-2, 1]]),
         None,
-        "LAY-020",
+        "LAY-170",
         *both,
         config=int8(None, {"class": "AbsMaxQuantizer", "arguments": {"axis": 0}}),
     )
@@ -107,6 +111,34 @@ def _dense_cases() -> Iterator[Case]:
         "LAY-040",
         "LAY-010",
         config=WEIGHT_ONLY,
+    )
+
+
+def _used_cases() -> Iterator[Case]:
+    """Yield the cases of dtype policies, and of what is done with a quantized layer."""
+    x, kernel = (
+        dyadic(seed, shape, 255, 6).astype(np.float32)  # exact in bfloat16
+        for seed, shape in ((680, (3, 8)), (681, (8, 5)))
+    )
+    for name, title, topic, options in (
+        ("mixed-bfloat16", "bfloat16 sums of codes", "LAY-220", Options("mixed_bfloat16")),
+        ("training", "a call in training", "LAY-210", Options(use=TRAINING)),
+        ("cloned", "a clone with the weights of the layer", "LAY-200", Options(use=CLONED)),
+        ("twice", "a second quantization", "LAY-240", Options(use=TWICE)),
+        ("shared", "a layer that its model calls twice", "LAY-250", Options(place=CALLED_TWICE)),
+        ("in-block", "a layer in a block of a model", "LAY-250", Options(place=IN_BLOCK)),
+        ("in-layer", "a layer in a block of another layer", "LAY-250", Options(place=IN_LAYER)),
+    ):
+        yield lay_int8_case(f"dense-int8-{name}", title, x, kernel, None, topic, options=options)
+    yield lay_reverse_case(
+        "reversible-int8-bfloat16",
+        "ReversibleEmbedding, tied, backwards in bfloat16",
+        x,
+        np.ascontiguousarray(kernel.T),
+        None,
+        "LAY-220",
+        "LAY-070",
+        options=Options("bfloat16"),
     )
 
 
@@ -129,7 +161,7 @@ def _einsum_cases() -> Iterator[Case]:
             inputs,
             kernel,
             bias,
-            "LAY-020",
+            "LAY-160",
             "LAY-010",
             "LAY-030",
             *(["LAY-050"] if bias is not None else []),
@@ -147,7 +179,7 @@ def _einsum_cases() -> Iterator[Case]:
             kernel,
             None,
             "LAY-040",
-            "LAY-020",
+            "LAY-160",
             "LAY-010",
             equation=equation,
             config=WEIGHT_ONLY,

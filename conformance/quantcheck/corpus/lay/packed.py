@@ -9,8 +9,10 @@ import numpy as np
 from quantcheck.corpus.draw import refused, single
 from quantcheck.corpus.lay.build import INT8, WEIGHT_ONLY, gptq_config, lay_gptq_case, lay_int8_case
 from quantcheck.corpus.lay.draw import HEADS_FIRST, OUT, PER_TOKEN, QKV, drawn, int8, packed_kernel
+from quantcheck.corpus.lay.options import Options
 from quantcheck.corpus.lay.rows import lay_embedding_case, lay_reverse_case
 from quantcheck.wire.cases import Case
+from quantcheck.wire.policies import IN_BLOCK
 
 
 def gptq_cases() -> Iterator[Case]:
@@ -25,7 +27,7 @@ def gptq_cases() -> Iterator[Case]:
             *packed_kernel(642 + 10 * bits, 5, 10, bits=bits, groups=3),
             ragged,
             bias,
-            "LAY-100",
+            "LAY-180" if bits == 4 else "LAY-190",
             "LAY-090",
             "LAY-050",
             kernel_shape=(10, 5),
@@ -94,6 +96,33 @@ def gptq_cases() -> Iterator[Case]:
             group_size=4,
             equation=equation,
             bias_axes=axes,
+        )
+
+
+def calibrated_cases() -> Iterator[Case]:
+    """Yield the cases of packed layers in models that were calibrated."""
+    arguments = {"weight_bits": 4, "group_size": 4, "num_samples": 4, "sequence_length": 64}
+    config = {"class": "GPTQConfig", "arguments": arguments}
+    for name, title, structure, called, reload in (
+        ("dense-gptq-calibrated", "a block of a calibrated model", "given", {}, False),
+        ("dense-gptq-mode-of-config", "calibrated with a config, without a mode", "left out",
+         {"mode": "left out"}, False),
+        ("reload-dense-gptq-in-block", "a calibrated model, saved and loaded", "given", {}, True),
+    ):  # fmt: skip
+        with_ = {"dataset": "list of arrays", "tokenizer": "object", "structure": structure}
+        yield lay_gptq_case(
+            name,
+            f"Dense, {title}",
+            drawn(690, 3, 10),
+            *packed_kernel(691, 5, 10, bits=4, groups=3),
+            np.arange(10, dtype=np.int32) // 4,
+            None,
+            *(("LAY-130", "LAY-140") if reload else ()),
+            "LAY-090",
+            kernel_shape=(10, 5),
+            config=config,
+            reload=reload,
+            options=Options(place=IN_BLOCK, arguments=called, calibrated_with=with_),
         )
 
 
@@ -239,13 +268,17 @@ def refused_cases() -> Iterator[Case]:
         yield refused(
             "lay", f"lay-refuse-{name}", title, operation, "LAY-150", error, parameters, inputs
         )
+    yield refused(
+        "lay", "lay-refuse-float16", "int8 in float16", "dense_int8", "LAY-230", "DTypeError",
+        {**plain, "policy": "mixed_float16"}, {"x": drawn(679, 2, 4), "kernel": kernel},
+    )  # fmt: skip
     stored = {"class": "AbsMaxQuantizer", "arguments": {"axis": 1}}
     yield refused(
         "lay",
         "lay-refuse-untied-axis",
         "an untied embedding, whose kernels have different axes, with a stored one",
         "reversible_embedding_int8",
-        "LAY-020",
+        "LAY-170",
         "AxisError",
         {"config": int8(stored, PER_TOKEN), "reverse": True, "tie_weights": False, "reload": False},
         {"x": x, "embeddings": rows, "reverse_embeddings": drawn(678, 4, 5)},

@@ -1,55 +1,44 @@
 """Finds the requirement that a wrong answer of GPTQ breaks (SPEC.md, sections 8 and 12).
 
-If the certificate rejects an answer, the answer is certified again for a changed problem: another
-order, dead columns kept, half precision. If the certificate accepts it, this change is the mistake.
+If the certificate rejects an answer, the answer is certified again for changed problems: those of
+module `mistakes`. If the certificate accepts it, this change is the mistake.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from quantcheck.judge.certifying import Certifying
+from quantcheck.judge.naming.mistakes import PLAIN_ROUNDING, Question, mistakes
+from quantcheck.oracle.bounds import ULP32
+from quantcheck.spec.requirements import choices
 from quantcheck.wire.cases import Case
 from quantcheck.wire.configs import gptq_config
-from quantref.affine import group_layout
+from quantref.affine import group_layout, group_parameters
 from quantref.checks import Certificate
-from quantref.config import GPTQConfig
 from quantref.errors import QuantrefError
 from quantref.fast.certificate import certify
-from quantref.hessian import prepare_hessian
-from quantref.inputs import Array, require_hessian
-from quantref.rules import DEFAULT_PROFILE, Group, Profile, dead_kept, order_damped_float32
+from quantref.inputs import Array
+from quantref.rules import Group
 
 HALF_PRECISION = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # unit roundoffs
+MOST_COLUMNS = 1024  # of a case whose mistake is looked for: a certificate takes seconds beyond
 CODE_CHECKS = ("CERT-010", "CERT-020", "CERT-050")
 
 
-@dataclass(frozen=True)
-class _Question:
-    """The arguments of `certify`."""
+def explain(case: Case, outputs: dict[str, Array], unit_roundoff: float) -> tuple[list[str], str]:
+    """Return the requirement whose violation explains a wrong answer of GPTQ, and its name.
 
-    weights: Array
-    hessian: Array
-    codes: Array
-    g_idx: Array
-    config: GPTQConfig
-    block_size: int
-    unit_roundoff: float
-    profile: Profile = DEFAULT_PROFILE
-
-
-def explain(case: Case, outputs: dict[str, Array], unit_roundoff: float) -> list[str]:
-    """Return the requirement whose violation explains a wrong answer of GPTQ, or nothing.
+    The requirement is left out where the checks that failed say it best.
 
     `unit_roundoff`: that of the target, so that low precision is not taken for another mistake.
     """
-    mistakes = {"GPTQ-010": _dead_columns, "GPTQ-020": _orders, "GPTQ-080": _processing_order}
     parameters = case.parameters
-    asked = _Question(
+    asked = Question(
         case.inputs["weights"],
         case.inputs["hessian"],
         outputs["codes"],
@@ -58,17 +47,61 @@ def explain(case: Case, outputs: dict[str, Array], unit_roundoff: float) -> list
         parameters["block_size"],
         unit_roundoff,
     )
-    rejected = not _accepted(asked, outputs)
-    for requirement, variants in mistakes.items():
-        tried = rejected and requirement in case.requirements
-        if tried and any(_accepted(variant, outputs) for variant in variants(asked)):
-            return [requirement]
+    if asked.weights.shape[1] > MOST_COLUMNS:
+        certificate = _certificate(asked, outputs)
+        return [], PLAIN_ROUNDING if certificate and certificate.plain_rounding else ""
+    if _range_of_given_weights(asked, outputs):
+        return ["GPTQ-140"], "the range of a single group has the weights of dead columns"
+    blamed, name = _mistake(case, asked, outputs)
+    if name:
+        return blamed, name
     if "GPTQ-100" in case.requirements and _half_precision(asked, outputs):
-        return ["GPTQ-100"]
-    return []
+        return ["GPTQ-100"], f"weights carried in {asked.weights.dtype.name}"
+    if outputs["g_idx"].dtype.kind == "f":
+        return [], "group indices are floats"
+    return [], ""
 
 
-def _half_precision(asked: _Question, outputs: dict[str, Array]) -> bool:
+def _mistake(case: Case, asked: Question, outputs: dict[str, Array]) -> tuple[list[str], str]:
+    """Return requirement and name of the mistake whose right answer this is; else no name."""
+    certifying = Certifying()
+    if _accepted(certifying, asked, outputs):
+        return [], ""
+    uncovered = ""  # the name of a mistake that breaks what the case does not ask
+    for mistake in mistakes():
+        blamed = [mistake.requirement] if mistake.requirement else []
+        asks = not set(blamed) - {*case.requirements, *choices()}
+        if not asks and uncovered:
+            continue
+        questions = mistake.questions(asked)
+        if any(_accepted(certifying, q, outputs, strong=mistake.strong) for q in questions):
+            if asks:
+                return blamed, mistake.name
+            uncovered = mistake.name
+    return [], uncovered
+
+
+def _range_of_given_weights(asked: Question, outputs: dict[str, Array]) -> bool:
+    """Tell whether only the parameters fail, and are those of the given weights.  [GPTQ-140]
+
+    There is one group, and dead columns widen its range.
+    """
+    dead = np.diagonal(asked.hessian) == 0
+    if outputs["scale"].shape[1] != 1 or not dead.any():
+        return False
+    certificate = _certificate(asked, outputs)
+    if certificate is None or {c.requirement for c in certificate.failures} != {"CERT-030"}:
+        return False
+    config = asked.config
+    scale, zero_point = group_parameters(
+        asked.weights.astype(np.float64), bits=config.weight_bits, symmetric=config.symmetric,
+        per_channel=config.per_channel,
+    )  # fmt: skip
+    far = np.abs(outputs["scale"][:, 0].astype(np.float64) - scale) > 2 * ULP32 * scale
+    return not far.any() and bool((outputs["zero_point"][:, 0] == zero_point).all())
+
+
+def _half_precision(asked: Question, outputs: dict[str, Array]) -> bool:
     """Tell whether weights rounded to half precision explain the codes.  [GPTQ-100]
 
     Such an implementation rounds a weight after each error that is added to it. After n independent
@@ -105,28 +138,48 @@ def unaffected(outputs: dict[str, Array], blamed: list[str]) -> set[str]:
     )
 
 
-def _accepted(asked: _Question, outputs: dict[str, Array]) -> bool:
-    """Tell whether the certificate accepts the answer for a changed question."""
-    certificate = _certificate(asked, outputs)
-    if certificate is None:
-        return False
+def _accepted(
+    certifying: Certifying, asked: Question, outputs: dict[str, Array], *, strong: bool = False
+) -> bool:
+    """Tell whether the certificate accepts the answer for a changed question.
+
+    `strong`: a weak certificate does not count, as it explains too much.
+    """
     integral = outputs["g_idx"].dtype.kind in "iu"  # a float index is judged elsewhere
-    return all(not integral and c.requirement == "GPTQ-090" for c in certificate.failures)
+    try:
+        failing = certifying.failing(
+            asked.weights,
+            asked.hessian,
+            _answer(asked, outputs),
+            asked.config,
+            profile=asked.profile,
+            block_size=asked.block_size,
+            unit_roundoff=asked.unit_roundoff,
+        )
+        if any(integral or check.requirement != "GPTQ-090" for check in failing):
+            return False
+    except QuantrefError:
+        return False
+    certificate = _certificate(asked, outputs) if strong else None
+    return certificate is None or not certificate.is_weak
 
 
-def _certificate(asked: _Question, outputs: dict[str, Array]) -> Certificate | None:
-    """Return the certificate of the answer for a changed question, None if it is refused."""
-    answer = SimpleNamespace(
+def _answer(asked: Question, outputs: dict[str, Array]) -> Any:
+    return SimpleNamespace(
         codes=asked.codes,
         g_idx=asked.g_idx,
         scale=outputs["scale"],
         zero_point=outputs["zero_point"],
     )
+
+
+def _certificate(asked: Question, outputs: dict[str, Array]) -> Certificate | None:
+    """Return the certificate of the answer for a changed question, None if it is refused."""
     try:
         return certify(
             asked.weights,
             asked.hessian,
-            answer,
+            _answer(asked, outputs),
             asked.config,
             profile=asked.profile,
             block_size=asked.block_size,
@@ -134,59 +187,6 @@ def _certificate(asked: _Question, outputs: dict[str, Array]) -> Certificate | N
         )
     except QuantrefError:
         return None
-
-
-def _dead_columns(asked: _Question) -> Iterator[_Question]:
-    """Yield the question with the weights of dead columns kept.  [GPTQ-010]"""
-    yield replace(asked, profile=replace(asked.profile, dead=dead_kept))
-
-
-def _unordered(asked: _Question) -> _Question:
-    """Return the question without activation order."""
-    config: dict[str, Any] = {**asked.config.get_config(), "activation_order": False}
-    return replace(asked, config=GPTQConfig.from_config(config))
-
-
-def _ties_descending(diagonal: Array, damped: Array) -> Array:  # noqa: ARG001
-    """Sort the diagonal in descending order, ties by descending index."""
-    return np.lexsort((-np.arange(len(diagonal)), -diagonal))
-
-
-def _orders(asked: _Question) -> Iterator[_Question]:
-    """Yield the question with other orders, and with an unordered Hessian.  [GPTQ-020]"""
-    if not asked.config.activation_order:
-        return
-    yield _unordered(asked)
-    for rule in (_ties_descending, order_damped_float32):
-        yield replace(asked, profile=replace(asked.profile, order=rule))
-    h = require_hessian(asked.hessian, "GPTQ-110")
-    dead = np.diagonal(h) == 0
-    h[dead, dead] = 1.0
-    live = asked.weights.copy()
-    live[:, dead] = 0
-    order = prepare_hessian(h, activation_order=True).order
-    ascending = np.argsort(np.diagonal(h), kind="stable")
-    for weights_by, hessian_by in ((order, np.arange(len(h))), (ascending, ascending)):
-        yield replace(
-            _unordered(asked),
-            weights=live[:, weights_by],
-            hessian=h[np.ix_(hessian_by, hessian_by)],
-            codes=asked.codes[:, weights_by],
-            g_idx=asked.g_idx[weights_by],
-        )
-
-
-def _processing_order(asked: _Question) -> Iterator[_Question]:
-    """Yield the question for codes that stand in processing order.  [GPTQ-080]"""
-    if not asked.config.activation_order:
-        return
-    order = prepare_hessian(asked.hessian, activation_order=True).order
-    place = np.argsort(order)
-    moved = asked.codes[:, place]
-    if (moved == asked.codes).all():
-        return  # codes that are the same in both orders are not in the wrong one
-    yield replace(asked, codes=moved)
-    yield replace(asked, codes=moved, g_idx=asked.g_idx[place])
 
 
 def judged_checks(case: Case, certificate: Certificate) -> Iterator[tuple[Any, str]]:
@@ -202,7 +202,7 @@ def judged_checks(case: Case, certificate: Certificate) -> Iterator[tuple[Any, s
     groups, block = _groups(case), case.parameters["block_size"]
     judged = {g for g in groups if g.first < block} if wrong_codes else set(groups)
     for check in certificate.checks:
-        if check.requirement == "CERT-080":
+        if check.requirement == "CERT-110":
             continue  # it checks the certificate's own arithmetic, not the answer
         if check.requirement == "GPTQ-090":
             yield check, "GPTQ-090"

@@ -22,11 +22,13 @@ from quantcheck.judge.layers import (
     packed_layer,
     packed_products,
     products,
-    rescaling,
     slices_of,
     tolerance,
 )
+from quantcheck.judge.precision import Precision, precision_of, rescaling
+from quantcheck.judge.refusals import layout_of
 from quantcheck.oracle.bounds import ULP32
+from quantcheck.spec.requirements import choices
 from quantcheck.wire.cases import Case
 from quantcheck.wire.configs import build
 from quantref.absmax import AbsMaxQuantizer
@@ -39,10 +41,15 @@ Outputs = dict[str, Any]
 BeforeBias = tuple[Array, Array]  # outputs, and their bound
 
 
+def single(case: Case) -> Precision:
+    """Return the precision of outputs that a target of single precision gives."""
+    return precision_of(case.parameters, U)
+
+
 def _fits(case: Case, outputs: Outputs, expected: Array, made: BeforeBias) -> bool:
     """Tell whether outputs equal `expected` within their bound."""
     off = np.abs(outputs["values"].astype(np.float64) - expected)
-    return bool((off <= tolerance(*made, bias_of(case), U)).all())
+    return bool((off <= tolerance(*made, bias_of(case), single(case))).all())
 
 
 def _explain(
@@ -89,22 +96,24 @@ def int8(case: Case, outputs: Outputs) -> list[str]:
     equation = parse_equation(case.parameters.get("equation", DENSE), x.ndim)
     axes = equation.axes(equation.kernel)
     if _of_other_slices(case, outputs["kernel"].astype(np.float64), scale, axes, weights):
-        return ["LAY-020"]
-    made = products(case, equation, outputs["kernel"], scale, quantizer, U)
+        return ["LAY-160"]
+    made = products(case, equation, outputs["kernel"], scale, quantizer, single(case))
     if _right(case, outputs, made):
         return []
-    if _finished_otherwise(case, outputs, made, _divisors(x, equation, scale, quantizer)):
+    if _finished_otherwise(case, outputs, made, _divisors(case, equation, scale, quantizer)):
         return ["LAY-050"]
-    mistakes = {"LAY-020": lambda: _other_axes(case, outputs, equation, quantizer)}
+    # Of which axis a stored one counts is a choice; a question about it names that first.
+    name = "LAY-170" if case.requirements[0] == "LAY-170" else "LAY-160"
+    mistakes = {name: lambda: _other_axes(case, outputs, equation, quantizer)}
     return _explain(case, outputs, mistakes)
 
 
-def _divisors(x: Array, equation: Equation, scale: Array, quantizer: Any) -> Array:
+def _divisors(case: Case, equation: Equation, scale: Array, quantizer: Any) -> Array:
     """Return the divisors of the sums, an array like the outputs."""
-    axes = equation.axes(equation.inputs)
+    x, axes = case.inputs["x"], equation.axes(equation.inputs)
     kept = np.ones(np.delete(x.shape, axes))
     if quantizer is not None:
-        *_, x_scale = activation_codes(x, axes, absmax_of(quantizer), U)
+        *_, x_scale = activation_codes(x, axes, absmax_of(quantizer), single(case))
         kept = x_scale.reshape(kept.shape)
     return np.asarray(np.einsum(equation.scales, kept, scale))
 
@@ -118,7 +127,7 @@ def _choices(ndim: int) -> Iterator[tuple[int, ...]]:
 def _of_other_slices(
     case: Case, codes: Array, scale: Array, axes: tuple[int, ...], quantizer: AbsMaxQuantizer
 ) -> bool:
-    """Tell whether the kernel's codes or scales are those of slices along other axes.  [LAY-020]"""
+    """Tell whether the kernel's codes or scales are those of slices along other axes.  [LAY-160]"""
     weights, (lo, hi) = case.inputs["kernel"].astype(np.float64), quantizer.value_range
 
     def coded(scales: Array) -> bool:
@@ -141,20 +150,20 @@ def _of_other_slices(
 def _other_axes(
     case: Case, outputs: Outputs, equation: Equation, quantizer: Any
 ) -> Iterator[BeforeBias]:
-    """Yield outputs for activations quantized in slices along other axes.  [LAY-020]"""
+    """Yield outputs for activations quantized in slices along other axes.  [LAY-160]"""
     if quantizer is None:
         return
     x, axes = case.inputs["x"], equation.axes(equation.inputs)
     kernel, scale = outputs["kernel"].astype(np.float64), outputs["kernel_scale"].astype(np.float64)
-    factors = _divisors(x, equation, scale, None)
+    factors = _divisors(case, equation, scale, None)
     for choice in _choices(x.ndim):
-        codes, radius, slices = activation_codes(x, choice, absmax_of(quantizer), U)
+        codes, radius, slices = activation_codes(x, choice, absmax_of(quantizer), single(case))
         given = np.broadcast_to(slices, x.shape)
         largest, smallest = (f(given, axis=axes, keepdims=True) for f in (np.max, np.min))
         for each in (given, largest, smallest):
             middle = np.einsum(equation.text, codes / each, kernel) / factors
             spread = np.einsum(equation.text, radius / each, np.abs(kernel)) / factors
-            yield middle, spread + rescaling(U) * (np.abs(middle) + spread)
+            yield middle, spread + rescaling(single(case)) * (np.abs(middle) + spread)
 
 
 # Packed kernels
@@ -168,25 +177,27 @@ def packed(case: Case, outputs: Outputs) -> list[str]:
     def made(
         codes: Array = codes, g_idx: Array = g_idx, arranged: Any = layer.arranged
     ) -> BeforeBias:
-        return packed_products(case, arranged(dequantized(case, codes, g_idx)), U)
+        return packed_products(case, arranged(dequantized(case, codes, g_idx)), single(case))
 
     if _right(case, outputs, made()):
         return []
     if _finished_otherwise(case, outputs, made(), np.ones(())):
         return ["LAY-050"]
+    layout = layout_of(case)
     mistakes: dict[str, Callable[[], Iterator[BeforeBias]]] = {
-        "LAY-100": lambda: (made(codes=other) for other in _other_codes(case, codes)),
+        layout: lambda: (made(codes=other) for other in _other_codes(case, codes)),
         "LAY-110": lambda: (
             made(arranged=turned) for turned in _other_axis_orders(layer.kernel_shape)
         ),
         "LAY-120": lambda: (made(g_idx=other) for other in _other_groups(case)),
     }
-    return _explain(case, outputs, mistakes)
+    found = _explain(case, outputs, mistakes)
+    return found or ([layout] if layout in choices() else [])
 
 
 def _other_codes(case: Case, codes: Array) -> Iterator[Array]:
-    """Yield codes with nibbles swapped, with padding in front, or with signs.  [LAY-100]"""
-    bits = case.parameters["config"]["arguments"]["weight_bits"]
+    """Yield codes with nibbles swapped, with padding in front, or with signs.  [LAY-180]"""
+    bits = case.parameters["config"]["arguments"].get("weight_bits", 4)
     yield np.where(codes >= 2 ** (bits - 1), codes.astype(np.int64) - 2**bits, codes)
     if bits in (3, 8):
         return

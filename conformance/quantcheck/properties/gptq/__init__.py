@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from quantcheck.corpus.draw import refused
 from quantcheck.corpus.gptq.build import CORE, FULL, gptq_case
 from quantcheck.properties import Sizes, law, single
-from quantcheck.properties.gptq.laws import agrees, moved_rows, other_blocks, scaled_weights
+from quantcheck.properties.gptq.laws import (
+    agrees,
+    moved_rows,
+    other_blocks,
+    scaled_hessian,
+    scaled_weights,
+    unchanged,
+)
+from quantcheck.properties.sizes import gptq as sizes
 from quantcheck.properties.strategies import (
     BITS,
     ROW_KINDS,
@@ -36,6 +44,12 @@ def _case(weights: Array, hessian: Array, **settings: Any) -> Case:
     return gptq_case("drawn", title, weights, hessian, **settings)
 
 
+def _question(weights: Array, hessian: Array, **settings: Any) -> Case:
+    """Return a case without an expected answer, which a law does not need."""
+    given = {"weights": weights, "hessian": hessian}
+    return Case("drawn", "gptq", "generated", "gptq_quantize", (), {**FULL, **settings}, given, {})
+
+
 @st.composite
 def problems(
     draw: Draw,
@@ -46,11 +60,13 @@ def problems(
     shapes: list[tuple[int, int]] | None = None,
     dead: bool = False,
     plain: bool = False,
+    answered: bool = True,
     **fixed: Any,
 ) -> Case:
     """Draw a problem: weights, a Hessian of drawn tokens, and the settings that are not fixed.
 
     A plain problem has weights of both signs in every group, and one asymmetric range per row.
+    Unless `answered`, the case has no expected answer.
     """
     if plain:
         kinds, fixed = PLAIN, {"symmetric": False, "per_channel": True, **fixed}
@@ -65,7 +81,8 @@ def problems(
     weights = two_sided(weights) if plain else weights
     hessian = draw(hessians(width=weights.shape[1], dead=dead))
     assume(well_posed(hessian, settings["damping"]))
-    return _case(weights, hessian, bits=bits, **settings)
+    make = _case if answered else _question
+    return make(weights, hessian, bits=bits, **settings)
 
 
 def _feedback(sizes: Sizes) -> st.SearchStrategy[Case]:
@@ -122,7 +139,7 @@ def _dead(draw: Draw, sizes: Sizes) -> Case:
     size, ordered = draw(st.sampled_from((-1, 4))), draw(st.booleans())
     case = draw(
         problems(sizes, plain=True,
-            dead=True, group_size=size,
+            dead=True, group_size=size, answered=False,
                  activation_order=ordered, shapes=[(4, 16)])
     )  # fmt: skip
     weights, hessian = case.inputs["weights"], case.inputs["hessian"]
@@ -143,7 +160,9 @@ def _ordered(draw: Draw, sizes: Sizes) -> Case:
 
 @st.composite
 def _halves(draw: Draw, sizes: Sizes) -> Case:
-    case = draw(problems(sizes, plain=True, shapes=[(4, 16)], group_size=-1, bits=4))
+    case = draw(
+        problems(sizes, plain=True, shapes=[(4, 16)], group_size=-1, bits=4, answered=False)
+    )
     weights = cast(case.inputs["weights"], draw(st.sampled_from(("float16", "bfloat16"))))
     return _case(weights, case.inputs["hessian"], **case.parameters)
 
@@ -205,6 +224,35 @@ def _singular(draw: Draw, _: Sizes) -> Case:
     return refused("gptq", "drawn", title, "gptq_quantize", "GPTQ-120", error, given, inputs)
 
 
+@st.composite
+def _refused_block(draw: Draw, _: Sizes) -> Case:
+    """Draw a block size that is none."""
+    W = draw(matrices(shapes=[(2, 8)], kinds=("plain",)))
+    H = draw(hessians(width=8, definite=True))
+    given = {**FULL, "block_size": draw(st.sampled_from((0, -1, -128)))}
+    title, inputs = "a generated block size below 1", {"weights": W, "hessian": H}
+    return refused("gptq", "drawn", title, "gptq_quantize", "GPTQ-130", "ConfigError", given,
+                   inputs)  # fmt: skip
+
+
+@st.composite
+def _not_finite(draw: Draw, _: Sizes, *, hessian: bool) -> Case:
+    """Draw NaN in a Hessian, or NaN or infinity in weights."""
+    W = draw(matrices(shapes=[(5, 5)], kinds=("plain",)))
+    H = draw(hessians(width=5, definite=True))
+    place = draw(st.integers(0, 4)), draw(st.integers(0, 4))
+    if hessian:
+        H[place] = H[place[::-1]] = np.nan
+    else:
+        W[place] = draw(st.sampled_from((np.nan, np.inf, -np.inf)))
+    what, requirement = ("NaN in a Hessian", "GPTQ-160") if hessian else ("weights", "GPTQ-170")
+    size = -1 if hessian else draw(st.sampled_from((-1, 3)))
+    given = {**FULL, "group_size": size}
+    inputs = {"weights": W, "hessian": H}
+    return refused("gptq", "drawn", f"generated: {what} not finite", "gptq_quantize", requirement,
+                   "NonFiniteError", given, inputs)  # fmt: skip
+
+
 # General properties come first, then one topic after another: the first failure names the cause.
 PROPERTIES = (
     single("prop-gptq-feedback", "Errors travel along the factor of the inverse.",
@@ -214,7 +262,7 @@ PROPERTIES = (
     single("prop-gptq-order", "With activation order everything follows the same order.",
            ("GPTQ-020", *CORE), _ordered, 12),
     single("prop-gptq-dead", "Dead columns neither widen a range nor get another code than z.",
-           ("GPTQ-010", *CORE), _dead, 10),
+           ("GPTQ-010", *CORE, "GPTQ-140"), _dead, 10),
     single("prop-gptq-groups", "Ranges hold the errors of earlier blocks, and no others.",
            ("GPTQ-030", *CORE), _groups, 15),
     single("prop-gptq-whole", "Groups over several blocks have one scale.",
@@ -232,12 +280,27 @@ PROPERTIES = (
            ("GPTQ-110",), _refused, 16),
     single("prop-gptq-singular", "A Hessian without a factor is refused.",
            ("GPTQ-120",), _singular, 4),
+    single("prop-gptq-refused-block", "A column block has at least one column.",
+           ("GPTQ-130",), _refused_block, 3),
     law("prop-gptq-block-size", "With one group, the block size does not count.",
-        ("GPTQ-040",), lambda s: problems(s, shapes=[(4, 24)]).map(other_blocks), agrees, 5),
+        ("GPTQ-040",),
+        lambda s: problems(s, shapes=[(4, 24)], answered=False).map(other_blocks), agrees, 5),
     law("prop-gptq-rows", "Permuted rows have permuted answers.",
-        ("GPTQ-060",), lambda s: problems(s, shapes=[(4, 16)]).flatmap(moved_rows), agrees, 5),
+        ("GPTQ-060",),
+        lambda s: problems(s, shapes=[(4, 16)], answered=False).flatmap(moved_rows), agrees, 5),
+    single("prop-gptq-nan", "A Hessian with NaN is refused.",
+           ("GPTQ-160",), lambda s: _not_finite(s, hessian=True), 4),
+    single("prop-gptq-visible", "Weights that are not finite are refused, or seen in a scale.",
+           ("GPTQ-170",), lambda s: _not_finite(s, hessian=False), 6),
+    law("prop-gptq-hessian-scaling", "The Hessian times 4^k: the same answer.",
+        ("GPTQ-150",),
+        lambda s: problems(
+            s, shapes=[(4, 16)], kinds=("plain", "negative", "outlier"), answered=False
+        ).flatmap(scaled_hessian), unchanged, 8),
     law("prop-gptq-scaling", "Weights times 2^k: scales times 2^k, the same codes.",
         ("GPTQ-060",),
-        lambda s: problems(s, shapes=[(4, 16)], kinds=("plain", "negative", "outlier"))
-        .flatmap(scaled_weights), agrees, 5),
+        lambda s: problems(
+            s, shapes=[(4, 16)], kinds=("plain", "negative", "outlier"), answered=False
+        ).flatmap(scaled_weights), agrees, 5),
+    *sizes.PROPERTIES,
 )  # fmt: skip

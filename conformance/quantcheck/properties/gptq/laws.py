@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from quantcheck.judge.verdict import Judgement, judgement_of
 from quantcheck.properties import Answers
-from quantcheck.properties.relations import equal
+from quantcheck.properties.relations import alike, equal
 from quantcheck.wire.cases import Case
 from quantcheck.wire.configs import gptq_config
-from quantref.fast.certificate.evidence import gather
+from quantref.fast.certificate.bounds import Roundoffs
+from quantref.fast.certificate.gathering import gather
 from quantref.fast.problem import prepare_problem
 from quantref.inputs import Array
 
@@ -51,12 +52,31 @@ def scaled_weights(case: Case) -> st.SearchStrategy[tuple[Case, Case]]:
     return st.integers(-9, 9).map(scale)
 
 
+def scaled_hessian(case: Case) -> st.SearchStrategy[tuple[Case, Case]]:
+    """Ask the same problem twice, the second time with the Hessian times 4^k."""
+
+    def scale(power: int) -> tuple[Case, Case]:
+        hessian = case.inputs["hessian"] * 4.0**power
+        return case, replace(case, inputs={**case.inputs, "hessian": hessian})
+
+    return st.sampled_from((-30, -20, -12, 30)).map(scale)
+
+
+def unchanged(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judgement]:
+    """Judge that two answers agree, and that scales of the first block do so too.  [GPTQ-150]
+
+    They have no errors of other columns, so that both are within 2⁻²² of one expected value.
+    """
+    one, two = (answer["scale"] for answer in answers)
+    return [*agrees(cases, answers, u), alike(cases[1], "GPTQ-150", "scales", two, one)]
+
+
 def agrees(cases: tuple[Case, ...], answers: Answers, u: float) -> list[Judgement]:
     """Judge that two answers to one problem agree, apart from near-ties.
 
     In each row the first code in processing order that differs must be a near-tie of both answers,
-    within the bound of the certificate. Rows with different scales or zero-points are not compared;
-    the certificate judges them in each answer.
+    within the larger bound of their certificates. Rows with different scales or zero-points are not
+    compared; the certificate judges them in each answer.
     """
     case, other = cases
     one = {name: np.asarray(answers[0][name]) for name in NAMES}
@@ -106,12 +126,16 @@ def _same_codes(
     if not differ.any():
         return judgement_of(name, True, "codes: all equal", other.id)
     worst: tuple[float, Any] = (-1.0, None)
-    for answer in (one, two):
-        evidence = gather(problem, SimpleNamespace(**answer), u)
+    found = [
+        gather(problem, SimpleNamespace(**answer), Roundoffs.declared(u)) for answer in (one, two)
+    ]
+    # Later codes, which differ, enter both bounds: the true weight is within either of the tie.
+    beta = np.maximum(found[0].beta, found[1].beta)
+    for evidence in found:
         distance = np.abs(np.abs(evidence.residuals) - evidence.column_scale / 2)
         for i in np.flatnonzero(differ.any(axis=1)):
             k = int(np.argmax(differ[i]))
-            ratio = float(distance[i, k] / evidence.beta[i, k])
+            ratio = float(distance[i, k] / beta[i, k])
             worst = max(worst, (ratio, (int(i), int(order[k]))))
     ratio, index = worst
     message = (

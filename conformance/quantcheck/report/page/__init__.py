@@ -18,7 +18,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from quantcheck.report.document import MEANINGS, by_id, counts, failed_of
+from quantcheck.report.document import MEANINGS, by_id, counts, differing_of, failed_of
 from quantcheck.report.looks import BLAME, FAILED, LOOKS, VERDICTS, css_class
 
 PAGE_FOLDER = Path(__file__).resolve().parent
@@ -32,45 +32,71 @@ _HEADING = re.compile(r"^## (\d+ .+?) \(([A-Z]+)\)$", re.MULTILINE)
 
 def as_html(document: Mapping[str, Any]) -> str:
     """Return the document as a page."""
-    style, script = (_part(name) for name in ("page.css", "page.js"))
-    reports = document["reports"]
-    table = by_id(reports)
-    found = {cell["verdict"] for row in table.values() for cell in row.values()}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(PAGE_FOLDER),
+    return environment().get_template("page.html.jinja").render(context(document))
+
+
+def environment(*folders: Path) -> jinja2.Environment:
+    """Return what renders the templates of these folders and of this one, escaped."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([*folders, PAGE_FOLDER]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["breakable"] = _breakable
-    return environment.get_template("page.html.jinja").render(
-        policy=_policy(style, script),
-        style=Markup(style),  # noqa: S704 - a file of this package
-        script=Markup(script),  # noqa: S704 - likewise
-        data=Markup(_for_script(_data(table, reports))),  # noqa: S704 - escaped by _for_script
-        document=document,
-        meanings=MEANINGS,
-        symbols=SYMBOLS,
-        classes=CLASSES,
-        words={verdict: look.word for verdict, look in LOOKS.items()},
-        verdicts=[verdict for verdict in VERDICTS if verdict in found],
-        sections=_sections(table),
-        rows=_rows(table, len(reports)),
-        totals=[counts(made["requirements"]) for made in reports],
-    )
+    made.filters["breakable"] = _breakable
+    made.globals |= {
+        "symbols": SYMBOLS,
+        "classes": CLASSES,
+        "words": {verdict: look.word for verdict, look in LOOKS.items()},
+        "meanings": MEANINGS,
+    }
+    return made
 
 
-def _part(name: str) -> str:
+def looks(style: str, script: str = "") -> dict[str, Any]:
+    """Return style, script and the policy that allows these alone, for a template."""
+    return {
+        "policy": security_policy(style, script),
+        "style": Markup(style),  # noqa: S704 - a file of this package
+        "script": Markup(script),  # noqa: S704 - likewise
+    }
+
+
+def context(document: Mapping[str, Any], style: str = "") -> dict[str, Any]:
+    """Return what the template of the page shows; `style` is added to that of the page."""
+    reports = document["reports"]
+    table = by_id(reports)
+    found = {cell["verdict"] for row in table.values() for cell in row.values()}
+    return {
+        **looks(part("page.css") + style, script("page.js")),
+        "data": Markup(_for_script(_data(table, reports))),  # noqa: S704 - escaped by _for_script
+        "document": document,
+        "verdicts": [verdict for verdict in VERDICTS if verdict in found],
+        "sections": sections(table),
+        "differs": int(any(made["differences"] for made in reports)),
+        "rows": _rows(table, len(reports)),
+        "totals": [counts(made["requirements"]) for made in reports],
+    }
+
+
+def script(name: str) -> str:
+    """Return a script of this folder after what all pages share."""
+    return part("shared.js") + part(name)
+
+
+def part(name: str) -> str:
+    """Return the style or the script of the page."""
     return (PAGE_FOLDER / name).read_text(encoding="utf-8")
 
 
-def _policy(style: str, script: str) -> str:
+def security_policy(style: str, script: str = "") -> str:
     """Return a policy that allows this style and this script, and no network, plugins or forms."""
     digests = [hashlib.sha256(text.encode()).digest() for text in (style, script)]
     styled, scripted = [base64.b64encode(digest).decode() for digest in digests]
+    allowed = f"'sha256-{scripted}'" if script else "'none'"
     return (
-        f"default-src 'none'; style-src 'sha256-{styled}'; script-src 'sha256-{scripted}'; "
+        f"default-src 'none'; style-src 'sha256-{styled}'; script-src {allowed}; "
         "base-uri 'none'; form-action 'none'"
     )
 
@@ -94,7 +120,7 @@ def _breakable(text: str) -> str:
     return re.sub(r"(?<=[:/._=,-])(?=\w)", "\u200b", text)
 
 
-def _sections(table: Mapping[str, Any]) -> dict[str, str]:
+def sections(table: Mapping[str, Any]) -> dict[str, str]:
     """Return the sections of the matrix with their headings in SPEC.md."""
     from quantcheck.spec.places import spec_path
 
@@ -118,7 +144,15 @@ def _rows(table: Mapping[str, Mapping[int, Mapping[str, Any]]], targets: int) ->
             verdict = cell["verdict"] if cell else "not covered"
             failed, total = failed_of(cell) if cell else (0, 0)
             cells.append({"verdict": verdict, "failed": failed, "total": total})
-        made.append({"section": id_.partition("-")[0], "requirement": requirement, "cells": cells})
+        different = {number: differing_of(cell) for number, cell in row.items()}
+        made.append(
+            {
+                "section": id_.partition("-")[0],
+                "requirement": requirement,
+                "cells": cells,
+                "differences": {n: text for n, text in different.items() if text},
+            }
+        )
     return made
 
 

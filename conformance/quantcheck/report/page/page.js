@@ -1,4 +1,3 @@
-"use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const one = (id) => document.getElementById(id);
@@ -23,20 +22,6 @@
   }
   const say = (text) => { one("said").textContent = text; };
 
-  /* Colours */
-  const theme = one("theme");
-  theme.parentElement.hidden = false;
-  const remembered = (() => { try { return localStorage.getItem("quantcheck-colours"); } catch { return null; } })();
-  function colours(name) {
-    if (name) document.documentElement.dataset.theme = name;
-    else delete document.documentElement.dataset.theme;
-  }
-  if (["light", "dark"].includes(remembered)) { theme.value = remembered; colours(remembered); }
-  theme.addEventListener("change", () => {
-    colours(theme.value);
-    try { localStorage.setItem("quantcheck-colours", theme.value); } catch { /* a page may have no storage */ }
-  });
-
   /* Filters */
   filters.hidden = false;
   one("keys").hidden = false;
@@ -46,7 +31,7 @@
     const requirement = data.requirements[id];
     const told = Object.values(data.cells[id]).flatMap((cell) =>
       cell.worst ? [cell.worst.case, cell.worst.message, cell.worst.reason, cell.operation, cell.title] : []);
-    return [id, requirement.paragraph, requirement.check, requirement.level, ...told].join("\n").toLowerCase();
+    return [id, requirement.paragraph, requirement.check, requirement.level, requirement.source, ...told].join("\n").toLowerCase();
   }
   const chosen = (name) => all(`input[name="${name}"]`, filters).filter((box) => box.checked).map((box) => box.value);
   function filter() {
@@ -70,7 +55,7 @@
     }
     one("none").hidden = shown > 0 || rows.length === 0;
     one("result").textContent = `${shown} of ${rows.length} requirements, ${targets.size} of ${data.targets.length} targets`;
-    rove(current && visible(current) ? current : cells().flat()[0]);
+    grid.rove(grid.current && visible(grid.current) ? grid.current : cells().flat()[0]);
   }
   let waiting = 0;
   filters.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(filter, 120); });
@@ -78,35 +63,11 @@
   filters.addEventListener("reset", () => setTimeout(filter));
 
   /* Cells: one of them is in the order of focus, arrow keys go to the others. */
-  let current = null;
   const visible = (button) => !button.closest("[hidden]");
   const cells = () => rows.filter((row) => !row.closest("[hidden]"))
     .map((row) => all("td[data-target]:not([hidden]) button", row)).filter((found) => found.length);
-  function rove(button) {
-    if (current) current.tabIndex = -1;
-    current = button || null;
-    if (current) current.tabIndex = 0;
-  }
+  const grid = roving(table, cells);
   const place = (button) => [button.closest("tr").dataset.id, Number(button.closest("td").dataset.target)];
-  table.addEventListener("keydown", (event) => {
-    const button = event.target.closest("td button");
-    if (!button || event.altKey || event.metaKey) return;
-    const grid = cells();
-    const y = grid.findIndex((row) => row.includes(button));
-    const x = grid[y].indexOf(button);
-    const jump = event.ctrlKey ? grid.length : 0;
-    const to = {
-      ArrowUp: [y - 1, x], ArrowDown: [y + 1, x], ArrowLeft: [y, x - 1], ArrowRight: [y, x + 1],
-      PageUp: [y - 10, x], PageDown: [y + 10, x], Home: [y - jump, 0], End: [y + jump, grid[y].length - 1],
-    }[event.key];
-    if (!to) return;
-    event.preventDefault();
-    const row = grid[Math.min(Math.max(to[0], 0), grid.length - 1)];
-    const next = row[Math.min(Math.max(to[1], 0), row.length - 1)];
-    rove(next);
-    next.focus();
-    next.scrollIntoView({ block: "nearest", inline: "nearest" });
-  });
   table.addEventListener("click", (event) => {
     const button = event.target.closest("td button");
     if (button) open(button);
@@ -114,7 +75,7 @@
 
   /* A case */
   function open(button) {
-    rove(button);
+    grid.rove(button);
     const [id, target] = place(button);
     for (const other of all('[aria-expanded="true"]', table)) other.setAttribute("aria-expanded", "false");
     button.setAttribute("aria-expanded", "true");
@@ -133,13 +94,13 @@
   const before = (a, b) => a !== b && Boolean(a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_FOLLOWING);
   const deviations = () => cells().flat().filter((button) => data.failed.includes(button.dataset.verdict));
   one("close").addEventListener("click", () => dialog.close());
-  one("next").addEventListener("click", () => open(deviations().find((other) => before(current, other))));
-  one("previous").addEventListener("click", () => open(deviations().findLast((other) => before(other, current))));
+  one("next").addEventListener("click", () => open(deviations().find((other) => before(grid.current, other))));
+  one("previous").addEventListener("click", () => open(deviations().findLast((other) => before(other, grid.current))));
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   dialog.addEventListener("close", () => {
-    if (!current) return;
-    current.setAttribute("aria-expanded", "false");
-    current.focus();
+    if (!grid.current) return;
+    grid.current.setAttribute("aria-expanded", "false");
+    grid.current.focus();
     history.replaceState(null, "", location.pathname + location.search);
   });
 
@@ -150,8 +111,9 @@
     const parts = [
       make("p", {}, make("span", { class: `verdict ${data.classes[verdict]}` }, `${data.symbols[verdict]} ${verdict}`),
         ` ${Object.entries(cell ? cell.counts : {}).map(([name, number]) => `${number} ${name}`).join(", ")}`),
-      make("blockquote", {}, make("p", { class: "muted small" }, `${id}, check: ${requirement.check}, level: ${requirement.level}`),
-        make("p", {}, ...prose(requirement.paragraph))),
+      make("blockquote", {}, make("p", { class: "muted small" }, `${id}, check: ${requirement.check}, level: ${requirement.level}, source: ${requirement.source}`),
+        make("p", {}, ...prose(requirement.paragraph)),
+        requirement.basis ? make("p", { class: "small" }, requirement.basis) : null),
     ];
     if (!cell || !cell.worst) {
       parts.push(make("p", {}, verdict === "unsupported" ? "The target does not have this operation."
@@ -160,10 +122,10 @@
     }
     const worst = cell.worst;
     const failed = data.failed.includes(verdict);
-    parts.push(make("h3", {}, failed ? "The worst case" : "The case nearest to its bound"), facts(cell, worst));
+    parts.push(make("h3", {}, failed || verdict === "difference" ? "The worst case" : "The case nearest to its bound"), facts(cell, worst));
     parts.push(...pictures(worst.evidence, width));
     if (cell.left) parts.push(make("h3", {}, "Messages of the target"), pre(cell.left));
-    if (failed && cell.reproduction.length) parts.push(...copyable("To reproduce it", cell.reproduction.join("\n")));
+    if (cell.reproduction.length) parts.push(...copyable("To reproduce it", cell.reproduction.join("\n")));
     for (const text of cell.vectors) {
       const [head, block] = copyable("The smallest failing example, as a vector", text);
       parts.push(head, block);
@@ -189,6 +151,7 @@
       add("link", /^https?:\/\//.test(worst.link)
         ? make("a", { href: worst.link, rel: "noreferrer noopener", target: "_blank" }, worst.link) : worst.link);
     }
+    if (worst.name) add("looks like", worst.name);
     if (worst.message) add("message", worst.message);
     if (worst.index) add("at", make("code", {}, `[${worst.index.join(", ")}]`));
     if (worst.expected !== null) add("expected", make("code", {}, worst.expected));
@@ -358,6 +321,30 @@
     });
   }
 
+  function parameters(e, width) {
+    const n = e.share.length;
+    const wrong = e.wrong.filter(Boolean).length;
+    const largest = Math.max(1.15, ...finite(e.share).map(Math.abs)) * 1.08;
+    const name = e.output === "scale" ? "Scales" : "Zero-points";
+    return plot({
+      title: name,
+      note: `${n < e.total ? `${n} of ${e.total}, around the worst. ` : ""}Distance of each from the expected one ÷ what rounding allows.${beyond(largest)}`,
+      label: `${name} of ${n} groups: ${wrong} wrong, the largest distance ${number(Math.max(...finite(e.share).map(Math.abs), 0))} times what is allowed.`,
+      width, low: -largest, high: largest, count: n,
+      ticks: WIDE.filter((tick) => largest < 10 || Math.abs(tick) !== 0.5),
+      groups: rowsOf(e.index), axis: "groups",
+      key: [["stem", "distance"], ["limit", "what is allowed"], ["bad", "beyond it"]],
+      paint(svg, { x, y, left, right }) {
+        for (const side of [1, -1]) svg.append(draw("line", { class: "limit", x1: left, x2: right, y1: y(side), y2: y(side) }));
+        return e.share.flatMap((share, i) => {
+          const text = `[${e.index[i].join(", ")}]: expected ${number(e.expected[i])}, got ${number(e.got[i])}${e.wrong[i] ? ", wrong" : ""}`;
+          const stem = titled(draw("line", { class: e.wrong[i] ? "stem over" : "stem", x1: x(i), x2: x(i), y1: y(0), y2: y(share ?? largest) }), text);
+          return [stem, titled(sign(e.wrong[i] ? "bad" : "point", x(i), y(share ?? largest)), text)];
+        });
+      },
+    });
+  }
+
   function losses(e, width) {
     const most = Math.max(1.15, ...e.loss.map((loss, i) => (loss === null || !e.bound[i] ? 0 : loss / e.bound[i]))) * 1.05;
     const ratio = e.loss.map((loss, i) => (loss === null || !e.bound[i] ? null : loss / e.bound[i]));
@@ -396,6 +383,7 @@
     const made = [];
     if (evidence.codes && evidence.codes.code.length) made.push(boxes(evidence.codes, width));
     if (evidence.margins && evidence.margins.margin.length) made.push(margins(evidence.margins, width));
+    for (const each of evidence.parameters ?? []) if (each.wrong.some(Boolean)) made.push(parameters(each, width));
     if (evidence.loss && evidence.loss.row.length) made.push(losses(evidence.loss, width));
     for (const each of evidence.differences ?? []) made.push(differences(each));
     return made;

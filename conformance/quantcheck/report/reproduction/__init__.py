@@ -3,43 +3,54 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from quantcheck.report.reproduction.templates import CALL, RELOAD, TEMPLATES, UNPACK_FOUR_BITS
+from quantcheck.report.reproduction.layers import calls, quantized
+from quantcheck.report.reproduction.releases import templates_of
+from quantcheck.report.reproduction.templates import (
+    BY_RECIPE,
+    UNPACK_FOUR_BITS,
+)
 
 INLINE = 64  # elements; larger arrays are read from the vector's file
 Question = Mapping[str, Any]
 
 
-def keras_lines(question: Question, *, backend: str, section: str, message: str = "") -> list[str]:
+def keras_lines(
+    question: Question, *, backend: str, section: str, message: str = "", version: str = ""
+) -> list[str]:
     """Return self-contained lines of Python that need Keras and NumPy and print the answer.
 
     Parameters
     ----------
     question : mapping
-        A wire question.
+        A wire question; inputs by recipe as its vector has them.
     backend : str
         Value of KERAS_BACKEND.
     section : str
         Folder of the vector, for arrays too large to print.
     message : str
         The expected and the given value; it becomes a comment at the end.
+    version : str
+        That of Keras; without one, lines for 3.14 and 3.15.
 
     Returns
     -------
     list of str
         Lines without line ends; empty when Keras has no such operation.
     """
-    template = TEMPLATES.get(question["operation"])
+    route, templates = route_of(question["parameters"]), templates_of(version)
+    by_route = templates.get(f"{question['operation']} by {route}")
+    template = by_route or templates.get(question["operation"])
     if template is None:
         return []
     body = _fill(template, question["parameters"], question["inputs"])
     lines = [
         "import os",
-        f'os.environ["KERAS_BACKEND"] = "{backend}"',
+        _backend_line(backend),
         "import json, keras, numpy as np",
     ]
     generated = (
@@ -48,8 +59,36 @@ def keras_lines(question: Question, *, backend: str, section: str, message: str 
     arrays = _arrays(question, section, sys.maxsize if generated else INLINE)
     if any("ml_dtypes" in line for line in arrays):
         lines.append("import ml_dtypes")
+    if any("recipe" in value for value in question["inputs"].values()):
+        lines += BY_RECIPE.strip().splitlines()
     lines += [*arrays, *body]
     return [*lines, f"# {_one_line(message)}"] if message else lines
+
+
+def on_backend(lines: Sequence[str], backend: str) -> list[str]:
+    """Return lines of an entry of known deviations as they run on another backend.
+
+    Examples
+    --------
+    >>> on_backend(["import os", 'os.environ["KERAS_BACKEND"] = "jax"'], "torch")[1]
+    'os.environ["KERAS_BACKEND"] = "torch"'
+    """
+    return [_backend_line(backend) if "KERAS_BACKEND" in line else line for line in lines]
+
+
+def _backend_line(backend: str) -> str:
+    return f'os.environ["KERAS_BACKEND"] = "{backend}"'
+
+
+def route_of(parameters: Mapping[str, Any]) -> str:
+    """Return the route of a question, empty if it has none (SPEC.md, section 12).
+
+    Examples
+    --------
+    >>> route_of({"axis": 0}), route_of({"route": "numpy"})
+    ('', 'numpy')
+    """
+    return str(parameters.get("route", ""))
 
 
 # Arrays
@@ -73,10 +112,12 @@ def _arrays(question: Question, section: str, inline: int) -> list[str]:
 def _too_large(value: Any, inline: int) -> bool:
     if isinstance(value, list):
         return any(_too_large(v, inline) for v in value)
-    return len(value["data"]) > inline
+    return "recipe" in value or len(value["data"]) > inline
 
 
 def _array(wire: Mapping[str, Any], source: str, inline: int) -> str:
+    if "recipe" in wire:
+        return f"made(**{source})"
     dtype = wire["dtype"]
     kind = "ml_dtypes.bfloat16" if dtype == "bfloat16" else f'"{dtype}"'
     if _too_large(wire, inline):
@@ -104,6 +145,8 @@ def _fill(template: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any
     words = {key: _value(value) for key, value in parameters.items()}
     words["arguments"] = _call(parameters.get("arguments", {}))
     words.setdefault("call_axis", "None")
+    tensor = "keras.ops.convert_to_tensor(x)"
+    words["x"] = {"": "x", "numpy": f"{tensor}, to_numpy=True"}.get(route_of(parameters), tensor)
     words["maxq"] = str(2 ** parameters.get("bits", 0) - 1)
     words["made"] = _value(parameters)
     words |= _layer_words(parameters, inputs)
@@ -114,12 +157,15 @@ def _fill(template: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any
 def _layer_words(parameters: Mapping[str, Any], inputs: Mapping[str, Any]) -> dict[str, str]:
     """Return the fields of layer templates that are no parameters."""
     stored = ("kernel", "embeddings", "bias", "reverse_embeddings")
+    layer = "config" in parameters and "reload" in parameters
     return {
         "has_bias": str("bias" in inputs),
         "assign_bias": "\nlayer.bias.assign(bias)" if "bias" in inputs else "",
         "weights": f"[{', '.join(name for name in stored if name in inputs)}]",
         "given": "x" if parameters.get("reverse") else "tokens",
-        "call": CALL + (RELOAD.rstrip() if parameters.get("reload") else ""),
+        "call": calls(parameters) if layer else "",
+        "quantized": quantized(parameters, _value) if layer else "",
+        "of_policy": f', dtype="{parameters["policy"]}"' if "policy" in parameters else "",
     }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from quantcheck.judge.verdict import Verdict
 from quantcheck.run import golden
 from quantcheck.run.generated import Ask
+from quantcheck.targets.reference import operations
+from quantcheck.targets.variants import Variant
 from quantcheck.wire.cases import Case
 
 U = {"float32": 2.0**-24, "float64": 2.0**-53}
@@ -19,8 +21,8 @@ BROKEN = (Verdict.FAIL, Verdict.ERROR)
 
 @cache
 def vectors() -> list[Case]:
-    """Return every golden vector."""
-    return list(golden.load().values())
+    """Return every golden vector that each run asks."""
+    return [case for case in golden.load().values() if not case.large]
 
 
 def guarded(answer: Ask) -> Ask:
@@ -34,3 +36,15 @@ def guarded(answer: Ask) -> Ask:
             return {"id": question["id"], "error": f"{type(error).__name__}: {error}"}
 
     return guarded
+
+
+def answers_of(
+    variants: Sequence[Variant], question: dict[str, Any]
+) -> Iterator[tuple[Variant, Mapping[str, Any]]]:
+    """Yield the answer of each variant to one question; that of the reference is made once."""
+    given = guarded(operations.answer)(question)
+    for variant in variants:
+        if "error" in given:
+            yield variant, given
+        else:
+            yield variant, guarded(partial(variant.answer_like, dict(given)))(question)

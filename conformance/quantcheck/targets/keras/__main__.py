@@ -11,6 +11,7 @@ import argparse
 import os
 from typing import Any
 
+from quantcheck.targets.keras import releases
 from quantcheck.targets.keras.calls import OPERATIONS
 from quantcheck.targets.keras.config import Unsupported
 from quantcheck.targets.worker import claim_stdout, serve, versions_of
@@ -52,6 +53,9 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     except (Unsupported, NotImplementedError) as error:
         return {"unsupported": str(error)}
     except Exception as error:
+        missing = releases.missing(error)
+        if missing is not None:
+            return {"unsupported": missing}
         if not refuses(error):
             raise
         return {"refused": str(error), "type": type(error).__name__}
@@ -100,15 +104,20 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # the answer alone reports a refusal
+    releases.require_one_keras()
     import keras
 
+    releases.require_gptq(keras.__version__)
     ready = {
         "name": "keras",
         "version": keras.__version__,
         "backend": keras.backend.backend(),
         "precision": "float32",
         "operations": sorted(OPERATIONS),
-        "versions": versions_of("keras", "numpy", "jax", "tensorflow", "torch", "openvino"),
+        "calibration_order": releases.current().calibration_order,
+        "versions": versions_of(
+            "keras", "keras-nightly", "numpy", "jax", "tensorflow", "torch", "openvino"
+        ),
     }
     serve(answer, ready, out)
 

@@ -9,30 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from quantcheck.targets.keras import models
+from quantcheck.targets.keras import models, releases
 from quantcheck.targets.keras.config import (
     Inputs,
     Outputs,
     Parameters,
     Unsupported,
     axis_of,
-    config_round_trip,
     keyword_arguments,
 )
 from quantcheck.targets.keras.layers import LAYER_OPERATIONS
+from quantcheck.targets.keras.round_trips import config_round_trip
+from quantcheck.targets.keras.tensors import to_numpy
 from quantcheck.wire.configs import gptq_fields
 
 # Arrays
-
-
-def to_numpy(tensor: Any) -> NDArray[Any]:
-    """Turn a tensor or variable of any backend into an array of the same dtype."""
-    import keras
-
-    return np.asarray(keras.ops.convert_to_numpy(tensor))
 
 
 def tensor(array: NDArray[Any]) -> Any:
@@ -67,39 +60,75 @@ def abs_max_quantize(inputs: Inputs, parameters: Parameters) -> Outputs:
     """`keras.quantizers.abs_max_quantize`."""
     import keras
 
-    codes, scale = keras.quantizers.abs_max_quantize(
+    return _by_route(
+        lambda x, **options: keras.quantizers.abs_max_quantize(
+            x,
+            axis=axis_of(parameters["axis"]),
+            value_range=tuple(parameters["value_range"]),
+            dtype=parameters["output_dtype"],
+            epsilon=parameters["epsilon"],
+            **options,
+        ),
         inputs["x"],
-        axis=axis_of(parameters["axis"]),
-        value_range=tuple(parameters["value_range"]),
-        dtype=parameters["output_dtype"],
-        epsilon=parameters["epsilon"],
+        parameters.get("route", ""),
     )
-    return {"codes": to_numpy(codes), "scale": to_numpy(scale)}
 
 
 def abs_max_quantizer(inputs: Inputs, parameters: Parameters) -> Outputs:
     """`keras.quantizers.AbsMaxQuantizer(**arguments)(x, axis=call_axis)`."""
     import keras
 
-    quantizer = keras.quantizers.AbsMaxQuantizer(**keyword_arguments(parameters["arguments"]))
-    codes, scale = quantizer(inputs["x"], axis=axis_of(parameters.get("call_axis")))
+    arguments = keyword_arguments(parameters["arguments"])
+    axis = axis_of(parameters.get("call_axis"))
+    releases.current().require_quantizer(arguments, axis)
+    quantizer = keras.quantizers.AbsMaxQuantizer(**arguments)
+    given = {} if axis is None else {"axis": axis}
+    return _by_route(
+        lambda x, **options: quantizer(x, **given, **options),
+        inputs["x"],
+        parameters.get("route", ""),
+    )
+
+
+def _by_route(call: Callable[..., Any], x: NDArray[Any], route: str) -> Outputs:
+    """Call a function with an array, a tensor, `to_numpy`, or compiled.  [ABS-150]"""
+    if route == "numpy":
+        codes, scale = call(tensor(x), to_numpy=True)
+    elif route == "compiled":
+        codes, scale = compiled(call)(tensor(x))
+    else:
+        codes, scale = call(tensor(x), to_numpy=False) if route == "tensor" else call(x)
     return {"codes": to_numpy(codes), "scale": to_numpy(scale)}
+
+
+def compiled(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of tensors as the backend compiles it.
+
+    Raises
+    ------
+    Unsupported
+        The backend compiles no functions, or needs a compiler of C++ for it, as PyTorch does.
+    """
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.jit(call)  # type: ignore[no-any-return]
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(call)  # type: ignore[no-any-return]
+    raise Unsupported(f"no functions are compiled on {backend}")
 
 
 # AFF
 
 
 def affine_parameters(inputs: Inputs, parameters: Parameters) -> Outputs:
-    """`compute_quantization_parameters`, unsigned, as `GPTQQuantizer.find_params` calls it."""
-    from keras.src.quantizers.quantizers import compute_quantization_parameters
-
-    scale, zero, _ = compute_quantization_parameters(
-        tensor(inputs["weights"]),
-        bits=parameters["bits"],
-        symmetric=parameters["symmetric"],
-        per_channel=parameters["per_channel"],
-        group_size=parameters["group_size"],
-    )
+    """`compute_quantization_parameters`, unsigned, as GPTQ calls it."""
+    scale, zero = releases.current().affine_parameters(tensor(inputs["weights"]), parameters)
     return {"scale": to_numpy(scale), "zero_point": to_numpy(zero)}
 
 
@@ -136,56 +165,51 @@ def affine_dequantize(inputs: Inputs, _: Parameters) -> Outputs:
 
 
 def pack(inputs: Inputs, parameters: Parameters) -> Outputs:
-    """`keras.quantizers.pack_int4`."""
-    import keras
-
-    need_four_bits(parameters)
+    """`keras.quantizers.pack_int4`; `pack_int2` where Keras has it."""
     codes = inputs["codes"]
-    packed, _, _ = keras.quantizers.pack_int4(
+    packed, _, _ = _packing("pack", parameters["bits"])(
         codes, axis=parameters["axis"], dtype=str(codes.dtype)
     )
     return {"packed": to_numpy(packed)}
 
 
 def unpack(inputs: Inputs, parameters: Parameters) -> Outputs:
-    """`keras.quantizers.unpack_int4`."""
-    import keras
-
-    need_four_bits(parameters)
+    """`keras.quantizers.unpack_int4`; `unpack_int2` where Keras has it."""
     packed = inputs["packed"]
-    codes = keras.quantizers.unpack_int4(
+    codes = _packing("unpack", parameters["bits"])(
         tensor(packed), parameters["length"], axis=parameters["axis"], dtype=str(packed.dtype)
     )
     return {"codes": to_numpy(codes)}
 
 
-def need_four_bits(parameters: Parameters) -> None:
-    """Raise unless codes have 4 bits, the only width that Keras packs."""
-    if parameters["bits"] != 4:
-        raise Unsupported(f"Keras packs only 4 bits, not {parameters['bits']}")
+def _packing(verb: str, bits: int) -> Any:
+    """Return the function of `keras.quantizers` that packs or unpacks codes of some bits."""
+    import keras
+
+    function = getattr(keras.quantizers, f"{verb}_int{bits}", None)
+    if function is None:
+        raise Unsupported(
+            f"Keras {keras.__version__} does not {verb} codes of {bits} bits, only of 4 bits"
+        )
+    return function
 
 
 # HES, GPTQ
 
 
 def hessian(inputs: Inputs, _: Parameters) -> Outputs:
-    """`GPTQ(layer).update_hessian_with_batch(batch)` on a built Dense layer, batch by batch."""
+    """Give the batches to what observes the inputs of a built Dense layer."""
     import keras
-    from keras.src.quantizers.gptq import GPTQ
 
     batches = inputs["batches"]
     layer = keras.layers.Dense(1, use_bias=False)
     layer.build((None, batches[0].shape[-1] if batches and batches[0].ndim else 1))
-    gptq = GPTQ(layer)
-    for batch in batches:
-        gptq.update_hessian_with_batch(tensor(batch))
-    return {"hessian": to_numpy(gptq.hessian)}
+    return {"hessian": to_numpy(releases.current().hessian(layer, [tensor(b) for b in batches]))}
 
 
 def gptq_quantize(inputs: Inputs, parameters: Parameters) -> Outputs:
-    """`GPTQ.quantize_and_correct_layer` on a Dense layer in GPTQ mode, read back as stored."""
+    """Solve for a Dense layer in GPTQ mode, and read back what it stores."""
     import keras
-    from keras.src.quantizers.gptq import GPTQ
 
     weights = inputs["weights"]  # (n_out, n_in)
     units, features = weights.shape
@@ -194,20 +218,9 @@ def gptq_quantize(inputs: Inputs, parameters: Parameters) -> Outputs:
     layer.build((None, features))
     layer.kernel.assign(weights.T)
     layer.quantize("gptq", config=config)
-    gptq = GPTQ(layer, config)
-    gptq.hessian = keras.ops.cast(tensor(inputs["hessian"]), gptq.hessian.dtype)
-    gptq.quantize_and_correct_layer(blocksize=parameters["block_size"])
-
-    codes = to_numpy(layer.quantized_kernel)  # (n_out, n_in), or (ceil(n_out / 2), n_in)
-    if parameters["bits"] == 4:
-        codes = np.stack([codes & 0x0F, codes >> 4], axis=1)  # (ceil(n_out / 2), 2, n_in)
-        codes = codes.reshape(-1, features)[:units]
-    return {
-        "codes": codes,
-        "scale": to_numpy(layer.kernel_scale),
-        "zero_point": to_numpy(layer.kernel_zero),
-        "g_idx": to_numpy(layer.g_idx),
-    }
+    line = releases.current()
+    line.solve(layer, config, tensor(inputs["hessian"]), parameters["block_size"])
+    return line.stored(layer, parameters["bits"])
 
 
 OPERATIONS: dict[str, Callable[[Inputs, Parameters], Outputs]] = {

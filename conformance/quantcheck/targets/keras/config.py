@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
 Inputs = Mapping[str, Any]
 Parameters = Mapping[str, Any]
 Outputs = dict[str, Any]
-CONFIG_CLASSES = (
-    "AbsMaxQuantizer",
-    "GPTQConfig",
-    "Int8QuantizationConfig",
-    "Int4QuantizationConfig",
-    "QuantizationConfig",
-    "Quantizer",
-)
 
 
 class Unsupported(Exception):  # noqa: N818 - an answer, not a failure
@@ -29,23 +20,13 @@ def axis_of(axis: Any) -> Any:
     return tuple(axis) if isinstance(axis, list) else axis
 
 
-def config_round_trip(_: Inputs, parameters: Parameters) -> Outputs:
-    """Serialize a config to JSON text as layers do when a model is saved, and deserialize it."""
-    import keras
-
-    name = parameters["class"]
-    if name not in CONFIG_CLASSES:
-        raise Unsupported(f"Keras has no {name}")
-    made = build({"class": name, "arguments": parameters["arguments"]})
-    text = json.dumps(keras.saving.serialize_keras_object(made))
-    return {"fields": fields_of(keras.saving.deserialize_keras_object(json.loads(text)))}
-
-
 def build(description: Any) -> Any:
     """Make an object of `keras.quantizers` from {"class": …, "arguments": …}."""
     import keras
 
-    kind = getattr(keras.quantizers, description["class"])
+    kind = getattr(keras.quantizers, description["class"], None)
+    if kind is None:
+        raise Unsupported(f"Keras {keras.__version__} has no {description['class']}")
     arguments = keyword_arguments(description["arguments"])
     if description["class"] == "GPTQConfig":
         arguments = {"dataset": None, "tokenizer": None, **arguments}
@@ -68,10 +49,12 @@ def fields_of(thing: Any) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     with contextlib.suppress(AttributeError, NotImplementedError):
         fields["mode"] = thing.mode
+    names = ("Quantizer", "QuantizationConfig")  # Keras 3.12 has the first alone
+    kinds = tuple(getattr(keras.quantizers, n) for n in names if hasattr(keras.quantizers, n))
     for key, value in vars(thing).items():
         if key.startswith("_"):
             continue
-        if isinstance(value, (keras.quantizers.Quantizer, keras.quantizers.QuantizationConfig)):
+        if isinstance(value, kinds):
             fields[key] = {"class": type(value).__name__, "fields": fields_of(value)}
         else:
             fields[key] = list(value) if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""Quantized layers of Keras: made, called, saved, loaded in a fresh process, and called again.
+"""Quantized layers of Keras: made, called, copied, saved, loaded in a fresh process, called again.
 
 This module computes nothing itself. A layer is built with the float weights of the question and
 quantized by Keras. Or it is built in GPTQ mode, and the packed kernel is assigned to it, as in
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,18 +17,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantcheck.targets.keras.config import Inputs, Outputs, Parameters, build, fields_of
+from quantcheck.targets.keras import releases
+from quantcheck.targets.keras.calibrated import PackedModel
+from quantcheck.targets.keras.config import Inputs, Outputs, Parameters, fields_of
+from quantcheck.targets.keras.places import (
+    holder_class,
+    layer_of,
+    model_of,
+    placed,
+    shaped_class,
+    shown,
+)
+from quantcheck.targets.keras.tensors import to_numpy
+from quantcheck.targets.keras.uses import quantize, used
+from quantcheck.wire.arrays import dtype_of
+from quantcheck.wire.policies import ALONE, place_of
 
 
 class ReloadError(Exception):
     """The process that loads a saved model failed."""
-
-
-def to_numpy(tensor: Any) -> NDArray[Any]:
-    """Turn a tensor or variable of any backend into an array of the same dtype."""
-    import keras
-
-    return np.asarray(keras.ops.convert_to_numpy(tensor))
 
 
 # Layers from questions
@@ -37,17 +45,17 @@ def dense_int8(inputs: Inputs, parameters: Parameters) -> Outputs:
     """`keras.layers.Dense(…).quantize("int8", config=…)`."""
     layer = _built(_dense(inputs["kernel"].shape[1], inputs, parameters), inputs)
     layer.kernel.assign(inputs["kernel"])
-    layer.quantize("int8", config=build(parameters["config"]))
+    model = _quantized(layer, inputs["x"], parameters)
     stored = {"kernel": to_numpy(layer.kernel), "kernel_scale": to_numpy(layer.kernel_scale)}
-    return _called(layer, inputs["x"], parameters) | stored
+    return _called(layer, inputs["x"], parameters, model) | stored
 
 
 def einsum_dense_int8(inputs: Inputs, parameters: Parameters) -> Outputs:
     """`keras.layers.EinsumDense(…).quantize("int8", config=…)`."""
     layer = _built(_einsum_dense(parameters), inputs)
     layer.kernel.assign(inputs["kernel"])
-    layer.quantize("int8", config=build(parameters["config"]))
-    outputs = _called(layer, inputs["x"], parameters)
+    model = _quantized(layer, inputs["x"], parameters)
+    outputs = _called(layer, inputs["x"], parameters, model)
     outputs["kernel"] = to_numpy(layer.kernel)
     outputs["kernel_scale"] = _kept(layer, parameters["equation"], inputs["kernel"].shape)
     return outputs
@@ -56,26 +64,24 @@ def einsum_dense_int8(inputs: Inputs, parameters: Parameters) -> Outputs:
 def dense_gptq(inputs: Inputs, parameters: Parameters) -> Outputs:
     """`keras.layers.Dense` in GPTQ mode, with the packed kernel assigned."""
     layer = _built(_dense(parameters["kernel_shape"][1], inputs, parameters), inputs)
-    _pack_into(layer, inputs, parameters)
-    return _called(layer, inputs["x"], parameters)
+    return _packed(layer, inputs, parameters)
 
 
 def einsum_dense_gptq(inputs: Inputs, parameters: Parameters) -> Outputs:
     """`keras.layers.EinsumDense` in GPTQ mode, with the packed kernel assigned."""
     layer = _built(_einsum_dense(parameters), inputs)
-    _pack_into(layer, inputs, parameters)
-    return _called(layer, inputs["x"], parameters)
+    return _packed(layer, inputs, parameters)
 
 
 def embedding_int8(inputs: Inputs, parameters: Parameters) -> Outputs:
     """`keras.layers.Embedding(…).quantize("int8", config=…)`."""
     import keras
 
-    layer = keras.layers.Embedding(*inputs["embeddings"].shape)
+    layer = keras.layers.Embedding(*inputs["embeddings"].shape, dtype=_policy(parameters))
     layer.build()
     layer.embeddings.assign(inputs["embeddings"])
-    layer.quantize("int8", config=build(parameters["config"]))
-    return _called(layer, inputs["tokens"], parameters) | _rows(layer)
+    model = _quantized(layer, inputs["tokens"], parameters)
+    return _called(layer, inputs["tokens"], parameters, model) | _rows(layer)
 
 
 def reversible_embedding_int8(inputs: Inputs, parameters: Parameters) -> Outputs:
@@ -83,14 +89,17 @@ def reversible_embedding_int8(inputs: Inputs, parameters: Parameters) -> Outputs
     import keras
 
     tied = parameters["tie_weights"]
-    layer = keras.layers.ReversibleEmbedding(*inputs["embeddings"].shape, tie_weights=tied)
+    layer = keras.layers.ReversibleEmbedding(
+        *inputs["embeddings"].shape, tie_weights=tied, dtype=_policy(parameters)
+    )
     layer.build()
     layer.embeddings.assign(inputs["embeddings"])
     if not tied:
         layer.reverse_embeddings.assign(inputs["reverse_embeddings"])
-    layer.quantize("int8", config=build(parameters["config"]))
     back = parameters["reverse"]
-    outputs = _called(layer, inputs["x" if back else "tokens"], parameters, reverse=back)
+    given = inputs["x" if back else "tokens"]
+    model = _quantized(layer, given, parameters, reverse=back)
+    outputs = _called(layer, given, parameters, model, reverse=back)
     outputs |= _rows(layer)
     if not tied:
         for name in ("reverse_embeddings", "reverse_embeddings_scale"):
@@ -101,8 +110,12 @@ def reversible_embedding_int8(inputs: Inputs, parameters: Parameters) -> Outputs
 def _dense(units: int, inputs: Inputs, parameters: Parameters) -> Any:
     import keras
 
-    activation = parameters["activation"]
-    return keras.layers.Dense(units, activation=activation, use_bias="bias" in inputs)
+    return keras.layers.Dense(
+        units,
+        activation=parameters["activation"],
+        use_bias="bias" in inputs,
+        dtype=_policy(parameters),
+    )
 
 
 def _einsum_dense(parameters: Parameters) -> Any:
@@ -113,7 +126,12 @@ def _einsum_dense(parameters: Parameters) -> Any:
         output_shape=tuple(parameters["output_shape"]),
         activation=parameters["activation"],
         bias_axes=parameters["bias_axes"],
+        dtype=_policy(parameters),
     )
+
+
+def _policy(parameters: Parameters) -> str:
+    return str(parameters.get("policy", "float32"))
 
 
 def _built(layer: Any, inputs: Inputs) -> Any:
@@ -123,15 +141,26 @@ def _built(layer: Any, inputs: Inputs) -> Any:
     return layer
 
 
-def _pack_into(layer: Any, inputs: Inputs, parameters: Parameters) -> None:
-    """Replace the float kernel by the packed one, as Keras does after calibration."""
-    layer.quantize("gptq", config=build(parameters["config"]))
-    del layer._kernel  # noqa: SLF001 - as Keras does
-    layer.quantized_kernel.assign(inputs["packed"])
-    layer.kernel_scale.assign(inputs["scale"])
-    layer.kernel_zero.assign(inputs["zero_point"])
-    layer.g_idx.assign(inputs["g_idx"].astype("float32"))
-    layer.is_gptq_calibrated = True
+def _quantized(layer: Any, given: NDArray[Any], parameters: Parameters, **keywords: Any) -> Any:
+    """Quantize a layer to int8, by itself or by the model that it is in; return that model."""
+    model = placed(layer, given, parameters, keywords)
+    quantize(layer if model is None else model, "int8", parameters, name=layer.name)
+    return model
+
+
+def _packed(layer: Any, inputs: Inputs, parameters: Parameters) -> Outputs:
+    """Replace the float kernel by the packed one, as Keras does after calibration, and call it."""
+    if place_of(parameters) == ALONE:
+        quantize(layer, "gptq", parameters, name=layer.name)
+        releases.current().store(layer, dict(inputs))
+        return _called(layer, inputs["x"], parameters)
+    made = PackedModel(layer, inputs, parameters)
+    outputs = _called(layer, made.tokens, parameters, made.model, made.quantization)
+    if made.twice:
+        outputs["second"] = made.second(outputs["values"])
+    for name in {"values", "again", "reloaded"} & set(outputs):
+        outputs[name] = made.first(outputs[name])
+    return outputs | {"calibrated": made.calibrated}
 
 
 # What layers store
@@ -144,7 +173,7 @@ def _kept(layer: Any, equation: str, shape: tuple[int, ...]) -> NDArray[Any]:
     sizes = {c: n for c, n in zip(kernel, shape, strict=True) if c in kept}
     stored = [c for c in outputs if c in kept]
     scale = to_numpy(layer.kernel_scale).reshape([sizes[c] for c in stored])
-    return np.ascontiguousarray(scale.transpose([stored.index(c) for c in kept]))
+    return scale.transpose([stored.index(c) for c in kept]).copy()
 
 
 def _rows(layer: Any) -> Outputs:
@@ -155,23 +184,28 @@ def _rows(layer: Any) -> Outputs:
 # Calls, before and after a file
 
 
-def _called(layer: Any, given: NDArray[Any], parameters: Parameters, **keywords: Any) -> Outputs:
-    """Call the layer; with `reload` also save it, and load and call it in a new process."""
-    import keras
-
-    values = to_numpy(layer(keras.ops.convert_to_tensor(given), **keywords))
+def _called(
+    layer: Any,
+    given: NDArray[Any],
+    parameters: Parameters,
+    model: Any = None,
+    quantization_again: Callable[[], Callable[[], None]] | None = None,
+    **keywords: Any,
+) -> Outputs:
+    """Call the layer or its model; with `reload` also save, load and call it in a new process."""
+    outputs = used(layer, given, parameters, keywords, model, quantization_again)
     if not parameters["reload"]:
-        return {"values": values}
-    inputs = keras.Input(batch_shape=given.shape, dtype=str(given.dtype))
-    model = keras.Model(inputs, layer(inputs, **keywords))
+        return outputs
+    releases.current().require_saved_config(getattr(layer, "quantization_config", None))
+    model = model or model_of(layer, given, keywords)
     with tempfile.TemporaryDirectory(prefix="quantcheck-") as folder:
         model.save(Path(folder, "model.keras"))
         np.save(Path(folder, "inputs.npy"), given)
         fields = _in_fresh_process(folder)
         if "refused" in fields:
             raise ValueError(f"the saved model is not loaded: {fields['refused']}")
-        again = np.load(Path(folder, "reloaded.npy"))
-    return {"values": values, "reloaded": again, "fields": fields}
+        again = np.load(Path(folder, "reloaded.npy")).astype(dtype_of(fields.pop("dtype")))
+    return outputs | {"reloaded": again, "fields": fields}
 
 
 def _in_fresh_process(folder: str) -> dict[str, Any]:
@@ -196,17 +230,20 @@ def reload(folder: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        Fields of the layer's configuration; {"refused": message} where Keras does not load it.
+        Fields of the layer's configuration, and "dtype" of the outputs; {"refused": message} where
+        Keras does not load it.
     """
     import keras
 
+    holder_class(), shaped_class()  # a file may name them
     try:
         model = keras.saving.load_model(Path(folder, "model.keras"))
     except ValueError as error:  # how Keras refuses a file
         return {"refused": str(error)}
     given = keras.ops.convert_to_tensor(np.load(Path(folder, "inputs.npy")))
-    np.save(Path(folder, "reloaded.npy"), to_numpy(model(given)))
-    return fields_of(model.layers[-1].quantization_config)
+    values = shown(model(given))
+    np.save(Path(folder, "reloaded.npy"), values.astype(np.float32))  # exact in every policy
+    return {**fields_of(layer_of(model).quantization_config), "dtype": values.dtype.name}
 
 
 LAYER_OPERATIONS = {

@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantcheck.targets.keras import releases
 from quantcheck.targets.keras.config import Inputs, Outputs, Parameters
+from quantcheck.targets.keras.tensors import to_numpy
 from quantcheck.wire.configs import gptq_fields
 
+GPTQ_ARRAYS = ("codes", "scale", "zero_point", "g_idx")
 FRESH = """
 import json, sys
 import numpy as np
@@ -53,7 +56,7 @@ def recorder() -> Any:
 
         def call(self, batch: Any) -> Any:
             """Store a copy of the batch, and return the batch."""
-            self.seen.append(np.array(keras.ops.convert_to_numpy(batch)))
+            self.seen.append(to_numpy(batch))
             return batch
 
     return Recorder()
@@ -62,7 +65,6 @@ def recorder() -> Any:
 def windows_seen(dataset: list[NDArray[Any]], parameters: Parameters) -> NDArray[Any]:
     """Return the inputs of the first pre-block layer while `gptq_quantize` calibrates a model."""
     import keras
-    from keras.src.quantizers.gptq_core import gptq_quantize
 
     texts = parameters["texts"]
     items: Any = dataset if texts is None else texts
@@ -74,8 +76,7 @@ def windows_seen(dataset: list[NDArray[Any]], parameters: Parameters) -> NDArray
         **gptq_fields(parameters),
     )
     record = recorder()
-    structure = {"pre_block_layers": [record], "sequential_blocks": [keras.layers.Identity()]}
-    gptq_quantize(config, structure)
+    releases.current().calibrate(config, [record], [keras.layers.Identity()])
     return np.concatenate(record.seen)
 
 
@@ -155,55 +156,28 @@ def quantize_model_int8(inputs: Inputs, parameters: Parameters) -> Outputs:
     """`model.quantize("int8")`, kernels read back as (n_out, n_in)."""
     small = SmallModel(inputs, parameters["blocks"])
     small.model.quantize("int8")
-    codes = [numpy_of(small.embedding.embeddings)]
-    scale = [numpy_of(small.embedding.embeddings_scale)]
+    codes = [to_numpy(small.embedding.embeddings)]
+    scale = [to_numpy(small.embedding.embeddings_scale)]
     for layer in small.layers:
-        codes.append(numpy_of(layer.kernel).T.copy())
-        scale.append(numpy_of(layer.kernel_scale))
+        codes.append(to_numpy(layer.kernel).T.copy())
+        scale.append(to_numpy(layer.kernel_scale))
     return {"codes": codes, "scale": scale}
 
 
 def quantize_model_gptq(inputs: Inputs, parameters: Parameters) -> Outputs:
     """`model.quantize("gptq", config=GPTQConfig(…))`, layers read back as stored."""
-    import keras
-
     small = SmallModel(inputs, parameters["blocks"])
-    record = recorder()
-    config = keras.quantizers.GPTQConfig(
-        dataset=inputs["dataset"],
-        tokenizer=Tokenizer(),
-        **gptq_fields(parameters),
-        quantization_layer_structure={
-            "pre_block_layers": [record, small.embedding],
-            "sequential_blocks": small.blocks,
-        },
-    )
+    record, line = recorder(), releases.current()
+    fields = {"dataset": inputs["dataset"], "tokenizer": Tokenizer(), **gptq_fields(parameters)}
+    config = line.structured(small.model, fields, [record, small.embedding], small.blocks)
     small.model.quantize("gptq", config=config)
     *quantized, head = small.layers
+    stored = [line.stored(layer, parameters["bits"]) for layer in quantized]
     return {
         "windows": np.concatenate(record.seen).astype(np.int32),
-        "head": numpy_of(head.kernel).T.copy(),
-        "codes": [codes_of(layer, parameters["bits"]) for layer in quantized],
-        "scale": [numpy_of(layer.kernel_scale) for layer in quantized],
-        "zero_point": [numpy_of(layer.kernel_zero) for layer in quantized],
-        "g_idx": [numpy_of(layer.g_idx) for layer in quantized],
+        "head": to_numpy(head.kernel).T.copy(),
+        **{name: [each[name] for each in stored] for name in GPTQ_ARRAYS},
     }
-
-
-def codes_of(layer: Any, bits: int) -> NDArray[Any]:
-    """Return the codes (n_out, n_in) of a layer in GPTQ mode; 4-bit codes are stored packed."""
-    codes = numpy_of(layer.quantized_kernel)
-    if bits != 4:
-        return codes
-    pairs = np.stack([codes & 0x0F, codes >> 4], axis=1)  # (ceil(n_out / 2), 2, n_in)
-    return pairs.reshape(-1, codes.shape[1])[: layer.units]
-
-
-def numpy_of(variable: Any) -> NDArray[Any]:
-    """Turn a variable of any backend into an array of the same dtype."""
-    import keras
-
-    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 OPERATIONS: dict[str, Callable[[Inputs, Parameters], Outputs]] = {

@@ -17,6 +17,7 @@ def main() -> None:
         "backend": "numpy",
         "precision": "float32",
         "operations": list(OPERATIONS),
+        "choices": ["all"],
         "versions": versions,
     }
     serve(operations.answer, ready, out)

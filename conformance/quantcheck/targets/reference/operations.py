@@ -13,6 +13,7 @@ from quantcheck.targets.reference.layers import LAYER_OPERATIONS
 from quantcheck.wire.arrays import encode
 from quantcheck.wire.configs import Outputs, build, describe, gptq_config
 from quantcheck.wire.lines import decode_inputs, wrong_parameter
+from quantcheck.wire.policies import COMPILED, COMPILED_TRAINING, use_of
 from quantref import (
     abs_max_dequantize,
     abs_max_quantize,
@@ -27,9 +28,12 @@ from quantref import (
     saturating_cast,
     unpack_codes,
 )
+from quantref.config import Quantizer, deserialize_quantizer
 from quantref.errors import ConfigError, QuantrefError
 from quantref.hessian import reversed_cholesky
-from quantref.inputs import require_hessian
+from quantref.inputs import require_hessian, require_instance
+
+COMPILED_USES = (COMPILED, COMPILED_TRAINING)
 
 
 def _abs_max(x: Any, **parameters: Any) -> Outputs:
@@ -43,7 +47,12 @@ def _abs_max(x: Any, **parameters: Any) -> Outputs:
     return {"codes": codes, "scale": scale}
 
 
-def _abs_max_quantizer(x: Any, arguments: dict[str, Any], call_axis: Any) -> Outputs:
+def _abs_max_quantizer(
+    x: Any,
+    arguments: dict[str, Any],
+    call_axis: Any,
+    route: str = "",  # noqa: ARG001 - all routes are one
+) -> Outputs:
     quantizer = build({"class": "AbsMaxQuantizer", "arguments": arguments})
     codes, scale = quantizer(x, axis=call_axis)
     return {"codes": codes, "scale": scale}
@@ -75,8 +84,14 @@ def _gptq(weights: Any, hessian: Any, **parameters: Any) -> Outputs:
     }
 
 
-def _round_trip(**description: Any) -> Outputs:
+def _round_trip(route: str = "", **description: Any) -> Outputs:
     value = build(description)
+    if route:
+        require_instance(value, Quantizer, "class", "CFG-160")
+        described = json.loads(json.dumps(value.serialized()))
+        named = description["class"] if route == "name" else described
+        got = value if route == "object" else deserialize_quantizer(named)
+        return {"fields": describe(got)["fields"]}
     text = json.dumps(value.get_config())
     again = type(value).from_config(json.loads(text))
     return {"fields": describe(again)["fields"]}
@@ -132,6 +147,8 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         wrong = wrong_parameter(question)
         if wrong is not None:
             raise ConfigError(*wrong, "VER-060")
+        if name in LAYER_OPERATIONS and use_of(question["parameters"]) in COMPILED_USES:
+            return {"id": identity, "unsupported": "the reference compiles nothing"}
         outputs = OPERATIONS[name](**arguments)
     except QuantrefError as error:
         return {"id": identity, "refused": str(error), "type": type(error).__name__}

@@ -6,9 +6,11 @@ without arithmetic (bytes, configs, rounding to integers).
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,9 @@ class Variant:
         Returns U for a Hessian.
     threads : int, optional
         Largest number of threads of the BLAS.
+    jitter : int, optional
+        Moves scales and dequantized values within their allowed errors. This seed and the question
+        decide how, so that the same question has the same answer.
     """
 
     id: str
@@ -48,6 +53,7 @@ class Variant:
     form: Callable[[Job], None] = gptq.textbook
     inverse_factor: gptq.InverseFactor = gptq.by_reversal
     threads: int | None = None
+    jitter: int | None = None
 
     @property
     def precision(self) -> str:
@@ -56,14 +62,25 @@ class Variant:
 
     def answer(self, question: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to a question of the wire format."""
-        given = operations.answer(question)
-        operation = getattr(self, f"_{question['operation']}", None)
+        return self.answer_like(operations.answer(question), question)
+
+    def answer_like(self, given: dict[str, Any], question: dict[str, Any]) -> dict[str, Any]:
+        """Return the answer, given that of the reference, which all variants may share."""
+        operation = getattr(self._for(question), f"_{question['operation']}", None)
         if operation is None or "outputs" not in given:
             return given
         inputs, parameters = decode(question["inputs"]), question["parameters"]
         with self._limited(), np.errstate(over="ignore"):
             outputs = operation(inputs, parameters)
         return {"id": question["id"], "outputs": encode(outputs)}
+
+    def _for(self, question: dict[str, Any]) -> Variant:
+        """Return the variant, with a generator for this question if it has a seed."""
+        if self.jitter is None:
+            return self
+        text = json.dumps({**question, "id": ""}, sort_keys=True)
+        generator = np.random.default_rng([self.jitter, zlib.crc32(text.encode())])
+        return replace(self, arithmetic=replace(self.arithmetic, jitter=generator))
 
     def _limited(self) -> AbstractContextManager[Any]:
         if self.threads is None:
@@ -174,10 +191,39 @@ VARIANTS: tuple[Variant, ...] = (
         gptq.gathered,
     ),
     Variant(
+        "float32-tiles",
+        "Single precision, tiles of 64 rows and of 64 tokens, what is left over alone.",
+        Arithmetic(tile=64),
+        gptq.tiled,
+    ),
+    Variant(
+        "float32-padded",
+        "Single precision, slices, groups and batches filled with zeros to a multiple of 64.",
+        Arithmetic(padded=True),
+    ),
+    Variant(
+        "float64-padded",
+        "Double precision, slices, groups and batches filled with zeros to a multiple of 64.",
+        Arithmetic("float64", padded=True),
+        gptq.lazy,
+    ),
+    Variant(
         "float32-1-thread", "Single precision, BLAS with one thread.", form=gptq.lazy, threads=1
     ),
     Variant(
         "float32-2-threads", "Single precision, BLAS with two threads.", form=gptq.lazy, threads=2
+    ),
+    Variant(
+        "float32-jitter",
+        "Single precision, scales and dequantized values anywhere within their allowed errors.",
+        form=gptq.lazy,
+        jitter=0,
+    ),
+    Variant(
+        "float64-jitter",
+        "Double precision, scales and dequantized values anywhere within their allowed errors.",
+        DOUBLE,
+        jitter=0,
     ),
 )
 

@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
         "backend": "numpy",
         "precision": variant.precision,
         "operations": list(OPERATIONS),
+        "choices": ["all"],
         "versions": versions_of("quantref", "numpy", "scipy"),
     }
     serve(variant.answer, ready, out)

@@ -121,6 +121,20 @@ def lazy(job: Job) -> None:
         W[:, b:] -= E @ U[a:b, b:]
 
 
+def tiled(job: Job) -> None:
+    """Feed errors back like `textbook`, 64 rows at a time, the last ones alone."""
+    W, U = job.W.copy(), job.U
+    base = W
+    for j in range(W.shape[1]):
+        if j % job.block == 0:
+            base = W.copy()
+        job.begin(j, base)
+        e = job.arithmetic.ratio(job.column(j, W[:, j]), U[j, j])
+        for start in range(0, len(W), 64):
+            rows = slice(start, start + 64)
+            W[rows, j + 1 :] -= np.outer(e[rows], U[j, j + 1 :])
+
+
 def gathered(job: Job) -> None:
     """Add all earlier errors of a block to a column in one product, just before it is rounded."""
     W, U = job.W.copy(), job.U

@@ -6,27 +6,30 @@ bounds. `quantref.certificate` is the plain form.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from quantref.certificate import U32
-from quantref.checks import Answer, Certificate, Check, check_g_idx, require_hessian_error
+from quantref.checks import Answer, Certificate, Check, check_g_idx
 from quantref.config import GPTQConfig
+from quantref.fast.certificate.bounds import Factor, Roundoffs
 from quantref.fast.certificate.checks import (
     check_loss,
     check_parameters,
     check_residuals,
     loss_terms,
 )
-from quantref.fast.certificate.evidence import Evidence, gather
+from quantref.fast.certificate.evidence import Evidence
+from quantref.fast.certificate.gathering import gather
 from quantref.fast.problem import GPTQProblem, prepare_problem
 from quantref.gptq import BLOCK_SIZE
 from quantref.rules import DEFAULT_PROFILE, Profile, rows_of_cholesky
 
-__all__ = ["LazyCertificate", "certify", "certify_problem"]
+__all__ = ["LazyCertificate", "certify", "certify_problem", "failing_checks"]
 
 
 class LazyCertificate(Certificate):
@@ -37,6 +40,11 @@ class LazyCertificate(Certificate):
     def __init__(self, checks: tuple[Check, ...], evidence: Evidence) -> None:
         vars(self).update(checks=checks, evidence=evidence)
 
+    @property
+    def is_weak(self) -> bool:
+        """True if more codes are undecided than a certificate may have.  [CERT-100]"""
+        return self.evidence.is_weak
+
     def __getattr__(self, name: str) -> Any:
         if name not in FIGURES:
             raise AttributeError(name)
@@ -45,12 +53,12 @@ class LazyCertificate(Certificate):
 
 
 FIGURES: dict[str, Callable[[LazyCertificate], Any]] = {
-    "loss": lambda c: float((c.evidence.summary.norms**2).sum()),
+    "loss": lambda c: float((c.evidence.norms**2).sum()),
     "loss_bound": lambda c: float(loss_terms(c.evidence).sum()),
     "plain_loss": lambda c: c.evidence.plain_loss,
     "plain_rounding": lambda c: _fails_half_step(c.checks) and c.evidence.is_plain_rounding,
     "clipped": lambda c: float(c.evidence.clipped.mean()),
-    "undecided": lambda c: float((c.evidence.beta > c.evidence.column_scale / 2).mean()),
+    "undecided": lambda c: c.evidence.undecided,
     "residual_steps": lambda c: c.evidence.residual_steps,
 }
 
@@ -68,6 +76,7 @@ def certify(
     profile: Profile = DEFAULT_PROFILE,
     block_size: int = BLOCK_SIZE,
     unit_roundoff: float = U32,
+    factor_roundoff: float | None = None,
     hessian_error: float = 0.0,
 ) -> LazyCertificate:
     """Judge an answer of GPTQ; parameters and errors are those of `quantref.certificate.certify`.
@@ -90,17 +99,29 @@ def certify(
         dtype=np.float32 if narrow else np.float64,
     )
     _ = problem.R  # refused before the answer is looked at
-    error = require_hessian_error(hessian_error)
-    return certify_problem(problem, answer, unit_roundoff, error)
+    return certify_problem(
+        problem,
+        answer,
+        unit_roundoff=unit_roundoff,
+        factor_roundoff=factor_roundoff,
+        hessian_error=hessian_error,
+    )
 
 
 def certify_problem(
     problem: GPTQProblem,
     answer: Answer,
+    *,
     unit_roundoff: float = U32,
+    factor_roundoff: float | None = None,
     hessian_error: float = 0.0,
+    factor: Factor | None = None,
+    figures: bool = False,
 ) -> LazyCertificate:
     """Judge an answer to a problem that is checked itself; see `certify`.
+
+    `factor`: that of the problem, if other answers with the same Hessian share it. `figures`: they
+    will be used too, so all errors are computed in float64 at once.
 
     Examples
     --------
@@ -109,11 +130,44 @@ def certify_problem(
     >>> certify_problem(problem, quantize_problem(problem)).passed
     True
     """
-    evidence = gather(problem, answer, unit_roundoff, hessian_error)
-    # Codes and parameters are judged by the groups of SPEC.md, so that a wrong g_idx hides nothing.
-    checks = [check_g_idx(problem, answer)]
-    checks += check_residuals(evidence)
-    checks += check_parameters(evidence)
-    if problem.profile.rows is rows_of_cholesky:  # otherwise ‖E‖² is not the loss
-        checks += check_loss(evidence)
-    return LazyCertificate(tuple(checks), evidence)
+    roundoffs = Roundoffs.declared(unit_roundoff, factor_roundoff, hessian_error)
+    evidence = gather(problem, answer, roundoffs, factor, rough=not figures)
+    checks = (check_g_idx(problem, answer), *_checks(evidence))
+    return LazyCertificate(checks, evidence)
+
+
+def failing_checks(
+    problem: GPTQProblem,
+    answer: Answer,
+    *,
+    unit_roundoff: float = U32,
+    factor_roundoff: float | None = None,
+    hessian_error: float = 0.0,
+    factor: Factor | None = None,
+) -> Iterator[Check]:
+    """Yield the checks of `certify_problem` that fail, each as soon as it is known.
+
+    The first one alone costs less than a certificate.
+
+    Examples
+    --------
+    >>> from quantref.fast.gptq import quantize_problem
+    >>> problem = prepare_problem(np.float32([[0.0, 3.0]]), np.eye(2), GPTQConfig(None, None))
+    >>> list(failing_checks(problem, quantize_problem(problem)))
+    []
+    """
+    roundoffs = Roundoffs.declared(unit_roundoff, factor_roundoff, hessian_error)
+    evidence = gather(problem, answer, roundoffs, factor, rough=True)
+    groups = check_g_idx(problem, answer)
+    return (check for check in chain([groups], _checks(evidence)) if not check.passed)
+
+
+def _checks(evidence: Evidence) -> Iterator[Check]:
+    """Yield the checks of codes, parameters and loss.
+
+    Codes and parameters are judged by the groups of SPEC.md, so that a wrong g_idx hides nothing.
+    """
+    yield from check_residuals(evidence)
+    yield from check_parameters(evidence)
+    if evidence.problem.profile.rows is rows_of_cholesky:  # otherwise ‖E‖² is not the loss
+        yield from check_loss(evidence)

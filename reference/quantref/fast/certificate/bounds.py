@@ -1,165 +1,245 @@
 """Bounds on the error of a correct implementation, of some rows at a time (SPEC.md, section 8).
 
-`quantref.certificate.error_bound` is the plain form. Here the terms of the factor are computed once
-and used for all rows. `quantcheck.oracle.bounds` has the same formulas in Python floats, for the
-vectors; a test holds them equal. Letters are those of `quantref.certificate`.
+`quantref.certificate` has the plain form. Here what depends on the factor alone is computed once,
+and the matrices with n_in² variances in bands. `quantcheck.oracle.bounds` has the same formulas in
+Python floats, for the vectors; tests hold all three equal. Letters are those of the plain form.
 
-Each bound is the smaller of two. `always` holds for every pattern of rounding errors and grows with
-n. `likely` holds for independent rounding errors of mean zero, except with a probability of
-2·exp(−LIKELY² / 2) per code, and grows with √n (Higham and Mary, SIAM J. Sci. Comput. 41, 2019).
+Lower bounds settle most answers without the inverse U: see
+`quantref.fast.certificate.lower`. With the upper bound `most_bound`, most answers need no inverse
+for their undecided share either.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.certificate import LIKELY, amplified, growth, norm_bound, roundings_of
+from quantref.certificate import LIKELY, STOP, U64, hessian_shift
+from quantref.checks import require_hessian_error, require_roundoffs
+from quantref.fast.hessian import bands
+from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 
+PROBES = 64  # random vectors that estimate a diagonal
+LEAST_SHARE = 8  # a mean of 64 squares falls below 1/8 of its expectation: at most about 3·10⁻¹⁵
 
-@dataclass(frozen=True)
-class Bounds:
-    """Bounds on the error of a correct implementation, in processing order.  [CERT-060]
 
-    Attributes
-    ----------
-    always : (n_out, n_in) array
-        |error of w'_j| <= growth(roundings, u) · always.
-    likely : (n_out, n_in) array
-        |error of w'_j| <= LIKELY · √roundings · u · likely.
-    inverse : (n_in, n_in) array
-        |M⁻¹|, which carries errors of w' to base weights.
-    shift : (n_out, n_in) array
-        A·B_j: error of w'_j per unit of a relative error of the Hessian.
-    spread : float
-        ‖|U| √h‖²: relative errors of the Hessian must stay below its inverse.
+@dataclass(frozen=True, eq=False)
+class Roundoffs:
+    """The precisions that a bound is for: u, u_f, and η of the Hessian."""
+
+    feedback: float
+    factor: float
+    hessian: float = 0.0
+
+    @classmethod
+    def declared(
+        cls, feedback: float, factor: float | None = None, hessian: float = 0.0
+    ) -> Roundoffs:
+        """Return the precisions, or raise; see `quantref.certificate.certify`."""
+        return cls(*require_roundoffs(feedback, factor), require_hessian_error(hessian))
+
+    @property
+    def weights(self) -> float:
+        """The factor of variances of the recurrence: (u² + 2⁻¹⁰⁶) / 3."""
+        return (self.feedback**2 + U64**2) / 3
+
+    @property
+    def matrices(self) -> float:
+        """The factor of variances of the Hessian's factor: (u_f² + 2⁻¹⁰⁶) / 3."""
+        return (self.factor**2 + U64**2) / 3
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Variances of errors of weights and of gradients, (rows, n_in), and the Hessian's error.
+
+    See `quantref.certificate.rounding_noise` and `hessian_shift`.
     """
 
-    always: NDArray[np.float64]
-    likely: NDArray[np.float64]
-    inverse: NDArray[np.float64]
-    shift: NDArray[np.float64]
-    spread: float
-
-    def rho(self, u: float) -> NDArray[np.float64]:
-        """Return ρ(u), (n_out, n_in), the bound on the error of w' in arithmetic of roundoff u."""
-        roundings = roundings_of(self.always.shape[1])
-        bound, gamma = LIKELY * math.sqrt(roundings) * u * self.likely, growth(roundings, u)
-        if not math.isfinite(gamma):
-            return bound
-        return np.minimum(gamma * self.always, bound)  # [CERT-060]
-
-    def shifted(self, hessian_error: float) -> NDArray[np.float64]:
-        """Return the bound (n_out, n_in) on the error of w' when |ΔH_kl| <= η √(h_k h_l).
-
-        [CERT-070]
-        """
-        return amplified(hessian_error, self.spread) * self.shift
-
-    def carried(self, rho: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the bound on base weights, (n_out, n_in), given that on w'.  [CERT-060]"""
-        return rho @ self.inverse
+    of_weights: NDArray[np.float64]
+    of_gradients: NDArray[np.float64]
+    shift: tuple[Array, Array]
 
 
-@dataclass(frozen=True)
-class FactorTerms:
-    """The terms of the bounds that depend on the factor and not on the answer.  [CERT-060]
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """A factor R, its inverse U, and variances of the errors of a computed factor.
 
-    Attributes
-    ----------
-    R, U : (n_in, n_in) arrays
-        |R| and |U|, element by element.
-    size : (n_in,) array
-        R_jj.
-    root_h, root_chi : (n_in,) arrays
-    B, C : (n_in,) arrays
-    likely : (n_in,) array
-        B′ + C′.
-    spread : float
-        See `Bounds`.
+    They are computed when they are used, and kept. Answers with one Hessian may share them.
     """
 
     R: NDArray[np.float64]
-    U: NDArray[np.float64]
-    size: NDArray[np.float64]
-    root_h: NDArray[np.float64]
-    root_chi: NDArray[np.float64]
-    B: NDArray[np.float64]
-    C: NDArray[np.float64]
-    likely: NDArray[np.float64]
-    spread: float
 
-    @classmethod
-    def from_factor(cls, R: Array, U: Array) -> FactorTerms:
-        """Return the terms of a factor R and its inverse U."""
-        size, R, U = np.diagonal(R).copy(), np.abs(R), np.abs(U)
-        root_h = np.sqrt((R * R).sum(axis=1))
-        root_chi = np.sqrt((U * U).sum(axis=0))
-        M = R / size  # |M|
-        B2 = np.sqrt(U**2 @ root_h**2) / size * norm_bound(U * root_h)
-        C2 = np.sqrt(root_chi**2 @ M**2) * norm_bound(R * root_chi[:, None])
-        reach = U @ root_h
-        spread = float((reach**2).sum())
-        return cls(R, U, size, root_h, root_chi, reach / size, root_chi @ M, B2 + C2, spread)
+    @cached_property
+    def U(self) -> NDArray[np.float64]:
+        """R⁻¹."""
+        return upper_inverse(self.R)
+
+    @cached_property
+    def h(self) -> NDArray[np.float64]:
+        """The diagonal of H."""
+        return np.asarray(np.einsum("ij,ij->i", self.R, self.R))
+
+    @cached_property
+    def chi(self) -> NDArray[np.float64]:
+        """χ, the diagonal of H⁻¹."""
+        return np.asarray(np.einsum("ij,ij->j", self.U, self.U))
+
+    @cached_property
+    def of_hessian(self) -> NDArray[np.float32]:
+        """Θ(H)_kl / (h_k h_l) in single precision, which is enough for variances."""
+        R = self.R
+        return _factor_noise(lambda b: R[: b.stop, b.start :] @ R[b, b.start :].T, self.h)
+
+    @cached_property
+    def of_inverse(self) -> NDArray[np.float32]:
+        """Θ(H⁻¹)_kl / (χ_k χ_l)."""
+        U = self.U
+        return _factor_noise(lambda b: U[: b.stop, : b.stop].T @ U[: b.stop, b], self.chi)
+
+    def noise(self, W: Array, E: Array, u: Roundoffs, *, at_most: bool = False) -> Noise:
+        """Return the noise of some rows, or an upper bound that is found sooner.  [CERT-090]"""
+        A, G = _largest_moves(E, self.R, self.U)
+        recurrence = (np.arange(len(self.R)) + 4) * (np.abs(W) + A) ** 2
+        largest = len(self.R) + 1.0
+        of_inverse = _spread(G**2, largest if at_most else self.of_inverse, self.chi)
+        of_weights = u.weights * recurrence + u.matrices * of_inverse
+        of_hessian = _spread(A**2, largest if at_most else self.of_hessian, self.h)
+        of_gradients = u.matrices * of_hessian
+        shift = (np.zeros(len(E)), np.zeros(len(self.R)))
+        if u.hessian:
+            shift = hessian_shift(E, self.R, self.U, u.hessian)
+        return Noise(of_weights, of_gradients, shift)
+
+    def codes(self, noise: Noise) -> NDArray[np.float64]:
+        """Return β, (rows, n_in).  [CERT-090]"""
+        variance = np.empty_like(noise.of_weights)
+        size = self.R.diagonal()
+        for band in bands(len(size)):
+            M = self.R[: band.stop, band] / size[band]
+            V = self.U[band, band.start :] / size[band, None]
+            variance[:, band] = noise.of_weights[:, : band.stop] @ M**2
+            variance[:, band] += noise.of_gradients[:, band.start :] @ (V**2).T
+        return LIKELY * np.sqrt(variance) + np.outer(noise.shift[0], noise.shift[1] / size)
+
+    def base(self, noise: Noise, columns: slice, c: int) -> NDArray[np.float64]:
+        """Return the bound on base weights (rows, columns) of a column block from c on.
+
+        The columns must not start before c.
+        """
+        t = self.U[c : columns.stop, columns]
+        moved = self.R[: columns.stop, c : columns.stop] @ t
+        by_gradient = self.U[c : columns.stop, c:].T @ t
+        variance = noise.of_weights[:, : columns.stop] @ moved**2
+        variance += noise.of_gradients[:, c:] @ by_gradient**2
+        by_hessian = noise.shift[1][c : columns.stop] @ np.abs(t)
+        return LIKELY * np.sqrt(variance) + np.outer(noise.shift[0], by_hessian)
 
 
-def for_answer(residuals: Array, magnitudes: Array, terms: FactorTerms) -> Bounds:
-    """Return the bounds of an answer, or of some of its rows.  [CERT-060]
+def _largest_moves(E: Array, R: Array, U: Array) -> tuple[Array, Array]:
+    """Return what `quantref.certificate.largest_moves` does, (rows, n_in) each.
 
-    Parameters
-    ----------
-    residuals : (n_out, n_in) array
-        r.
-    magnitudes : (n_out, n_in) array
-        |W| + |Ŵ|.
-    terms : FactorTerms
-
-    Examples
-    --------
-    >>> terms = FactorTerms.from_factor(np.eye(2), np.eye(2))
-    >>> for_answer(np.array([[0.5, 0.25]]), np.zeros((1, 2)), terms).always
-    array([[2. , 1.75]])
+    A band of weights stays in the cache, and only errors that reach it are added.
     """
-    E = np.abs(residuals) * terms.size  # |e_j|
-    M = terms.R / terms.size  # |M|
+    A, G = np.zeros((2, *E.shape))
+    for band in bands(len(R)):
+        for moves, matrix, first, stop in (
+            (A[:, band], U[:, band], 0, band.stop),  # U[j, k] = 0 for j > k
+            (G[:, band], R[band].T, band.start, len(R)),  # and R[k, j] for j < k
+        ):
+            moved = np.zeros(moves.shape)
+            for start in range(first, stop, STOP):
+                done = slice(start, min(start + STOP, stop))
+                moved += E[:, done] @ matrix[done]
+                np.maximum(moves, np.abs(moved), out=moves)
+    return A, G
 
-    reach = E @ terms.U  # (n_out, n_in): no partial sum of the feedback exceeds it
-    gradient = E @ terms.R.T
-    always = (reach + magnitudes) @ M
-    shift = np.outer(reach @ terms.root_h, terms.B)
-    always += shift + np.outer(gradient @ terms.root_chi, terms.C)
 
-    squares = np.sqrt((E**2 @ terms.U**2 + magnitudes**2) @ M**2)
-    length = np.sqrt((E**2).sum(axis=1))  # (n_out,)
-    likely = squares + np.outer(length, terms.likely)
-    return Bounds(always, likely, terms.U * terms.size[:, None], shift, terms.spread)
+def _factor_noise(product: Callable[[slice], Array], diagonal: Array) -> NDArray[np.float32]:
+    """Return `quantref.certificate.factor_noise` of a matrix, divided by its diagonal twice.
+
+    The elements are in 1 … n_in + 1. `product`: returns the columns of a band above its end.
+    """
+    n_in, size = len(diagonal), np.sqrt(diagonal)
+    noise = np.empty((n_in, n_in), np.float32)
+    for band in bands(n_in):
+        columns = product(band) / np.outer(size[: band.stop], size[band])
+        noise[: band.stop, band] = n_in * columns**2 + 1
+        noise[band, : band.start] = noise[: band.start, band].T
+    return noise
 
 
-def least_bound(length: Array, n_in: int, u: float) -> Array:
-    """Return a lower bound of ρ_j / U_jj, which needs no product and no inverse.  [CERT-060]
+def _spread(squares: Array, noise: Array | float, diagonal: Array) -> NDArray[np.float64]:
+    """Return squares · factor_noise, (rows, n_in); `noise` may be the largest of its elements."""
+    scaled = squares * diagonal
+    if isinstance(noise, float):
+        return np.outer(scaled.sum(axis=1) * noise, diagonal)
+    return np.asarray(scaled @ noise * diagonal)
 
-    Most answers are within it, and are then certified without ρ itself.
+
+def own_noise(column: Array, sizes: Array, u: Roundoffs) -> NDArray[np.float64]:
+    """Return the variance of a weight's own roundings, the least part of the noise.  [CERT-090]
+
+    `sizes`: |w| + |w − ŵ|, which is not more than |w| + A.
+    """
+    return np.asarray(u.weights * (column + 4) * sizes**2)
+
+
+def most_bound(R: Array, largest: Array, length: Array, u: Roundoffs) -> NDArray[np.float64]:
+    """Return an upper bound of β (rows, n_in), which needs no inverse, for a Hessian without η.
+
+    By Cauchy–Schwarz, A_k ≤ ‖E‖ √χ_k and G_k ≤ ‖E‖ √h_k. Diagonals of products of H, H⁻¹, U and
+    diagonal matrices are estimated with random vectors and solves.
 
     Parameters
     ----------
-    length : (n_out,) array
+    R : (n_in, n_in) array
+    largest : (rows,) array
+        Largest |w| of each row.
+    length : (rows,) array
         ‖E‖₂ of each row.
-    n_in : int
-    u : float
-
-    Returns
-    -------
-    least : (n_out,) array
-        ρ_j(u) >= least · U_jj, with a factor of two to spare for the rounding of ρ_j itself.
-
-    Examples
-    --------
-    >>> (least_bound(np.array([1.0]), 2, 2.0**-53) * 2.0**53).round(3)
-    array([14.])
+    u : Roundoffs
     """
-    roundings = roundings_of(n_in)
-    return length * min(growth(roundings, u), LIKELY * math.sqrt(roundings) * u)
+    n_in, size, h = len(R), R.diagonal(), (R**2).sum(axis=1)
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (n_in, PROBES))
+
+    def spread(squares: Array) -> Array:
+        return np.asarray(np.sqrt(squares)[:, None] * signs)
+
+    chi = _diagonal(_solve(R, signs, trans=True))  # of H⁻¹ = Uᵀ U
+    of_weights = chi * float(chi @ h)
+    of_weights += n_in * _diagonal(_solve(R, _solve(R, spread(h)), trans=True))  # H⁻¹ diag(h) H⁻¹
+    of_gradients = h * float(chi @ h)
+    of_gradients += n_in * _diagonal(R @ (R.T @ spread(chi)))  # H diag(χ) H
+    rows = _diagonal(_solve(R, spread(of_gradients)))  # U diag(of_gradients) Uᵀ
+    M = np.zeros((3, n_in))
+    for band in bands(n_in):
+        squares = (R[:, band] / size[band]) ** 2
+        M[:, band] = squares.sum(axis=0), chi @ squares, of_weights @ squares
+    recurrence = np.outer(largest**2, M[0]) + np.outer(length**2, M[1])
+    by_factor = np.outer(length**2, M[2] + rows / size**2)
+    variance = 2 * (n_in + 4) * u.weights * recurrence + u.matrices * by_factor
+    compensated = largest[:, None] + np.outer(length, np.sqrt(chi))  # ≥ |w′|
+    return np.asarray(LIKELY * np.sqrt(variance) + 3 * u.feedback * compensated)
+
+
+def _solve(R: Array, vectors: Array, *, trans: bool = False) -> Array:
+    """Return U · vectors, or Uᵀ · vectors."""
+    from scipy.linalg import solve_triangular
+
+    return np.asarray(solve_triangular(R, vectors, trans="T" if trans else "N", check_finite=False))
+
+
+def _diagonal(products: Array) -> Array:
+    """Return an upper bound of the diagonal of P Pᵀ, given products of P with random signs."""
+    return np.asarray(LEAST_SHARE * np.square(products).mean(axis=1))
+
+
+def deviations(variance: Array) -> NDArray[np.float64]:
+    """Return the bound of a variance, a little smaller, so that rounding it changes no verdict."""
+    return np.asarray((1 - 1e-9) * LIKELY * np.sqrt(variance))

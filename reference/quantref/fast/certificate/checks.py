@@ -14,9 +14,10 @@ import numpy as np
 
 from quantref.certificate import (
     LEAST_BOUND,
+    LIKELY,
+    U32,
     U64,
     expected_parameters,
-    growth,
     has_scale_of_zeros,
     judge_parameters,
 )
@@ -29,7 +30,14 @@ from quantref.checks import (
     places_beyond,
 )
 from quantref.fast.certificate.evidence import Evidence
+from quantref.fast.certificate.lower import least_base, least_beta, nearer_base, nearer_beta
+from quantref.fast.certificate.sums import quadratic_variance
+from quantref.fast.hessian import bands
 from quantref.inputs import Array
+
+Judged = tuple[tuple[Array, Array], tuple[Array, Array]]  # ratio and expected: scales, zero-points
+MORE = 1 + 2.0**-20  # the rounding of an upper bound
+FEW = 4  # codes per row and column, up to which single codes are looked at
 
 
 class Figures(NamedTuple):
@@ -86,21 +94,36 @@ def _residual_check(
     evidence: Evidence, name: str, requirement: str, columns: int, *, clipped: bool
 ) -> Check:
     """Return the check of the codes that are clipped, or of those that are not."""
-    found = evidence.summary.violations
+    found = evidence.violations
     judged = (found.clipped == clipped) & (found.column < columns)
     row, column, excess = found.row[judged], found.column[judged], found.excess[judged]
-    unsettled = ~(excess < evidence.least_over_U_jj[row] * evidence.U_jj[column])
-    rows, place = np.unique(row[unsettled], return_inverse=True)
-    passed = True
-    if rows.size:
-        bound = evidence.beta_of(rows)[place, column[unsettled]]
-        passed = bool((excess[unsettled] / bound <= 1).all())
+    passed = _within_beta(evidence, row, column, excess)
 
     def figures() -> Figures:
-        ratio = excess / evidence.beta[row, column]
+        rows, place = np.unique(row, return_inverse=True)
+        ratio = excess / evidence.beta_of(rows)[place, column] if rows.size else excess
         return _residual_figures(evidence, (row, column, ratio), columns, clipped=clipped)
 
     return LazyCheck(name, requirement, passed=passed, figures=figures)
+
+
+def _within_beta(evidence: Evidence, row: Array, column: Array, excess: Array) -> bool:
+    """Tell whether no code's excess is beyond β; bounds of β that are found sooner settle most."""
+    unsettled = np.flatnonzero(excess > least_beta(evidence, row, column))
+    if not unsettled.size:
+        return True
+    if unsettled.size <= FEW * sum(evidence.codes.shape):
+        nearer = nearer_beta(evidence, row[unsettled], column[unsettled])
+        unsettled = unsettled[excess[unsettled] > nearer]
+    if not unsettled.size:
+        return True
+    worst = int(np.argmax(excess))
+    most = evidence.most_beta_of(row[worst : worst + 1])[0, column[worst]]
+    if excess[worst] > MORE * most:
+        return False
+    rows, place = np.unique(row[unsettled], return_inverse=True)
+    bound = evidence.beta_of(rows)[place, column[unsettled]]
+    return bool((excess[unsettled] / bound <= 1).all())
 
 
 def _residual_figures(
@@ -122,57 +145,78 @@ def _residual_figures(
     if not total:
         return Figures(worst, place, code_message(off, total, place, 0, 0.0, 0.0))
     steps = evidence.residuals[i, k] / evidence.column_scale[i, k]
-    allowed = evidence.beta[i, k] / evidence.column_scale[i, k]
+    allowed = evidence.beta_of(np.array([i]))[0, k] / evidence.column_scale[i, k]
     message = code_message(off, total, place, int(evidence.codes[i, k]), steps, allowed)
     return Figures(worst, place, message)
 
 
 def check_parameters(evidence: Evidence) -> list[Check]:
     """Recompute scale and zero-point of every group from its base weights.  [CERT-030]"""
-    expected = expected_parameters(evidence.problem, *evidence.ranges)
-    delta = evidence.least_base
-    judged = _judge_parameters(evidence, expected, delta)
-    rows = np.flatnonzero(_unsettled(evidence, judged, delta))
+    lowest, highest, slack = evidence.rough_ranges()
+    # What rough ranges may move a scale by: its rounding to binary32 counts too.
+    slack += (slack > 0) * evidence.scale * (evidence.problem.maxq * U32)
+    delta = least_base(evidence)
+    judged, unsettled = _judged(evidence, (lowest, highest), delta, slack)
+    if unsettled.any():
+        delta = nearer_base(evidence, unsettled)
+        judged, unsettled = _judged(evidence, (lowest, highest), delta, slack)
+    rows = np.flatnonzero((unsettled & (slack > 0)).any(axis=1))
+    if rows.size:
+        lowest[rows], highest[rows] = evidence.ranges_of(rows)
+        slack[rows] = 0
+        judged, unsettled = _judged(evidence, (lowest, highest), delta, slack)
+    rows = np.flatnonzero(unsettled.any(axis=1))
     if rows.size:
         delta = delta.copy()
         delta[rows] = evidence.delta_of(rows)
-        judged = _judge_parameters(evidence, expected, delta)
+        judged, _ = _judged(evidence, (lowest, highest), delta, slack)
     return [
         LazyCheck(
             name,
             "CERT-030",
             passed=bool((ratio <= 1).all()),
-            figures=partial(_parameter_figures, evidence, expected, k),
+            figures=partial(_parameter_figures, evidence, k),
             places=places_beyond(ratio),
         )
         for k, (name, (ratio, _)) in enumerate(zip(("scale", "zero-point"), judged, strict=True))
     ]
 
 
-def _judge_parameters(
-    evidence: Evidence, expected: tuple[Array, Array], delta: Array
-) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    got = evidence.scale, evidence.zero_point
-    return judge_parameters(evidence.problem, evidence.ranges, expected, got, delta, evidence.u)
+def _judge_parameters(evidence: Evidence, ranges: tuple[Array, Array], delta: Array) -> Judged:
+    expected = expected_parameters(evidence.problem, *ranges)
+    got, u = (evidence.scale, evidence.zero_point), evidence.roundoffs.feedback
+    return judge_parameters(evidence.problem, ranges, expected, got, delta, u)
 
 
-def _unsettled(
-    evidence: Evidence, judged: tuple[tuple[Array, Array], tuple[Array, Array]], delta: Array
-) -> Array:
-    """Return in which rows a δ larger than this one could change a verdict, (n_out,)."""
-    (scale_ratio, _), (zero_ratio, _) = judged
-    lowest, highest = evidence.ranges
+def judge_evidence(evidence: Evidence) -> Judged:
+    """Return (ratio, expected) of scales and of zero-points, each (n_out, n_groups).  [CERT-030]"""
+    return _judge_parameters(evidence, evidence.ranges, evidence.delta)
+
+
+def _judged(
+    evidence: Evidence, ranges: tuple[Array, Array], delta: Array, slack: Array
+) -> tuple[Judged, Array]:
+    """Judge ranges that may be off by `slack`; and return where more could change a verdict.
+
+    Exact ranges, or a δ larger than this one, could do so; (n_out, n_groups).
+    """
+    (scale_ratio, _), (zero_ratio, _) = found = _judge_parameters(
+        evidence, ranges, np.maximum(delta - slack, 0)
+    )
+    size = np.maximum(-ranges[0], ranges[1])
     zeros = has_scale_of_zeros(evidence.problem, evidence.scale)
-    zeros &= np.maximum(-lowest, highest) > delta  # the base weights may all be zero
+    zeros &= size > delta - slack  # the base weights may all be zero
     unsettled = ~(scale_ratio <= 1) | ~(zero_ratio <= 1) | zeros
+    unsettled |= (slack > 0) & ((delta <= slack) | (size <= 2 * slack))
     unsettled &= evidence.compensated_groups
-    shared = not evidence.problem.config.per_channel and unsettled.any()
-    return np.asarray(unsettled.any(axis=1) | shared)
+    if not evidence.problem.config.per_channel:
+        unsettled[:] = unsettled.any(axis=0)
+    return found, np.asarray(unsettled)
 
 
-def _parameter_figures(evidence: Evidence, expected: tuple[Array, Array], which: int) -> Figures:
+def _parameter_figures(evidence: Evidence, which: int) -> Figures:
     """Return the figures of scales (0) or zero-points (1)."""
-    ratio, wanted = _judge_parameters(evidence, expected, evidence.delta)[which]
+    ratio, wanted = judge_evidence(evidence)[which]
     got = (evidence.scale, evidence.zero_point)[which]
     return Figures(*parameter_figures(ratio, wanted, got)[:3])
 
@@ -183,24 +227,49 @@ def check_loss(evidence: Evidence) -> list[Check]:
 
 
 def _identity_check(evidence: Evidence) -> Check:
-    """Check d H dᵀ = ‖d R‖² for sums d of rows, d R from the errors themselves.  [CERT-080]"""
-    sums = evidence.sums
-    starts = [rows.start for rows in sums.rows]
-    size = np.add.reduceat(sums.absolute, starts) ** 2
-    size += np.add.reduceat(evidence.summary.norms, starts) ** 2
-    roundings = [4 * evidence.E.shape[1] + 2 * (rows.stop - rows.start) + 6 for rows in sums.rows]
-    allowed = np.array([growth(k, U64) for k in roundings]) * size + LEAST_BOUND
-    return identity_check(sums.rows, sums.loss, evidence.summary.squares, allowed)
+    """Check d H dᵀ = ‖f‖² for sums d of rows, and f of the errors themselves.  [CERT-110]
+
+    One term of the variance of rounding settles nearly all: the rest is computed when it is used.
+    """
+    sums, squares = evidence.sums, (evidence.signed_errors**2).sum(axis=1)
+    distance = np.abs(sums.loss - squares)
+    least = _allowed_loss(evidence.codes.shape[1] * squares**2)
+    passed = bool((distance <= least).all() or (distance <= _allowed(evidence, squares)).all())
+
+    def figures() -> Figures:
+        check = identity_check(sums.rows, sums.loss, squares, _allowed(evidence, squares))
+        return Figures(check.observed, check.worst, check.message)
+
+    return LazyCheck("loss identity", "CERT-110", passed=passed, figures=figures)
+
+
+def _allowed(evidence: Evidence, squares: Array) -> Array:
+    """Return what d H dᵀ and ‖f‖² may differ by, (sums,).  [CERT-110]"""
+    sums, f = evidence.sums, evidence.signed_errors.T
+    of_errors = np.zeros(len(sums.rows))
+    for band in bands(len(f)):
+        R = evidence.problem.R[: band.stop, band]
+        part = f[band].T ** 2
+        of_errors += ((evidence.displaced[:, : band.stop] @ R**2 + part) * part).sum(axis=1)
+    roundings = np.array([len(f) + rows.stop - rows.start for rows in sums.rows])
+    variance = quadratic_variance(evidence.problem, sums.d)
+    variance += 4 * roundings * of_errors + len(f) * squares**2
+    return _allowed_loss(variance)
+
+
+def _allowed_loss(variance: Array) -> Array:
+    """Return what a loss may be off by; its variance is in units of u² / 3."""
+    return np.asarray(LIKELY * np.sqrt(variance * (U64**2 / 3)) + LEAST_BOUND)
 
 
 def _bound_check(evidence: Evidence) -> Check:
-    """Check ‖E‖² <= Σ c_j row by row.  [CERT-050]
+    """Check ‖E‖² <= Σ B_j row by row.  [CERT-050]
 
-    Where no residual of a code between the clips exceeds half a step, no term exceeds its c_j.
+    Where no residual of a code between the clips exceeds half a step, no term exceeds its B_j.
     """
-    violations = evidence.summary.violations
+    violations = evidence.violations
     rows = np.unique(violations.row[~violations.clipped])
-    squares = (evidence.E[rows] ** 2).sum(axis=1)
+    squares = (evidence.errors_of(rows) ** 2).sum(axis=1)
     rows = rows[~(squares <= _terms(evidence, rows, np.zeros(1)).sum(axis=1))]
     passed = not rows.size or bool((_loss_ratio(evidence, rows)[0] <= 1).all())
     return LazyCheck(
@@ -216,14 +285,14 @@ def _bound_figures(evidence: Evidence) -> Figures:
 
 def _loss_ratio(evidence: Evidence, rows: Array) -> tuple[Array, Array, Array]:
     """Return loss / bound, loss and bound of some rows."""
-    squares = (evidence.E[rows] ** 2).sum(axis=1)
+    squares = (evidence.errors_of(rows) ** 2).sum(axis=1)
     allowed = _terms(evidence, rows, evidence.beta_of(rows)).sum(axis=1)
     ratio = np.divide(squares, allowed, out=np.zeros_like(squares), where=allowed > 0)
     return ratio, squares, allowed
 
 
 def loss_terms(evidence: Evidence) -> Array:
-    """Return c_j, and e_j² where the code is 0 or maxq, (n_out, n_in).  [CERT-050]"""
+    """Return B_j, which is e_j² where the code is 0 or maxq, (n_out, n_in).  [CERT-050]"""
     return _terms(evidence, np.arange(len(evidence.codes)), evidence.beta)
 
 
@@ -232,4 +301,15 @@ def _terms(evidence: Evidence, rows: Array, beta: Array) -> Array:
     half = evidence.scale[rows][:, evidence.problem.column_group] / 2
     box = ((half + beta) / evidence.U_jj) ** 2
     clipped = (evidence.codes[rows] == 0) | (evidence.codes[rows] == evidence.problem.maxq)
-    return np.asarray(np.where(clipped, evidence.E[rows] ** 2, box))
+    return np.asarray(np.where(clipped, evidence.errors_of(rows) ** 2, box))
+
+
+def failing_rows(evidence: Evidence) -> Array:
+    """Return which rows fail CERT-010 to CERT-030 or CERT-050, (n_out,); computes every bound."""
+    found = evidence.violations
+    beyond = ~(found.excess <= evidence.beta[found.row, found.column])
+    failed = np.zeros(len(evidence.codes), bool)
+    failed[found.row[beyond]] = True
+    for ratio, _ in judge_evidence(evidence):
+        failed |= (~(ratio <= 1)).any(axis=1)
+    return failed | ~(_loss_ratio(evidence, np.arange(len(failed)))[0] <= 1)

@@ -7,24 +7,32 @@ the cache.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.certificate import U64, amplified, signed_sums
-from quantref.checks import Answer, require_answer
-from quantref.fast.certificate.bounds import FactorTerms, for_answer, least_bound
-from quantref.fast.memory import transpose
+from quantref.checks import MOST_UNDECIDED, evenly_spaced
+from quantref.fast.certificate.bounds import (
+    Factor,
+    Noise,
+    Roundoffs,
+    most_bound,
+)
+from quantref.fast.certificate.errors import RoughErrors, times_upper
+from quantref.fast.certificate.sums import (
+    SignedSums,
+    add_signed_rows,
+    rows_of_sums,
+)
+from quantref.fast.certificate.tiles import FEWEST_ROWS, column_tiles, stretches
 from quantref.fast.problem import GPTQProblem
 from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 from quantref.rules import Group, round_then_add
 
-ELEMENTS, COLUMNS = 2**16, 128  # largest size of a tile
-FEWEST_ROWS = 64  # of a tile
+LARGEST_OF_SOLVES = 2048  # columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,45 +55,6 @@ class Violations:
 
 
 @dataclass(frozen=True, eq=False)
-class SignedSums:
-    """Signed sums of rows of W − Ŵ, for CERT-080.
-
-    Attributes
-    ----------
-    rows : tuple of slice
-        The rows of each sum.
-    signs : (n_out,) array of −1 and 1
-    loss : (sums,) float64 array
-        d H dᵀ of each sum d.
-    absolute : (n_out,) float64 array
-        Σ_k |W − Ŵ|_k √h_k of each row.
-    """
-
-    rows: tuple[slice, ...]
-    signs: Array
-    loss: Array
-    absolute: Array
-
-
-@dataclass(frozen=True, eq=False)
-class ErrorSummary:
-    """Results of one pass over E.
-
-    Attributes
-    ----------
-    norms : (n_out,) float64 array
-        ‖E‖₂ of each row.
-    squares : (sums,) float64 array
-        ‖e‖² of each sum e of rows of E.
-    violations : Violations
-    """
-
-    norms: Array
-    squares: Array
-    violations: Violations
-
-
-@dataclass(frozen=True, eq=False)
 class Evidence:
     """The input of all checks, in processing order; full arrays are made when they are used.
 
@@ -94,54 +63,132 @@ class Evidence:
     problem : GPTQProblem
     codes : (n_out, n_in) uint8 array
     scale, zero_point : (n_out, n_groups) float64 arrays, as the answer has them
-    E : (n_out, n_in) float64 array
-        e_j = (w'_j − ŵ_j) / U_jj.
+    known : (n_out, n_in) float64 array, or RoughErrors
+        E, with e_j = (w'_j − ŵ_j) / U_jj. From rough errors, E is computed when it is used.
     U_jj : (n_in,) float64 array
     sums : SignedSums
-    u : float
-        Unit roundoff of the arithmetic that made the answer.
-    hessian_error : float
+    roundoffs : Roundoffs
+        Of the arithmetic that made the answer.
+    factor : Factor
+        What the bounds need of the Hessian's factor; most verdicts need nothing of it.
     """
 
     problem: GPTQProblem
     codes: NDArray[np.uint8]
     scale: NDArray[np.float64]
     zero_point: NDArray[np.float64]
-    E: NDArray[np.float64]
+    known: NDArray[np.float64] | RoughErrors
     U_jj: NDArray[np.float64]
     sums: SignedSums
-    u: float
-    hessian_error: float
+    roundoffs: Roundoffs
+    factor: Factor
 
     def values(self, rows: slice | Array, columns: slice) -> NDArray[np.float64]:
         """Return ŵ of some rows and columns, (columns, rows)."""
-        return _values(self.problem, self.codes, self.scale, self.zero_point, rows, columns)
+        return values_of(self.problem, self.codes, self.scale, self.zero_point, rows, columns)
+
+    # ERRORS
+
+    @property
+    def rough(self) -> RoughErrors | None:
+        """Residuals in float32, if they have been enough until now."""
+        return self.known if isinstance(self.known, RoughErrors) and "E" not in vars(self) else None
+
+    @cached_property
+    def E(self) -> NDArray[np.float64]:
+        """E, (n_out, n_in) in Fortran order."""
+        known = self.known
+        return self._errors_of(slice(None)) if isinstance(known, RoughErrors) else known
+
+    def errors_of(self, rows: Array) -> NDArray[np.float64]:
+        """Return E of some rows, (rows, n_in)."""
+        if self.rough is not None and len(rows) <= len(self.codes) // 2:
+            return self._errors_of(rows)
+        return self.E[rows]
+
+    def _errors_of(self, rows: slice | Array) -> NDArray[np.float64]:
+        """Compute E of some rows, (rows, n_in) in Fortran order."""
+        return times_upper(self._difference(rows), self.problem.R)
+
+    def _difference(self, rows: slice | Array) -> NDArray[np.float64]:
+        """Return W − Ŵ of some rows, (rows, n_in) in Fortran order."""
+        difference = self.values(rows, slice(0, self.codes.shape[1]))
+        np.subtract(self.problem.weights.T[:, rows], difference, out=difference)
+        return difference.T
+
+    def _residuals_of(self, row: Array, column: Array) -> NDArray[np.float64]:
+        """Return residuals of single codes, (count,)."""
+        if self.rough is None or len(row) > sum(self.codes.shape):
+            return np.asarray(self.E[row, column] * self.U_jj[column])
+        found = np.empty(len(row))
+        for start in range(0, len(row), FEWEST_ROWS):
+            few = slice(start, start + FEWEST_ROWS)
+            R = self.problem.R[:, column[few]]
+            found[few] = np.einsum("ij,ji->i", self._difference(row[few]), R)
+        return found * self.U_jj[column]
+
+    @cached_property
+    def norms(self) -> NDArray[np.float64]:
+        """‖E‖₂ of each row, (n_out,)."""
+        squares = np.zeros(len(self.codes))
+        for rows, columns in column_tiles(*self.codes.shape):
+            part = self.E.T[columns, rows]
+            squares[rows] += np.einsum("ji,ji->i", part, part)
+        return np.sqrt(squares)
+
+    @cached_property
+    def signed_errors(self) -> NDArray[np.float64]:
+        """Sums f of rows of E, (sums, n_in)."""
+        if isinstance(self.known, RoughErrors):
+            return self.known.signed
+        sums = np.zeros(self.sums.d.T.shape)
+        for rows, columns in column_tiles(*self.codes.shape):
+            add_signed_rows(sums[columns], self.E.T[columns, rows], rows, self.sums)
+        return sums.T
+
+    @cached_property
+    def displaced(self) -> NDArray[np.float64]:
+        """Σ (w − ŵ)² over the rows of each sum, (sums, n_in)."""
+        squares = np.zeros(self.sums.d.shape)
+        for rows, columns in column_tiles(*self.codes.shape):
+            part = self.problem.weights.T[columns, rows] - self.values(rows, columns)
+            part *= part
+            for k, first, stop in rows_of_sums(self.sums, rows):
+                squares[k, columns] += part[:, first - rows.start : stop - rows.start].sum(axis=1)
+        return squares
 
     # CODES
 
     @cached_property
-    def summary(self) -> ErrorSummary:
-        """Norms, signed sums and violations, by one pass over E."""
-        squares = np.zeros(len(self.codes))
-        sums = np.zeros((self.E.shape[1], len(self.sums.loss)))
-        found, half, groups = [], self.scale.T / 2, self.problem.column_group
+    def violations(self) -> Violations:
+        """Codes whose residual lies beyond half a step and points inwards."""
+        rough, found, groups = self.rough, [], self.problem.column_group
+        half = self.scale.T / 2
         for rows, columns in column_tiles(*self.codes.shape):
-            part = self.E.T[columns, rows]
-            _add_signed_rows(sums[columns], part, rows, self.sums)
-            squares[rows] += np.einsum("ji,ji->i", part, part)
-            size = np.abs(part)
-            size *= self.U_jj[columns, None]
-            wide = np.flatnonzero(size > half[:, rows][groups[columns]])
+            if rough is None:
+                size = np.abs(self.E.T[columns, rows])
+                size *= self.U_jj[columns, None]
+                limit = half[:, rows]
+            else:  # the last factor is for rounding the limit to float32
+                size = np.abs(rough.residuals.T[columns, rows])
+                slack = rough.of_row[rows] * rough.of_column[columns].max()
+                limit = ((half[:, rows] - slack) * (1 - 2.0**-20)).astype(np.float32)
+            wide = np.flatnonzero(size > of_columns(limit, groups[columns]))
             j, i = np.divmod(wide, size.shape[1])
-            found.append((i + rows.start, j + columns.start))
+            row, column = i + rows.start, j + columns.start
+            if rough is not None:  # a residual beyond its slack points where the rough one does
+                code, upwards = self.codes[row, column], rough.residuals[row, column] > 0
+                sure = size.ravel()[wide] > slack[i]
+                outwards = np.where(upwards, code == self.problem.maxq, code == 0)
+                row, column = row[~(sure & outwards)], column[~(sure & outwards)]
+            found.append((row, column))
         row, column = (np.concatenate(parts) for parts in zip(*found, strict=True))
         order = np.lexsort((column, row))
-        violations = self._inward(row[order], column[order])
-        return ErrorSummary(np.sqrt(squares), (sums**2).sum(axis=0), violations)
+        return self._inward(row[order], column[order])
 
     def _inward(self, row: Array, column: Array) -> Violations:
         """Select the codes whose residual lies beyond half a step and points inwards."""
-        residual, code = self.E[row, column] * self.U_jj[column], self.codes[row, column]
+        residual, code = self._residuals_of(row, column), self.codes[row, column]
         lowest, highest = code == 0, code == self.problem.maxq
         half = self.scale[row, self.problem.column_group[column]] / 2
         # From a clipped code, a residual of any size may point outwards.
@@ -159,47 +206,65 @@ class Evidence:
 
         They are those of all rows if rows share a range.
         """
-        lowest, highest = np.empty_like(self.scale), np.empty_like(self.scale)
+        lowest, highest, _ = self._ranges(self.E)
+        return lowest, highest
+
+    def ranges_of(self, rows: Array) -> tuple[Array, Array]:
+        """Return the ranges of some rows, (rows, n_groups) twice."""
+        if self.rough is None or 2 * len(rows) > len(self.codes):
+            return self.ranges[0][rows], self.ranges[1][rows]
+        return self._ranges(self.errors_of(rows), rows)[:2]
+
+    def rough_ranges(self) -> tuple[Array, Array, Array]:
+        """Return ranges, and how far they may be from those that E gives, (n_out, n_groups)."""
+        if self.rough is None:
+            return *self.ranges, np.zeros(self.scale.shape)
+        lowest, highest, of_groups = self._ranges(self.rough.residuals)
+        return lowest, highest, np.outer(self.rough.of_row, of_groups)
+
+    def _ranges(self, E: Array, rows: Array | None = None) -> tuple[Array, Array, Array]:
+        """Return the ranges of rows with these errors; and per group what rough ones cost.
+
+        `E`: errors, or residuals in float32. `rows`: those of E; by default all.
+        """
+        lowest, highest = np.empty((2, len(E), len(self.problem.groups)))
+        of_groups, rough = np.zeros(lowest.shape[1]), E.dtype == np.float32
         for k, group in enumerate(self.problem.groups):
             c = self.problem.errors_applied(group)
             # The part of U between c and the group's end is enough.
             U = upper_inverse(self.problem.R[c : group.end, c : group.end]) if c else None
-            for rows in stretches(len(self.scale), group.end - min(c, group.start)):
-                base = self._base(rows, group, c, U)
-                base.min(axis=0, out=lowest[rows, k])
-                base.max(axis=0, out=highest[rows, k])
+            if U is not None and rough and self.rough is not None:
+                U /= self.U_jj[c : group.end, None]
+                of_group = U[:, max(group.start - c, 0) :]
+                of_groups[k] = self.rough.of_base(slice(c, group.end), of_group)
+            for few in stretches(len(E), group.end - min(c, group.start)):
+                base = self._base(few if rows is None else rows[few], E[few].T, group, c, U)
+                base.min(axis=0, out=lowest[few, k])
+                base.max(axis=0, out=highest[few, k])
         if not self.problem.config.per_channel:
             lowest[:], highest[:] = lowest.min(axis=0), highest.max(axis=0)
-        return lowest, highest
+        return lowest, highest, of_groups
 
-    def _base(self, rows: slice, group: Group, c: int, U: Array | None) -> Array:
-        """Return base weights (columns, rows) of a group; U is that of the columns from c on.
+    def _base(self, rows: slice | Array, E: Array, group: Group, c: int, U: Array | None) -> Array:
+        """Return base weights (columns, rows) of a group, given E (n_in, rows).
 
-        From column c on they are W − E[:, :c] U[:c, j] = ŵ_j + E[:, c:] U[c:, j]. Before c they
-        are w', the weights as they were rounded.
+        U is that of the columns from c on. From column c on, base weights are
+        W − E[:, :c] U[:c, j] = ŵ_j + E[:, c:] U[c:, j]. Before c they are w', the weights as they
+        were rounded. If E are residuals in float32, U is diag(R) U.
         """
         columns = slice(group.start, group.end)
         if U is None:
             return self.problem.weights.T[columns, rows]
-        base, E = self.values(rows, columns), self.E.T
-        feedback = times_upper(E[c : group.end, rows].T.copy(order="F"), U).T
+        base = self.values(rows, columns)
+        feedback = times_upper(E[c : group.end].T.astype(np.float64, order="F"), U).T
         done = max(c - group.start, 0)
         rounded = slice(group.start, group.start + done)
-        base[:done] += E[rounded, rows] * self.U_jj[rounded, None]
+        rough = E.dtype == np.float32
+        base[:done] += E[rounded] if rough else E[rounded] * self.U_jj[rounded, None]
         base[done:] += feedback[max(group.start - c, 0) :]
         return base
 
     # BOUNDS
-
-    @cached_property
-    def terms(self) -> FactorTerms:
-        """The terms of the factor in all bounds; U is made here and nowhere else."""
-        return FactorTerms.from_factor(self.problem.R, upper_inverse(self.problem.R))
-
-    @cached_property
-    def least_over_U_jj(self) -> NDArray[np.float64]:
-        """A lower bound of β_j / U_jj in each row, (n_out,).  [CERT-060]"""
-        return least_bound(self.summary.norms, self.E.shape[1], self.u)
 
     def beta_of(self, rows: Array) -> NDArray[np.float64]:
         """Return β of some rows, (rows, n_in); for most of the rows, compute and keep all."""
@@ -212,36 +277,78 @@ class Evidence:
         return np.asarray(self.delta[rows] if most else self._bounds(rows)[1])
 
     @cached_property
-    def least_base(self) -> NDArray[np.float64]:
-        """A lower bound of δ, (n_out, n_groups).  [CERT-060]"""
-        largest = [self.U_jj[g.start : g.end].max() for g in self.problem.groups]
-        return self._shared(np.outer(self.least_over_U_jj, largest))
-
-    @cached_property
     def compensated_groups(self) -> NDArray[np.bool_]:
         """Which groups have base weights that carry errors of earlier columns, (n_groups,)."""
         groups = self.problem.groups
         return np.array([self.problem.errors_applied(group) > 0 for group in groups])
 
     def _bounds(self, rows: slice | Array) -> tuple[Array, Array]:
-        """Return β (rows, n_in) and δ (rows, n_groups) of some rows.  [CERT-060]"""
-        values = self.values(rows, slice(0, self.E.shape[1])).T
-        residuals = self.E[rows] * self.U_jj
-        magnitudes = np.abs(self.problem.weights[rows]) + np.abs(values)
-        bounds = for_answer(residuals, magnitudes, self.terms)
-        rho = bounds.rho(self.u) + bounds.rho(U64)  # of the answer, and of this computation
-        rho += bounds.shifted(self.hessian_error)  # [CERT-070]
-        base = bounds.carried(rho)
-        ends = [base[:, g.start : g.end].max(axis=1) for g in self.problem.groups]
-        compensated = np.abs(values + residuals)  # |w'|
-        return rho + 3 * self.u * compensated, self._shared(np.stack(ends, axis=1))
+        """Return β (rows, n_in) and δ (rows, n_groups) of some rows.  [CERT-090]"""
+        noise = self._noise(rows)
+        of_codes = self.factor.codes(noise)
+        beta = of_codes + self._of_last_roundings(rows)
+        delta = np.zeros((len(beta), len(self.problem.groups)))
+        for k, group in enumerate(self.problem.groups):
+            c = self.problem.errors_applied(group)
+            if c:
+                done = slice(group.start, max(c, group.start))  # rounded already
+                base = slice(done.stop, group.end)
+                ends = [of_codes[:, done], self.factor.base(noise, base, c)]
+                delta[:, k] = np.concatenate(ends, axis=1).max(axis=1)
+        return beta, self.shared(delta)
 
-    def _shared(self, error: Array) -> NDArray[np.float64]:
+    def _noise(self, rows: slice | Array, *, at_most: bool = False) -> Noise:
+        W = self.problem.weights[rows].astype(np.float64)
+        E = np.ascontiguousarray(self.E if isinstance(rows, slice) else self.errors_of(rows))
+        return self.factor.noise(W, E, self.roundoffs, at_most=at_most)
+
+    def _of_last_roundings(self, rows: slice | Array) -> NDArray[np.float64]:
+        """Return 3u |w′| of some rows, (rows, n_in)."""
+        values = self.values(rows, slice(0, self.codes.shape[1])).T
+        E = self.E if isinstance(rows, slice) else self.errors_of(rows)
+        return 3 * self.roundoffs.feedback * np.abs(values + E * self.U_jj)
+
+    def shared(self, error: Array) -> NDArray[np.float64]:
         """Return δ: 0 for original weights, and the largest of all rows if rows share a range."""
         error[:, ~self.compensated_groups] = 0.0
         if not self.problem.config.per_channel:
             error[:] = error.max(axis=0)
         return error
+
+    @cached_property
+    def undecided(self) -> float:
+        """The share of codes with β > s / 2, of some rows.  [CERT-100]"""
+        return self._undecided_beyond(0.0)
+
+    @cached_property
+    def is_weak(self) -> bool:
+        """Whether more codes are undecided than a certificate may have.  [CERT-100]"""
+        return self._undecided_beyond(MOST_UNDECIDED) > MOST_UNDECIDED
+
+    def _undecided_beyond(self, enough: float) -> float:
+        """Return the share of undecided codes, or a larger one that is at most `enough`."""
+        rows = evenly_spaced(len(self.codes))
+        half = self.scale[rows][:, self.problem.column_group] / 2
+        ways = [self.most_beta_of, self.beta_of]
+        # The first way bounds gradients by ‖E‖: in larger matrices that decides nothing.
+        if not self.roundoffs.hessian and len(self.U_jj) <= LARGEST_OF_SOLVES:
+            ways.insert(0, self._most_by_solves)
+        for beta in ways:
+            share = float((~(beta(rows) <= half)).mean())
+            if share <= enough:
+                break
+        return share
+
+    def _most_by_solves(self, rows: Array) -> NDArray[np.float64]:
+        """Return an upper bound of β of some rows, (rows, n_in), which needs no inverse."""
+        largest = np.abs(self.problem.weights[rows]).max(axis=1).astype(np.float64)
+        lengths = np.sqrt(np.square(self.errors_of(rows)).sum(axis=1))
+        return most_bound(self.problem.R, largest, lengths, self.roundoffs)
+
+    def most_beta_of(self, rows: Array) -> NDArray[np.float64]:
+        """Return an upper bound of β of some rows, (rows, n_in), which needs no product."""
+        noise = self._noise(rows, at_most=True)
+        return self.factor.codes(noise) + self._of_last_roundings(rows)
 
     # FULL ARRAYS
 
@@ -289,7 +396,7 @@ class Evidence:
         groups = problem.column_group[columns]
         steps = problem.weights.T[columns, rows] / self.scale.T[:, rows][groups]
         half = np.abs(steps)
-        half *= 4 * self.u
+        half *= 4 * self.roundoffs.feedback
         half += 0.5
         steps += self.zero_point.T[:, rows][groups]
         steps -= codes
@@ -318,47 +425,7 @@ class Evidence:
         return np.asarray(self._all_bounds[1])
 
 
-def gather(problem: GPTQProblem, answer: Answer, u: float, hessian_error: float = 0.0) -> Evidence:
-    """Check an answer, and recover the errors from it.  [CERT-010]
-
-    Raises
-    ------
-    AnswerError
-    ConfigError
-        The Hessian error is too large.  [CERT-070]
-    """
-    given, scale, zero_point = require_answer(problem, answer)
-    codes = _in_processing_order(problem, given)
-    scale, zero_point = np.asfortranarray(scale), np.asfortranarray(zero_point)
-    difference = np.empty(codes.shape, order="F")  # W − Ŵ
-    absolute, root_h = np.zeros(len(codes)), np.sqrt(_diagonal(problem))
-    rows_of_sums, signs = zip(*signed_sums(len(codes)), strict=True)
-    d = np.zeros((codes.shape[1], len(rows_of_sums)))
-    sums = SignedSums(rows_of_sums, np.concatenate(signs), np.empty(len(rows_of_sums)), absolute)
-    for rows, columns in column_tiles(*codes.shape):
-        part = difference.T[columns, rows]
-        values = _values(problem, codes, scale, zero_point, rows, columns)
-        np.subtract(problem.weights.T[columns, rows], values, out=part)
-        _add_signed_rows(d[columns], part, rows, sums)
-        absolute[rows] += root_h[columns] @ np.abs(part, out=values)
-    sums.loss[:] = _quadratic(problem, d.T)
-    E = times_upper(difference, problem.R)  # [CERT-010]
-    U_jj = 1.0 / np.diagonal(problem.R)
-    evidence = Evidence(problem, codes, scale, zero_point, E, U_jj, sums, u, hessian_error)
-    if hessian_error:
-        amplified(hessian_error, evidence.terms.spread)
-    return evidence
-
-
-def _in_processing_order(problem: GPTQProblem, given: Array) -> NDArray[np.uint8]:
-    """Return codes (n_out, n_in) with contiguous columns."""
-    n_out, n_in = given.shape
-    codes, order = np.empty((n_in, n_out), np.uint8), problem.prepared.order
-    transpose(given, codes, order if problem.config.activation_order else slice(0, n_in))
-    return codes.T
-
-
-def _values(
+def values_of(
     problem: GPTQProblem,
     codes: Array,
     scale: Array,
@@ -369,69 +436,19 @@ def _values(
     """Return s·(q − z) of some rows and columns, (columns, rows)."""
     groups = problem.column_group[columns]
     out = codes.T[columns, rows].astype(np.float64)
-    out -= zero_point.T[:, rows][groups]
-    out *= scale.T[:, rows][groups]
+    out -= of_columns(zero_point.T[:, rows], groups)
+    out *= of_columns(scale.T[:, rows], groups)
     return out
 
 
-def _add_signed_rows(out: Array, tile: Array, rows: slice, sums: SignedSums) -> None:
-    """Add the rows of a tile (columns, rows) to the sums (columns, sums) that they are in."""
-    for k, of_sum in enumerate(sums.rows):
-        first, stop = max(of_sum.start, rows.start), min(of_sum.stop, rows.stop)
-        if first < stop:
-            out[:, k] += tile[:, first - rows.start : stop - rows.start] @ sums.signs[first:stop]
+def of_columns(parameters: Array, groups: Array) -> Array:
+    """Return the parameters (groups, rows) of columns of these groups, which do not decrease.
 
-
-def _diagonal(problem: GPTQProblem) -> NDArray[np.float64]:
-    """Return h, the diagonal of the damped Hessian in processing order."""
-    return np.asarray(problem.prepared.diagonal[problem.prepared.order])
-
-
-def _quadratic(problem: GPTQProblem, d: Array) -> NDArray[np.float64]:
-    """Return d H dᵀ for every row d, in processing order, with the damped Hessian."""
-    prepared, original = problem.prepared, np.empty_like(d)
-    original[:, prepared.order] = d
-    added = prepared.diagonal - np.diagonal(prepared.hessian)
-    loss = (original @ prepared.hessian * original).sum(axis=1) + original**2 @ added
-    return np.asarray(loss)
-
-
-def times_upper(matrix: Array, upper: Array) -> NDArray[np.float64]:
-    """Return matrix · upper in the memory of `matrix`, which is in Fortran order."""
-    from scipy.linalg.blas import dtrmm
-
-    stored = (
-        {"a": upper, "lower": 0, "trans_a": 0}
-        if upper.flags.f_contiguous
-        else {"a": np.ascontiguousarray(upper).T, "lower": 1, "trans_a": 1}
-    )
-    return np.asarray(dtrmm(1.0, b=matrix, side=1, overwrite_b=1, **stored))
-
-
-def column_tiles(n_out: int, n_in: int) -> Iterator[tuple[slice, slice]]:
-    """Yield rows and columns of tiles that stay in the cache.
+    Columns of one group share a row of parameters, as NumPy broadcasts it.
 
     Examples
     --------
-    >>> list(column_tiles(3, 5))
-    [(slice(0, 3, None), slice(0, 5, None))]
-    >>> [(rows.stop, columns.stop) for rows, columns in column_tiles(600, 130)]
-    [(512, 128), (600, 128), (600, 130)]
+    >>> of_columns(np.array([[5], [7]]), np.array([0, 1, 1])).T, of_columns(np.eye(2), [1, 1])
+    (array([[5, 7, 7]]), array([[0., 1.]]))
     """
-    for start in range(0, n_in, COLUMNS):
-        columns = slice(start, min(start + COLUMNS, n_in))
-        for rows in stretches(n_out, columns.stop - start):
-            yield rows, columns
-
-
-def stretches(n_out: int, columns: int) -> Iterator[slice]:
-    """Yield stretches of rows: `columns` columns of a stretch stay in the cache.
-
-    Examples
-    --------
-    >>> list(stretches(600, 128))
-    [slice(0, 512, None), slice(512, 600, None)]
-    """
-    step = max(ELEMENTS // columns, FEWEST_ROWS)
-    for start in range(0, n_out, step):
-        yield slice(start, min(start + step, n_out))
+    return np.asarray(parameters[groups if groups[0] < groups[-1] else groups[:1]])

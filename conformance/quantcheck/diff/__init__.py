@@ -1,0 +1,1 @@
+"""`quantcheck diff`: two reports, and what got worse."""

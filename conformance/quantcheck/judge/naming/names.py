@@ -1,0 +1,28 @@
+"""Names of the mistakes that break a requirement; those of GPTQ are in `mistakes`."""
+
+NAMES = {
+    "ABS-040": "slices of zeros are divided by 0",
+    "ABS-050": "scales of slices along other axes",
+    "ABS-060": "computed in half precision",
+    "ABS-070": "clipped to another range, or after the cast",
+    "AFF-010": "ranges without zero",
+    "AFF-020": "another range for a group of zeros",
+    "AFF-140": "ranges mirrored only where a weight is negative",
+    "AFF-130": "another symmetric range or zero-point",
+    "AFF-050": "scales without a smallest value",
+    "AFF-180": "ranges of other columns or rows",
+    "AFF-100": "parameters of another group",
+    "PACK-010": "fields of a byte in another order",
+    "PACK-020": "padding in front of the codes",
+    "PACK-030": "signs of unpacked codes",
+    "PACK-050": "2 bits in fields of another order or width",
+    "PACK-060": "3 or 8 bits are not stored one code in a byte",
+    "HES-110": "N counts sequences, not tokens",
+    "HES-030": "batches are weighted by other numbers than their tokens",
+    "HES-040": "dead columns are not mended before the mean is taken",
+    "LAY-160": "quantized along other axes",
+    "LAY-050": "bias or activation at another point",
+    "LAY-180": "fields of packed bytes in another order",
+    "LAY-110": "kernel axes in another order",
+    "LAY-120": "columns take the parameters of consecutive groups",
+}

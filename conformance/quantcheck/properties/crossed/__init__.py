@@ -1,0 +1,1 @@
+"""Questions on layers, crossed: kinds of layer, policies, uses, and arguments."""

@@ -1,0 +1,118 @@
+"""The command `quantcheck --self-test --large`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from quantcheck.report.console import consoles
+from quantcheck.run.selftest import large
+from quantcheck.run.selftest.large.honest import implementations, observe
+from quantcheck.run.selftest.large.plot import plot_ratios, require_matplotlib
+from quantcheck.run.selftest.large.problems import KINDS, Large
+from quantcheck.run.selftest.large.tables import print_tables
+from quantcheck.run.selftest.large.wrong import deviations, find, find_special
+from quantref.errors import OutputError
+from quantref.formats.files import write_json
+
+SIZES, CONDITIONS, GROUPS = (160, 512, 768, 1024, 2048, 4096), (1e1, 1e3, 1e6), (32, 128, -1)
+REACHED_FROM = 0.05
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point; returns 0, or 4 if a right answer fails or a bound is never reached."""
+    parser = argparse.ArgumentParser(
+        prog="quantcheck --self-test --large", description=large.__doc__
+    )
+    add = parser.add_argument
+    add("--sizes", type=_integers, default=SIZES, metavar="N,N", help="columns (160 to 4096)")
+    add("--conditions", type=_floats, default=CONDITIONS, metavar="X,X", help="(1e1,1e3,1e6)")
+    add("--groups", type=_integers, default=GROUPS, metavar="N,N", help="(32,128,-1: all)")
+    add("--kinds", type=lambda s: s.split(","), default=KINDS, metavar="K,K", help=", ".join(KINDS))
+    add("--json", metavar="FILE", help="write the results here")
+    add("--plot", type=Path, metavar="FILE.svg", help="plot observed ÷ bound by size")
+    options = parser.parse_args(arguments)
+    unknown = set(options.kinds) - set(KINDS)
+    if unknown or min(options.sizes) < 1 or min(options.conditions) <= 1:
+        parser.error(f"expected kinds among {', '.join(KINDS)}, sizes > 0, conditions > 1")
+    console, _ = consoles()
+    if options.plot:
+        try:
+            require_matplotlib()
+        except OutputError as error:
+            parser.error(str(error))
+    problems = [
+        Large(kind, n_in, condition, group)
+        for n_in in options.sizes
+        for kind in options.kinds
+        for condition in options.conditions
+        for group in options.groups
+    ]
+    made = run(console, problems)
+    if options.json:
+        write_json(Path(options.json), made)
+    if options.plot:
+        plot_ratios(made["rows"], options.plot)
+    return 0 if made["passed"] else 4
+
+
+def run(console: Console, problems: Sequence[Large]) -> dict[str, Any]:
+    """Judge right and wrong answers to all problems, print both tables, return plain JSON."""
+    rows: list[dict[str, Any]] = []
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("large problems", total=len(problems))
+        for problem in problems:
+            rows += rows_of_problem(problem)
+            bar.advance(task)
+    alarms = [row for row in rows if row.get("failures")]
+    unreached = unreached_bounds(rows)
+    print_tables(console, rows, unreached)
+    return {"format": 1, "passed": not alarms and not unreached, "unreached": unreached,
+            "rows": rows}  # fmt: skip
+
+
+def rows_of_problem(problem: Large) -> Iterator[dict[str, Any]]:
+    """Yield a row for each implementation and each deviation on one problem."""
+    about = {"kind": problem.kind, "n_in": problem.n_in, "condition": problem.condition,
+             "group_size": problem.group_size}  # fmt: skip
+    for implementation in implementations(problem.n_in):
+        observed = observe(problem, implementation)
+        if observed is not None:
+            yield {**about, "implementation": implementation.id, **asdict(observed)}
+    for deviation in deviations():
+        found = find(problem, deviation)
+        if found is not None:
+            yield {**about, "deviation": deviation.id, **asdict(found)}
+    if problem.group_size != -1:
+        for name, found in find_special(problem).items():
+            yield {**about, "deviation": name, **asdict(found)}
+
+
+def unreached_bounds(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return requirement, place and size of bounds that no implementation comes near to.
+
+    Examples
+    --------
+    >>> unreached_bounds([{"n_in": 16, "ratios": {"CERT-010 first": 0.3, "CERT-010 later": 0.01}}])
+    ['CERT-010 later, 16 columns']
+    """
+    largest: dict[str, float] = {}
+    for row in rows:
+        for name, ratio in row.get("ratios", {}).items():
+            key = f"{name}, {row['n_in']} columns"
+            largest[key] = max(largest.get(key, 0.0), ratio)
+    return [key for key, ratio in largest.items() if ratio < REACHED_FROM]
+
+
+def _integers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def _floats(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]

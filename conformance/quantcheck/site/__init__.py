@@ -1,0 +1,1 @@
+"""`quantcheck site`: one static site of many reports."""

@@ -1,0 +1,63 @@
+"""The certificate in large matrices: a small part of `quantcheck --self-test --large`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from quantcheck.run.selftest.large.command import main, rows_of_problem, unreached_bounds
+from quantcheck.run.selftest.large.problems import DRAWS, Large
+
+SMALL = (Large("rotated", 160, 1e1, 32), Large("mean", 160, 1e3, 32), Large("scaled", 160, 1e6, 32))
+LARGER = (Large("rotated", 512, 1e3, 32), Large("mean", 512, 1e3, 32))
+ALWAYS_FOUND = {
+    "ranges of the original weights",
+    "ranges of live weights",
+    "one scale off by 0.01",
+    "one zero-point off by one",
+    "feedback in bfloat16",
+    "last column of a block not fed back",
+    "blocks of 127",
+    "one code moved by one",
+    "permutation not undone",
+    "weights of dead columns kept",
+    "ragged group like the last",
+}
+
+
+def checked(problems: tuple[Large, ...]) -> list[dict[str, Any]]:
+    rows = [row for problem in problems for row in rows_of_problem(problem)]
+    right = [row for row in rows if "implementation" in row]
+    assert len({row["implementation"] for row in right}) >= 12
+    assert [row for row in right if row["verdict"] == "failed"] == []
+    for row in right:
+        assert max(row["ratios"].values()) < 1, row
+    found = {(row["deviation"], row["kind"]): row for row in rows if "deviation" in row}
+    for (name, kind), row in found.items():
+        if name in ALWAYS_FOUND:
+            assert (row["single"], row["double"]) == (DRAWS, DRAWS), (name, kind)
+        assert row["single"] <= row["double"], (name, kind)
+    assert {name for name, _ in found} >= ALWAYS_FOUND
+    return rows
+
+
+@pytest.mark.requirement("CERT-090", "CERT-110")
+def test_passes_what_is_right_comes_near_to_its_bounds_and_finds_what_is_wrong() -> None:
+    assert unreached_bounds(checked(SMALL)) == []
+
+
+@pytest.mark.everything
+@pytest.mark.requirement("CERT-090", "CERT-110")
+def test_does_so_in_larger_matrices() -> None:
+    assert unreached_bounds(checked(LARGER)) == []
+
+
+@pytest.mark.parametrize("wrong", [["--sizes", "0"], ["--kinds", "odd"], ["--conditions", "1"]])
+def test_refuses_what_it_does_not_know(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(wrong)
+    assert ended.value.code == 2
+    assert "expected kinds among rotated, scaled, mean" in capsys.readouterr().err
