@@ -21,15 +21,14 @@ import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from quantcheck import report
-from quantcheck.diff import command as diff
 from quantcheck.errors import QuantcheckError, UsageError
-from quantcheck.interface import command as interface
 from quantcheck.report import outputs, provenance
 from quantcheck.report.console import consoles, say
 from quantcheck.report.document import merged
@@ -38,14 +37,20 @@ from quantcheck.run import golden, settings
 from quantcheck.run.draws import cases_of
 from quantcheck.run.execute import run_target
 from quantcheck.run.exits import EXIT_INTERRUPTED, EXIT_PASS, EXIT_USAGE, exit_code_of
-from quantcheck.run.selftest import command as selftest
 from quantcheck.run.settings import Settings, draws_of, settings_of
-from quantcheck.site import command as site
-from quantcheck.smoke import command as smoke
 from quantcheck.spec.sections import SECTIONS
 from quantcheck.targets import list_targets
 from quantcheck.wire.questions import write_questions
 from quantref.formats.files import write_json
+
+# Each is imported when it is asked for: a run needs none of them.
+COMMANDS = {
+    "smoke": "quantcheck.smoke.command",
+    "interface": "quantcheck.interface.command",
+    "diff": "quantcheck.diff.command",
+    "site": "quantcheck.site.command",
+    "--self-test": "quantcheck.run.selftest.command",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,15 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     console, complaints = consoles()
     try:
-        for word, other in (
-            ("smoke", smoke.main),
-            ("interface", interface.main),
-            ("diff", diff.main),
-            ("site", site.main),
-            ("--self-test", selftest.main),
-        ):
-            if words[:1] == [word]:
-                return other(words[1:])
+        if words and words[0] in COMMANDS:
+            return int(import_module(COMMANDS[words[0]]).main(words[1:]))
         options = parser().parse_args(words)
         if options.list_targets:
             report.print_targets(console, list_targets())

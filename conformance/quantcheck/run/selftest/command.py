@@ -19,15 +19,16 @@ from quantcheck.run import selftest
 from quantcheck.run.draws import SEED
 from quantcheck.run.exits import EXIT_INTERRUPTED, EXIT_PASS, EXIT_SUITE
 from quantcheck.run.selftest.false_alarms import (
+    PARTS,
     Tally,
     unreached_bounds,
-    variant_on_vectors,
     variants_on_draw,
+    variants_on_vectors,
 )
 from quantcheck.run.selftest.kills import Kill, kill
 from quantcheck.run.selftest.saved import Saved
 from quantcheck.run.selftest.tables import print_tables
-from quantcheck.targets.variants import VARIANTS
+from quantref.fast.threads import single_blas_thread
 from quantref.formats.files import write_json
 
 CASES = 20_000
@@ -86,7 +87,7 @@ def run(
     """
     count, saved = workers or os.cpu_count() or 1, saved or Saved()
     complete = False
-    with ProcessPoolExecutor(count) as pool, Progress(console=console, transient=True) as bar:
+    with _processes(count) as pool, Progress(console=console, transient=True) as bar:
         try:
             _compute(Tasks(pool, saved), bar, cases, count)
             complete = True
@@ -109,6 +110,11 @@ def run(
         "mutants": [{**asdict(k), "caught": k.caught} for k in kills],
         "variants": asdict(tally),
     }
+
+
+def _processes(count: int) -> ProcessPoolExecutor:
+    """Return processes that use one thread of BLAS each: more would wait for one another."""
+    return ProcessPoolExecutor(count, initializer=single_blas_thread)
 
 
 class Tasks:
@@ -139,18 +145,20 @@ def _compute(tasks: Tasks, bar: Progress, cases: int, count: int) -> None:
     task = bar.add_task("mutants", total=len(names))
     for _ in tasks.each(kill, {f"mutant {name}": (name,) for name in names}):
         bar.advance(task)
-    task = bar.add_task("variants, vectors", total=len(VARIANTS))
-    jobs = {f"vectors {variant.id}": (variant.id,) for variant in VARIANTS}
-    for _ in tasks.each(variant_on_vectors, jobs):
+    task = bar.add_task("variants, vectors", total=PARTS)
+    jobs = {f"vectors {part} of {PARTS}": (part,) for part in range(PARTS)}
+    for _ in tasks.each(variants_on_vectors, jobs):
         bar.advance(task)
     task = bar.add_task("variants, generated cases", total=cases)
-    base, done = SEED + 1, 0
+    base, done, largest = SEED + 1, 0, cases
     while done < cases:
-        # One task per process at a time, until there are enough questions.
-        draws = {f"draw {base + k}": (base + k, bool((base + k) % 2)) for k in range(count)}
-        base += count
+        # One task per process at a time, and no more than are needed: the first tells its size.
+        some = min(count, -(-(cases - done) // largest))
+        draws = {f"draw {base + k}": (base + k, bool((base + k) % 2)) for k in range(some)}
+        base, largest = base + some, 1
         for made in tasks.each(variants_on_draw, draws):
             done += made["cases"]
+            largest = max(largest, made["cases"])
             bar.update(task, completed=done)
         if not bar.console.is_terminal:
             say(bar.console, f"{done} of {cases} generated cases for each variant")

@@ -18,7 +18,6 @@ from quantcheck.run.draws import draw
 from quantcheck.run.selftest.common import BROKEN, U, guarded, vectors
 from quantcheck.spec import requirements
 from quantcheck.spec.sections import SECTIONS
-from quantcheck.wire.cases import Case
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,10 @@ class Kill:
     mutant, effect : str
     blames : str
         The requirement that it breaks.
-    vectors, properties : int
-        Numbers of vectors and properties that detected it.
+    vectors : int
+        Number of vectors that were asked and detected it.
+    detected_by : str
+        The first property that detected it; empty if none did. Later ones are not asked.
     by_vectors, by_properties : str
         The first requirement that failed; empty if it was not detected.
     generated : str
@@ -46,7 +47,7 @@ class Kill:
     effect: str
     blames: str
     vectors: int
-    properties: int
+    detected_by: str
     by_vectors: str
     by_properties: str
     generated: str = ""
@@ -78,49 +79,53 @@ def _drawn(section: str) -> dict[Property, list[Sample]]:
 
 
 def kill(identity: str) -> Kill:
-    """Judge one mutant on the vectors and on the properties of its sections."""
+    """Judge one mutant on the vectors that list it, and on the properties of its sections.
+
+    `quantcheck vectors --check` holds that the lists are complete. Vectors by recipe are large:
+    they are asked where no other lists the mutant.
+    """
     mutant = mutants.find(identity)
+    listed = [case for case in vectors() if identity in case.kills]
     answer = guarded(mutants.load(mutant).answer)
-    cases = [] if mutant.generated else [case for case in vectors() if _asked(case, mutant)]
-    by_case = {
-        case.id: judge_answer(case, answer(case.question()), unit_roundoff=U["float32"])[0]
-        for case in cases
-    }
-    by_property = {
-        prop.id: generated.summary(
-            prop, [generated.ask(sample, answer, U["float32"]) for sample in samples]
-        )
-        for section in mutant.sections
-        if section in SECTIONS
-        for prop, samples in _drawn(section).items()
-        if mutant.generated or prop.sweep is None  # other mistakes show in small cases
-    }
     order = list(requirements.load())
-    known = properties.load()
-    firsts = [
-        _first(_failed(judged, known[name].requirements[0]), known[name].requirements[0], order)
-        for name, judged in by_property.items()
+    by_case = [
+        judge_answer(case, answer(case.question()), unit_roundoff=U["float32"])[0]
+        for case in [case for case in listed if not case.by_recipe] or listed
     ]
-    failed = {r for judged in by_case.values() for r in _failed(judged)}
-    wrong = [j for judged in by_case.values() for j in judged if j.verdict == Verdict.FAIL]
+    failed = {r for judged in by_case for r in _failed(judged)}
+    wrong = [j for judged in by_case for j in judged if j.verdict == Verdict.FAIL]
+    detected_by, first = _first_property(mutant, answer, order)
     return Kill(
         mutant.id,
         mutant.effect,
         mutant.blames,
-        sum(bool(_failed(judged)) for judged in by_case.values()),
-        sum(bool(_failed(judged)) for judged in by_property.values()),
+        sum(bool(_failed(judged)) for judged in by_case),
+        detected_by,
         min(failed, key=order.index, default=""),
-        next(filter(None, firsts), ""),  # general properties come first
+        first,
         mutant.generated,
         shown_of(wrong).name if wrong else "",
         mutants.NAMES.get(mutant.id, ""),
     )
 
 
-def _asked(case: Case, mutant: mutants.Mutant) -> bool:
-    """Tell whether a mutant is judged on a case: by recipe, on those alone that it fails."""
-    listed = mutant.id in case.kills or not case.by_recipe
-    return case.section in mutant.sections and listed
+def _first_property(
+    mutant: mutants.Mutant, answer: generated.Ask, order: Sequence[str]
+) -> tuple[str, str]:
+    """Return the first property that detects a mutant, and the requirement that it fails.
+
+    General properties come first.
+    """
+    for section in mutant.sections:
+        for prop, samples in _drawn(section).items() if section in SECTIONS else ():
+            if not mutant.generated and prop.sweep is not None:
+                continue  # the mistake shows in small cases
+            asked = [generated.ask(sample, answer, U["float32"]) for sample in samples]
+            topic = prop.requirements[0]
+            first = _first(_failed(generated.summary(prop, asked), topic), topic, order)
+            if first:
+                return prop.id, first
+    return "", ""
 
 
 def _first(failed: Sequence[str], topic: str, order: Sequence[str]) -> str:

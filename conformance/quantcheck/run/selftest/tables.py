@@ -21,8 +21,8 @@ def print_tables(console: Console, kills: Sequence[Kill], tally: Tally) -> None:
 
 def _print_kills(console: Console, kills: Sequence[Kill]) -> None:
     table = Table(title="mutants", title_justify="left")
-    for name in ("mutant", "effect", "breaks", "looks like", "vectors", "properties"):
-        table.add_column(name, justify="right" if name in ("vectors", "properties") else "left")
+    for name in ("mutant", "effect", "breaks", "looks like", "vectors", "first property"):
+        table.add_column(name, justify="right" if name == "vectors" else "left")
     for k in kills:
         table.add_row(
             escape(k.mutant),
@@ -31,8 +31,8 @@ def _print_kills(console: Console, kills: Sequence[Kill]) -> None:
             escape(k.named)
             if k.named == k.name or not k.name
             else f"[bold red]{escape(k.named)}[/]",
-            "not asked" if k.generated else _detections(k.vectors, k.by_vectors, k.blames),
-            _detections(k.properties, k.by_properties, k.blames),
+            "not asked" if k.generated else _detections(str(k.vectors), k.by_vectors, k.blames),
+            _detections(k.detected_by, k.by_properties, k.blames),
         )
     console.print(table)
     _print_sections(console, kills)
@@ -121,7 +121,7 @@ def _print_variants(console: Console, tally: Tally) -> None:
         console.print(f"specificity: {_share(right, answers)} of their answers without an alarm")
 
 
-def _detections(count: int, first: str, blames: str) -> str:
+def _detections(shown: str, first: str, blames: str) -> str:
     if not first:
         return "[bold red]none[/]"
-    return str(count) if first == blames else f"[bold red]{count}, {first} first[/]"
+    return shown if first == blames else f"[bold red]{shown}, {first} first[/]"
