@@ -63,6 +63,17 @@ class Page:
 
         WebDriverWait(self.chrome, 30).until(lambda _: self.run(f"return Boolean({script})"))
 
+    def spoken(self, role: str) -> list[Any]:
+        """Wait until the accessibility tree has nodes of a role: it is made after the page."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        def found(_: object) -> list[Any]:
+            nodes = self.ask("Accessibility.getFullAXTree")["nodes"]
+            return [n for n in nodes if not n.get("ignored") and n["role"]["value"] == role]
+
+        made: list[Any] = WebDriverWait(self.chrome, 30).until(found)
+        return made
+
     def escape(self) -> None:
         """Close the case by the keyboard, and wait for what the page does on the event `close`.
 
@@ -329,8 +340,7 @@ def test_what_is_read_aloud(page: Page) -> None:
 
 def test_an_open_case_is_a_dialog(page: Page) -> None:
     page.open("#GPTQ-060/2")
-    nodes = page.ask("Accessibility.getFullAXTree")["nodes"]
-    dialogs = [n for n in nodes if not n.get("ignored") and n["role"]["value"] == "dialog"]
+    dialogs = page.spoken("dialog")
     assert [d["name"]["value"] for d in dialogs] == ["GPTQ-060 on mutant:gptq-plain-rounding"]
     properties = {p["name"]: p["value"].get("value") for p in dialogs[0]["properties"]}
     assert properties["modal"] is True
