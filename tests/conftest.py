@@ -29,18 +29,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what asks for the tests that repeat on other backends what every run does on one."""
     text = "run the tests marked `everything` too: other backends and releases, and what is long"
     parser.addoption("--everything", action="store_true", help=text)
+    text = "with --everything, run every release that has a deviation file, not one of each line"
+    parser.addoption("--releases", action="store_true", help=text)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the longest tests first; in several processes, keep each file in one of them.
 
-    A test that is marked `apart` runs wherever there is room. Those marked `everything` are skipped
-    unless they are asked for.
+    A test that is marked `apart` runs wherever there is room. Those marked `everything` or
+    `releases` are skipped unless they are asked for.
     """
-    for item in items if not config.getoption("--everything") else ():
-        if item.get_closest_marker("everything"):
-            reason = "runs with --everything"
-            item.add_marker(pytest.mark.skip(reason=reason))
+    for name in ("everything", "releases"):
+        for item in items if not config.getoption(f"--{name}") else ():
+            if item.get_closest_marker(name):
+                item.add_marker(pytest.mark.skip(reason=f"runs with --{name}"))
     items.sort(key=lambda item: item.get_closest_marker("apart") is None)
     for item in items:
         group = item.nodeid if item.get_closest_marker("apart") else item.nodeid.partition("::")[0]

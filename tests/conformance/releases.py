@@ -11,6 +11,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
 from packaging.version import Version
 
 from quantcheck import deviations
@@ -32,9 +33,15 @@ def backends(version: str) -> tuple[str, ...]:
     return tuple(PACKAGES) if version == RELEASES[-1] else ("numpy",)
 
 
-def repeated(version: str, backend: str) -> bool:
-    """Say whether a run repeats the default one, which is the newest Keras on PyTorch."""
-    return version != RELEASES[-1] or backend != "torch"
+def marks(version: str, backend: str) -> list[pytest.MarkDecorator]:
+    """Marks of what a run repeats: the default one is the newest Keras on PyTorch.
+
+    The adapter asks the releases of a line alike; those between its first and its newest have a
+    mark of their own.
+    """
+    if version not in (RELEASES[0], RELEASES[-1]):
+        return [pytest.mark.everything, pytest.mark.releases]
+    return [pytest.mark.everything] if version != RELEASES[-1] or backend != "torch" else []
 
 
 def missing(backend: str) -> str:

@@ -13,13 +13,13 @@ import pytest
 from quantcheck import deviations
 from quantcheck.targets import compilation_cache
 
-from .releases import RELEASES, backends, environment, missing, repeated
+from .releases import RELEASES, backends, environment, marks, missing
 
 # Compiling takes JAX longest: it goes first.
 RUNS = [
     pytest.param(
         f"{version}-{backend}",
-        marks=[pytest.mark.everything] if repeated(version, backend) else [],
+        marks=marks(version, backend),
     )
     for version in reversed(RELEASES)
     for backend in backends(version)

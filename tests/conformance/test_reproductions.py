@@ -15,7 +15,7 @@ from quantcheck import deviations
 from quantcheck.report.reproduction import on_backend
 from quantcheck.targets import compilation_cache
 
-from .releases import RELEASES, backends, environment, missing, repeated
+from .releases import RELEASES, backends, environment, marks, missing
 
 pytestmark = pytest.mark.requirement("VER-120")
 
@@ -50,14 +50,7 @@ def _entries(version: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("version", "backend"),
     [
-        # The lines are the same on every backend; JAX and TensorFlow compile each of them.
-        pytest.param(
-            version,
-            backend,
-            marks=[pytest.mark.everything]
-            if repeated(version, backend) or backend in {"jax", "tensorflow"}
-            else [],
-        )
+        pytest.param(version, backend, marks=marks(version, backend))
         for version in RELEASES
         for backend in backends(version)
     ],
