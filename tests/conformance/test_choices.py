@@ -421,6 +421,7 @@ def test_a_difference_turns_nothing_red(
     assert "#2b7a2b" in (tmp_path / "badge").read_text("utf-8")
 
 
+@pytest.mark.everything
 def test_a_declared_choice_is_judged(
     quantcheck: Any, script: Any, as_spec: Any, tmp_path: Path
 ) -> None:

@@ -37,6 +37,7 @@ def report_of(path: Path) -> dict[str, Any]:
     return dict(made)
 
 
+@pytest.mark.everything
 @pytest.mark.requirement("VER-030", "VER-100")
 def test_reference_passes_everything(
     quantcheck: Any, tmp_path: Path, cases: dict[str, Case]

@@ -293,6 +293,7 @@ def test_reasons_come_from_another_version(path: Path, cases: dict[str, Case]) -
     assert (made.file["version"], proposed["backends"]) == ("3.15.2", ["numpy"])
 
 
+@pytest.mark.everything
 def test_a_planted_rule_is_found_among_all_rules(tmp_path: Path) -> None:
     """The file that a run proposes covers every failure of the same target."""
     settings = Settings("mutant:aff-raw-range", sections=("aff",))

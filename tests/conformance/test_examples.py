@@ -14,8 +14,9 @@ pytestmark = pytest.mark.requirement("VER-060")
 EXAMPLES = Path(__file__).parents[2] / "conformance" / "examples"
 
 
+@pytest.mark.everything
 @pytest.mark.slow
-@pytest.mark.parametrize("framework", ["torch", pytest.param("jax", marks=pytest.mark.everything)])
+@pytest.mark.parametrize("framework", ["torch", "jax"])
 def test_passes_what_it_answers(
     quantcheck: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, framework: str
 ) -> None:

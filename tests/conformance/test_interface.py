@@ -170,6 +170,7 @@ def test_properties_ask_every_kernel_of_the_axes() -> None:
     assert [axes.einsum_of(kernel.equation) for kernel in KERNELS] == list(axes.EINSUMS)
 
 
+@pytest.mark.everything
 def test_every_cell_has_exactly_one_outcome(
     table: Table, summary: Summary, golden: dict[str, Case]
 ) -> None:
@@ -197,6 +198,7 @@ def test_an_outcome_has_ids_or_a_reason(fields: dict[str, Any]) -> None:
         Outcome(**{"kind": "case", **fields})
 
 
+@pytest.mark.everything
 def test_reasons_are_sentences_that_apply(summary: Summary) -> None:
     for each in (*RULES, *GAPS):
         assert re.fullmatch(r"[A-Z].*\.", each.reason), each.reason

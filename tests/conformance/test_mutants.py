@@ -95,6 +95,7 @@ def prefixes(name: str) -> list[str]:
     return [".".join(parts[: k + 1]) for k in range(len(parts))]
 
 
+@pytest.mark.everything
 @pytest.mark.requirement("VEC-060")
 @pytest.mark.parametrize("mutant", IN_VECTORS, ids=lambda mutant: mutant.id)
 def test_is_killed_where_it_is_listed(mutant: Mutant) -> None:
@@ -111,6 +112,7 @@ def test_is_killed_in_every_section_that_it_names(mutant: Mutant) -> None:
         assert any(mutant.id in case.kills for case in cases(section)), section
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize("mutant", MIRRORED, ids=lambda mutant: mutant.id)
 def test_is_killed_in_the_plain_form_too(mutant: Mutant) -> None:
     """By one vector, small ones first; the plain form without the mistake passes that one."""
@@ -121,6 +123,7 @@ def test_is_killed_in_the_plain_form_too(mutant: Mutant) -> None:
     assert not killed(by, UNCHANGED, plain=True)
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize("mutant", MIRRORED, ids=lambda mutant: mutant.id)
 def test_the_plain_form_has_the_mistake_from_its_mirror(mutant: Mutant) -> None:
     """Without the mirror the plain form passes the vectors that kill the mutant."""
@@ -143,6 +146,7 @@ def test_names_a_requirement_of_its_sections(mutant: Mutant) -> None:
     assert mutant.blames.partition("-")[0].lower() in mutant.sections
 
 
+@pytest.mark.everything
 @pytest.mark.requirement("VER-090")
 @pytest.mark.parametrize("mutant", IN_VECTORS, ids=lambda mutant: mutant.id)
 def test_the_right_requirement_is_blamed_first(mutant: Mutant) -> None:

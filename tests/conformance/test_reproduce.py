@@ -114,6 +114,7 @@ def test_every_template_is_tried() -> None:
     assert set(QUESTIONS) == set(TEMPLATES)
 
 
+@pytest.mark.everything
 @pytest.mark.skipif(not (find_spec("keras") and find_spec("jax")), reason="needs Keras on JAX")
 def test_lines_run(tmp_path: Path) -> None:
     blocks = []

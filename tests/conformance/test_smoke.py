@@ -404,6 +404,7 @@ def test_one_legal_question_per_operation(cases: dict[str, Case]) -> None:
             assert "refused" in operations.answer(invalidate(probe.question)), probe.operation
 
 
+@pytest.mark.everything
 def test_wrong_values_fit_and_a_wrong_form_does_not_pass_the_suite_either(
     cases: dict[str, Case],
 ) -> None:

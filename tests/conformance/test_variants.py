@@ -22,6 +22,7 @@ def test_what_is_no_variant() -> None:
         find("float8")
 
 
+@pytest.mark.everything
 def test_as_a_target(quantcheck: Any) -> None:
     done = quantcheck("variant:float32-ldl", "--only", "vectors", "--section", "hes")
     assert done.returncode == 0, done.stdout[-2000:]

@@ -203,6 +203,7 @@ def test_generated_problems(problem: Problem, seed: int, data: st.DataObject) ->
     assert_same_of_one(problem, seed, data)
 
 
+@pytest.mark.everything
 @given(problem=larger_problems(), seed=st.integers(0, 2**32), data=st.data())
 def test_generated_problems_across_tiles(problem: Problem, seed: int, data: st.DataObject) -> None:
     assert_same_of_one(problem, seed, data)

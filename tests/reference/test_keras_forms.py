@@ -141,6 +141,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
     return Written(folder, four, kernel, bias)
 
 
+@pytest.mark.everything
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_models_load_on_every_backend(backend: str, written: Written) -> None:
     floats = samples((16,), count=7, seed=9)
@@ -168,6 +169,7 @@ def test_other_bits_are_what_numpy_computes(bits: int, tmp_path: Path) -> None:
     assert (np.abs(found - expected) <= bound).all()
 
 
+@pytest.mark.everything
 def test_int8_embeddings_of_keras_are_ours(tmp_path: Path) -> None:
     tokens = keras.Input((6,), dtype="int32")
     layer = keras.layers.ReversibleEmbedding(20, 8, tie_weights=False, name="rows")
@@ -305,6 +307,7 @@ class Odd(keras.layers.Layer):  # type: ignore[misc]
         return 2 * x
 
 
+@pytest.mark.everything
 def test_a_file_that_a_new_process_cannot_load_is_not_left_behind(tmp_path: Path) -> None:
     model = seeded(keras.Sequential([keras.Input((16,)), keras.layers.Dense(3), Odd()]))
     quantized = bridge.quantize(model, gptq())

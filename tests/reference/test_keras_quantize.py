@@ -535,6 +535,7 @@ def test_keras_own_gptq_is_plain_rounding_and_called_so() -> None:
     assert {record.verdict for record in report.layers} == {"plain rounding"}
 
 
+@pytest.mark.everything
 @KERAS_WARNS
 @pytest.mark.parametrize("whose", ["ours", "dequantized", "theirs"])
 def test_int8_models_are_judged(whose: str) -> None:

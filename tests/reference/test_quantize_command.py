@@ -125,6 +125,7 @@ def test_half_precision_is_refused_where_it_would_round(
     assert names(folder) == {"small.keras", "tokens.npy", *(["out"] if status == 0 else [])}
 
 
+@pytest.mark.everything
 def test_int8_needs_no_calibration(folder: Path, capsys: Output) -> None:
     mlp().save(folder / "mlp.keras")
     arguments = ["quantize", str(folder / "mlp.keras"), "--method", "int8"]
@@ -148,6 +149,7 @@ def test_attention_of_keras_is_refused_as_int8_layers(folder: Path, capsys: Outp
     assert "14 of 14 layers certified" in capsys.readouterr().out
 
 
+@pytest.mark.everything
 def test_other_peoples_models_are_judged(folder: Path, capsys: Output) -> None:
     assert call(folder) == 0
     assert call(folder, "--form", "codes", out="codes") == 0
