@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from quantcheck import corpus
-from quantcheck.judge.judges import judge
+from quantcheck.judge.judges import judge, unexplained
 from quantcheck.mutants import MUTANTS, Mutant, load
 from quantcheck.spec.sections import SECTIONS
 from quantcheck.targets.reference.operations import answer
@@ -100,7 +100,7 @@ def _killed(case: Case, target: Callable[[dict[str, Any]], dict[str, Any]]) -> b
     try:
         with np.errstate(all="ignore"):
             given = decode(target(case.question()))
-        return any(not f.passed for f in judge(case, given, unit_roundoff=U32))
+        return any(not f.passed for f in unexplained(case, given, unit_roundoff=U32))
     except (AnswerError, ArithmeticError, LookupError, TypeError, ValueError):
         return True  # the mutant raises an error, or its answer has a wrong form
 

@@ -152,6 +152,27 @@ def judge(
     AnswerError
         The answer lacks outputs, or has wrong shapes or kinds of dtype.
     """
+    findings = unexplained(
+        case, answer, unit_roundoff=unit_roundoff, factor_roundoff=factor_roundoff, order=order
+    )
+    if "refused" in case.expected or "refused" in answer:
+        return findings
+    findings = _explained(case, answer["outputs"], findings, unit_roundoff)
+    return findings + _of_the_whole(case, findings)
+
+
+def unexplained(
+    case: Case,
+    answer: dict[str, Any],
+    *,
+    unit_roundoff: float,
+    factor_roundoff: float | None = None,
+    order: str = "block",
+) -> list[Judgement]:
+    """Return the findings of the checks alone: the same as `judge` says pass and fail.
+
+    No mistake is looked for that explains a failure, which takes longer than the checks.
+    """
     first = case.requirements[0]
     if "refused" in case.expected:
         kind = case.expected["refused"]
@@ -166,8 +187,7 @@ def judge(
         return [judgement_of(broken_by_refusal(case), False, message, case.id)]
     collected = Judging(case, answer["outputs"], unit_roundoff, factor_roundoff, order)
     JUDGES[case.operation].judge(collected)
-    findings = _explained(case, answer["outputs"], collected.findings, unit_roundoff)
-    return findings + _of_the_whole(case, findings)
+    return collected.findings
 
 
 def _explained(
