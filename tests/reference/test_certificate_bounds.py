@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from quantref import Certificate, GPTQResult, certificate, certify, gptq_quantize
-from quantref.errors import AnswerError, ConfigError, NotPositiveDefiniteError
+from quantref.errors import AnswerError, ConfigError
 from quantref.fast import certificate as fast
 from quantref.hessian import prepare_hessian, reversed_cholesky, upper_inverse
 from quantref.inputs import Array
@@ -187,12 +187,9 @@ def test_precisions_are_numbers_between_0_and_1(name: str, value: Any) -> None:
 @pytest.mark.requirement("CERT-100")
 @pytest.mark.parametrize("form", [certificate.certify, fast.certify])
 def test_a_hessian_singular_to_working_precision_leaves_nothing_decided(form: Any) -> None:
-    for condition, u, decided in ((1e13, U32, False), (1e13, U64, True), (1e17, U64, False)):
+    for condition, u, decided in ((1e13, U32, False), (1e13, U64, True), (1e16, U64, False)):
         problem = badly_conditioned(condition)
-        try:
-            result = solve(problem)
-        except NotPositiveDefiniteError:
-            continue
+        result = solve(problem)
         given = (problem.weights, problem.hessian, result, problem.config)
         made = form(*given, unit_roundoff=u)
         assert (made.verdict == "passed", made.undecided < 0.01) == (decided, decided)

@@ -58,16 +58,19 @@ MODELS = {"characters": characters, "encoder": encoder}
 
 
 def planted(one: Deviation) -> Any:
-    """Return a function in place of `quantize_problem` that has a deviation."""
+    """Return a function in place of `quantize_problem` that has a deviation, at random places."""
+    generator = np.random.default_rng(11)
 
     def quantize(problem: GPTQProblem) -> Answer:
         H = problem.hessian
         if one.hessian is not None:
             H = H + 0.1 * problem.prepared.added * np.eye(len(H))
         U = upper_inverse(reversed_cholesky(H, damping=0.0))
-        made = wrong_answer(problem, U, one, [(0, 0)])
+        n_out, n_in = problem.shape
+        row, column = int(generator.integers(n_out)), int(generator.integers(n_in))
+        made = wrong_answer(problem, U, one, [(row, int(problem.column_group[column]))])
         if one.flipped:
-            made["codes"][0, 0] += 1 if made["codes"][0, 0] < problem.maxq else -1
+            made["codes"][row, column] += 1 if made["codes"][row, column] < problem.maxq else -1
         zero_point = made["zero_point"].astype(np.uint8)
         codes = made["codes"].astype(np.uint8)
         return Answer(codes, made["scale"], zero_point, problem.column_group)

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import pytest
 
-from quantref.cli import main
+from quantref.cli import certify, main
 from quantref.cli.calibration_files import (
     ByteTokenizer,
     CharacterTokenizer,
@@ -189,6 +189,26 @@ def test_plain_rounding_is_called_by_its_name(folder: Path, capsys: Output) -> N
     assert {layer.verdict for layer in report.layers} == {"plain rounding"}
     assert len(report.layers) == 5
     assert ("attention_0/query", "float weights, as in the original") in report.skipped
+
+
+def test_weak_certificates_are_told_and_do_not_pass(
+    folder: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Declared with a few bits of precision, the same answers leave most codes undecided."""
+    assert call(folder, "--layers", "up_") == 0
+    monkeypatch.setitem(certify.PRECISIONS, "float32", 2.0**-5)
+    given = ["certify", str(folder / "small.keras"), str(folder / "out/model.keras")]
+    given += ["--calibration", str(folder / "tokens.npy"), *SIZES, "--layers", "up_"]
+    capsys.readouterr()
+    assert main([*given, "--report", str(folder / "weak.html")]) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "0 of 2 layers certified; 2 are weak: up to " in printed
+    assert "of their codes are undecided" in printed
+    assert "weak" in (folder / "weak.html").read_text("utf-8")
+    assert main([*given, "--json"]) == 1
+    report = Report.from_json(json.loads(capsys.readouterr().out))
+    assert {layer.verdict for layer in report.layers} == {"weak"}
+    assert not report.passed
 
 
 # Refusals

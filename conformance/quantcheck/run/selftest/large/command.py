@@ -11,22 +11,39 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
-from quantcheck.report.console import consoles
+from quantcheck.report.console import consoles, say
 from quantcheck.run.selftest import large
 from quantcheck.run.selftest.large.honest import implementations, observe
 from quantcheck.run.selftest.large.plot import plot_ratios, require_matplotlib
-from quantcheck.run.selftest.large.problems import KINDS, Large
+from quantcheck.run.selftest.large.problems import DRAWS, KINDS, Large
 from quantcheck.run.selftest.large.tables import print_tables
-from quantcheck.run.selftest.large.wrong import deviations, find, find_special
+from quantcheck.run.selftest.large.wrong import SPECIAL, deviations, find, find_special
 from quantref.errors import OutputError
 from quantref.formats.files import write_json
+from quantref.gptq import BLOCK_SIZE
 
 SIZES, CONDITIONS, GROUPS = (160, 512, 768, 1024, 2048, 4096), (1e1, 1e3, 1e6), (32, 128, -1)
 REACHED_FROM = 0.05
+ALWAYS_FOUND = (
+    "ranges of the original weights",
+    "ranges of live weights",
+    "one scale off by 0.01",
+    "one zero-point off by one",
+    "feedback in bfloat16",
+    "last column of a block not fed back",
+    "blocks of 127",
+    "one code moved by one",
+    *SPECIAL,
+)
+"""Deviations that every draw shows in matrices of several column blocks, with a factor declared in
+double precision. In one block some of them change nothing."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Entry point; returns 0, or 4 if a right answer fails or a bound is never reached."""
+    """Entry point; returns 0, or 4 if a right answer fails, a wrong one passes, or a bound is idle.
+
+    Those of `ALWAYS_FOUND` must not pass. A bound is idle if no right answer comes near to it.
+    """
     parser = argparse.ArgumentParser(
         prog="quantcheck --self-test --large", description=large.__doc__
     )
@@ -71,10 +88,12 @@ def run(console: Console, problems: Sequence[Large]) -> dict[str, Any]:
             rows += rows_of_problem(problem)
             bar.advance(task)
     alarms = [row for row in rows if row.get("failures")]
-    unreached = unreached_bounds(rows)
+    unreached, missed = unreached_bounds(rows), missed_deviations(rows)
     print_tables(console, rows, unreached)
-    return {"format": 1, "passed": not alarms and not unreached, "unreached": unreached,
-            "rows": rows}  # fmt: skip
+    for text in missed:
+        say(console, f"not always found: {text}")
+    return {"format": 1, "passed": not alarms and not unreached and not missed,
+            "unreached": unreached, "missed": missed, "rows": rows}  # fmt: skip
 
 
 def rows_of_problem(problem: Large) -> Iterator[dict[str, Any]]:
@@ -108,6 +127,25 @@ def unreached_bounds(rows: Sequence[dict[str, Any]]) -> list[str]:
             key = f"{name}, {row['n_in']} columns"
             largest[key] = max(largest.get(key, 0.0), ratio)
     return [key for key, ratio in largest.items() if ratio < REACHED_FROM]
+
+
+def missed_deviations(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return those of `ALWAYS_FOUND` that some draw hides, with a factor in double precision.
+
+    Examples
+    --------
+    >>> row = {"kind": "mean", "n_in": 160, "condition": 10.0, "group_size": 32, "single": 3}
+    >>> missed_deviations([{**row, "deviation": "blocks of 127", "double": DRAWS - 1}])
+    ['blocks of 127, in 9 of 10 draws (mean, 160 columns, condition 10, groups of 32)']
+    """
+    return [
+        f"{row['deviation']}, in {row['double']} of {DRAWS} draws ({row['kind']}, {row['n_in']} "
+        f"columns, condition {row['condition']:g}, groups of {row['group_size']})"
+        for row in rows
+        if row["n_in"] > BLOCK_SIZE
+        and row.get("deviation") in ALWAYS_FOUND
+        and row["double"] < DRAWS
+    ]
 
 
 def _integers(text: str) -> list[int]:
