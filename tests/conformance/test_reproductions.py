@@ -45,6 +45,7 @@ def _entries(version: str) -> list[dict[str, Any]]:
     return entries
 
 
+@pytest.mark.everything
 @pytest.mark.slow
 @pytest.mark.apart
 @pytest.mark.parametrize(

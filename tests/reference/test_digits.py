@@ -40,7 +40,7 @@ def right(model: Any, x: Any, y: Any) -> float:
 @pytest.mark.parametrize(
     ("arguments", "drop"),
     [
-        (["--method", "int8", "--form", "keras"], 0.005),
+        pytest.param(["--method", "int8", "--form", "keras"], 0.005, marks=pytest.mark.everything),
         pytest.param(["--method", "int8"], 0.005, marks=pytest.mark.everything),
         (["--bits", "4", "--group-size", "-1"], 0.02),
         pytest.param(
