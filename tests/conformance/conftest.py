@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -171,16 +172,26 @@ def cases() -> dict[str, vectors.Case]:
 
 
 @pytest.fixture(scope="session")
-def several(tmp_path_factory: pytest.TempPathFactory, run_quantcheck: Quantcheck) -> Path:
-    """A folder with every kind of report of one real run: a target that passes, one that fails."""
-    folder = tmp_path_factory.mktemp("several")
+def several(
+    shared: Path, tmp_path_factory: pytest.TempPathFactory, run_quantcheck: Quantcheck
+) -> Path:
+    """A folder with every kind of report of one real run: a target that passes, one that fails.
+
+    The processes of a test run share it.
+    """
+    folder = shared / "several"
+    if folder.is_dir():
+        return folder
+    made = tmp_path_factory.mktemp("reports")
     targets = ("reference", "mutant:gptq-plain-rounding")
     sections = ("--section", "abs", "--section", "gptq", "--only", "vectors")
     files = [word for kind in REPORTS for word in (f"--{kind}", f"report.{kind}")]
-    done = run_quantcheck(folder, *targets, *sections, *files)
+    done = run_quantcheck(made, *targets, *sections, *files)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert {path.name for path in folder.iterdir()} == {f"report.{kind}" for kind in REPORTS}
-    (folder / "printed").write_text(done.stdout, encoding="utf-8")
+    assert {path.name for path in made.iterdir()} == {f"report.{kind}" for kind in REPORTS}
+    (made / "printed").write_text(done.stdout, encoding="utf-8")
+    with suppress(OSError):  # another process was faster
+        made.rename(folder)
     return folder
 
 
