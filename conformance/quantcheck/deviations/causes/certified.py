@@ -54,7 +54,8 @@ def certified(
         "zero_point": np.uint8,
         "g_idx": np.float32 if fractional else np.int32,
     }
-    if any(arrays[name].dtype != dtype for name, dtype in dtypes.items()):
+    unlike = any(arrays[name].dtype != dtype for name, dtype in dtypes.items())
+    if unlike or not _has_parameters(arrays):
         return False
     profile = _profile_of(rules, arrays, parameters)
     if "hessian_of_lower_triangle" in rules.others and is_asymmetric(hessian):
@@ -99,6 +100,12 @@ def certified(
     return all(right(check) for check in failing) and _ties_right(
         profile, weights, hessian, arrays, parameters
     )
+
+
+def _has_parameters(arrays: Any) -> bool:
+    """Tell whether every column belongs to a group with a scale, as under all rules."""
+    groups = np.floor(arrays["g_idx"])
+    return bool(((groups >= 0) & (groups < arrays["scale"].shape[-1])).all())
 
 
 def _scales_of_zeros(weights: Array, hessian: Array, arrays: Any, parameters: Any) -> Array:
