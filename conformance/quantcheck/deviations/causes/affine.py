@@ -104,6 +104,8 @@ def affine_quantize(asked: Asked, rules: Rules) -> bool:
     """Compare codes with those of the given parameters; exact ties fall as the rules say."""
     inputs, maxq = asked.case.inputs, 2 ** asked.case.parameters["bits"] - 1
     groups = inputs["g_idx"]
+    if not ((groups >= 0) & (groups < inputs["scale"].shape[1])).all():
+        return False  # the right answer is a refusal, and no rule makes another
     w = inputs["weights"].astype(np.float64)
     s, z = (inputs[name].astype(np.float64)[:, groups] for name in ("scale", "zero_point"))
     codes, t = asked.array("codes", w.shape), w / s + z
