@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from quantcheck.deviations.causes.cause import Asked, UnlikeError, rounds
+from quantcheck.deviations.causes.cause import Asked, UnlikeError, in_groups, rounds
 from quantcheck.deviations.causes.rules import Rules, mirror_without_abs
 from quantref import rules as of
 from quantref.affine import SMALLEST_SCALE
@@ -104,7 +104,7 @@ def affine_quantize(asked: Asked, rules: Rules) -> bool:
     """Compare codes with those of the given parameters; exact ties fall as the rules say."""
     inputs, maxq = asked.case.inputs, 2 ** asked.case.parameters["bits"] - 1
     groups = inputs["g_idx"]
-    if not ((groups >= 0) & (groups < inputs["scale"].shape[1])).all():
+    if not in_groups(groups, inputs["scale"]):
         return False  # the right answer is a refusal, and no rule makes another
     w = inputs["weights"].astype(np.float64)
     s, z = (inputs[name].astype(np.float64)[:, groups] for name in ("scale", "zero_point"))

@@ -171,6 +171,18 @@ def same(got: Array, expected: Array, dtype: Any = None) -> bool:
     return bool(((a == b) | (np.isnan(a) & np.isnan(b))).all())
 
 
+def in_groups(g_idx: Array, scale: Array) -> bool:
+    """Tell whether every column belongs to a group with a scale; fractions count downwards.
+
+    Examples
+    --------
+    >>> in_groups(np.float32([0, 1.5]), np.ones((3, 2))), in_groups(np.int32([2]), np.ones((3, 2)))
+    (True, False)
+    """
+    groups = np.floor(g_idx)
+    return bool(((groups >= 0) & (groups < scale.shape[-1])).all())
+
+
 def near(got: Array, expected: Array, bound: Array | float) -> bool:
     """Tell whether an array of the same shape differs by no more than a bound.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from quantcheck.deviations.causes.affine import RELATIVE32, parameters_near
-from quantcheck.deviations.causes.cause import Asked, UnlikeError, near, same
+from quantcheck.deviations.causes.cause import Asked, UnlikeError, in_groups, near, same
 from quantcheck.deviations.causes.live import straddle, straddling_right
 from quantcheck.deviations.causes.rules import (
     Rules,
@@ -55,7 +55,7 @@ def certified(
         "g_idx": np.float32 if fractional else np.int32,
     }
     unlike = any(arrays[name].dtype != dtype for name, dtype in dtypes.items())
-    if unlike or not _has_parameters(arrays):
+    if unlike or not in_groups(arrays["g_idx"], arrays["scale"]):
         return False
     profile = _profile_of(rules, arrays, parameters)
     if "hessian_of_lower_triangle" in rules.others and is_asymmetric(hessian):
@@ -100,12 +100,6 @@ def certified(
     return all(right(check) for check in failing) and _ties_right(
         profile, weights, hessian, arrays, parameters
     )
-
-
-def _has_parameters(arrays: Any) -> bool:
-    """Tell whether every column belongs to a group with a scale, as under all rules."""
-    groups = np.floor(arrays["g_idx"])
-    return bool(((groups >= 0) & (groups < arrays["scale"].shape[-1])).all())
 
 
 def _scales_of_zeros(weights: Array, hessian: Array, arrays: Any, parameters: Any) -> Array:

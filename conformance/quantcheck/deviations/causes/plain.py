@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from quantcheck.deviations.causes.affine import affine_parameters
-from quantcheck.deviations.causes.cause import Asked, Cause, near, refused, same
+from quantcheck.deviations.causes.cause import Asked, Cause, in_groups, near, refused, same
 from quantcheck.deviations.causes.rules import Rules
 from quantcheck.oracle.bounds import growth
 from quantcheck.wire.cases import Case
@@ -33,7 +33,7 @@ def weights_in_dtype_of_scale(asked: Asked) -> bool:
     """Predict dequantized weights in float64, as the scale is."""
     inputs = asked.case.inputs
     scale, groups = inputs["scale"], inputs["g_idx"]
-    if scale.dtype != np.float64:
+    if scale.dtype != np.float64 or not in_groups(groups, scale):
         return False
     steps = inputs["codes"].astype(np.float64) - inputs["zero_point"].astype(np.float64)[:, groups]
     expected = scale[:, groups] * steps
