@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -74,3 +75,32 @@ def complaints(chrome: Chrome) -> list[str]:
             if not url.startswith(("file:", "about:", "data:")):
                 told.append(url)
     return told
+
+
+Spoken = dict[str, list[dict[str, Any]]]
+
+
+def read_aloud(chrome: Chrome, complete: Callable[[Spoken], object]) -> Spoken:
+    """Return the nodes of the accessibility tree by role, once they are complete.
+
+    The browser makes the tree after the page, piece by piece: it is read until ``complete`` says
+    that what the test waits for is there, for 30 seconds at most. Then it is returned as it is, and
+    the test says what is missing.
+    """
+    end = time.monotonic() + 30
+    while True:
+        nodes = chrome.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        roles: Spoken = {}
+        for node in nodes:
+            if not node.get("ignored"):
+                roles.setdefault(node["role"]["value"], []).append(node)
+        if complete(roles) or time.monotonic() > end:
+            return roles
+        time.sleep(0.1)
+
+
+def named(spoken: Spoken, role: str) -> list[str]:
+    """Return the names of the nodes of a role, without invisible spaces."""
+    return [
+        node.get("name", {}).get("value", "").replace("\u200b", "") for node in spoken.get(role, [])
+    ]

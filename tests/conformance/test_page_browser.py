@@ -13,8 +13,11 @@ from quantcheck.report.page import as_html
 
 from ..browser import (  # noqa: TID252 -- pytest imports tests by their files
     NEEDED,
+    Spoken,
     browser,
     complaints,
+    named,
+    read_aloud,
     scheme,
     screen,
 )
@@ -62,17 +65,6 @@ class Page:
         from selenium.webdriver.support.ui import WebDriverWait
 
         WebDriverWait(self.chrome, 30).until(lambda _: self.run(f"return Boolean({script})"))
-
-    def spoken(self, role: str) -> list[Any]:
-        """Wait until the accessibility tree has nodes of a role: it is made after the page."""
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        def found(_: object) -> list[Any]:
-            nodes = self.ask("Accessibility.getFullAXTree")["nodes"]
-            return [n for n in nodes if not n.get("ignored") and n["role"]["value"] == role]
-
-        made: list[Any] = WebDriverWait(self.chrome, 30).until(found)
-        return made
 
     def escape(self) -> None:
         """Close the case by the keyboard, and wait for what the page does on the event `close`.
@@ -318,31 +310,32 @@ def test_on_a_phone(page: Page, fragment: str) -> None:
 
 
 def test_what_is_read_aloud(page: Page) -> None:
-    nodes = page.ask("Accessibility.getFullAXTree")["nodes"]
-    roles: dict[str, list[str]] = {}
-    for node in nodes:
-        if not node.get("ignored"):
-            name = node.get("name", {}).get("value", "")
-            roles.setdefault(node["role"]["value"], []).append(name)
-    assert roles["table"] == [
+    shown = page.shown
+
+    def cells(spoken: Spoken) -> int:
+        return len(spoken.get("cell", []) + spoken.get("gridcell", []))
+
+    spoken = read_aloud(page.chrome, lambda spoken: cells(spoken) >= 3 * len(shown))
+    assert named(spoken, "table") == [
         "Requirements and targets Arrow keys move between cells, Enter opens one."
     ]
-    heads = [name.replace("\u200b", "") for name in roles["columnheader"]]
-    assert heads == ["Requirement", "Text", "reference", "mutant:gptq-plain-rounding"]
-    ids = [name.split()[0] for name in roles["rowheader"] if name]  # a choice is said to be one
-    assert [name for name in ids if name in page.shown] == page.shown
-    assert len(roles["cell"] if "cell" in roles else roles["gridcell"]) == 3 * len(page.shown)
-    assert "Search" in roles["searchbox"][0]
-    assert roles["main"]
-    assert roles["status"]
-    assert not [name for name in roles["button"] if not name]
+    heads = ["Requirement", "Text", "reference", "mutant:gptq-plain-rounding"]
+    assert named(spoken, "columnheader") == heads
+    # A choice is said to be one, after its id.
+    ids = [name.split()[0] for name in named(spoken, "rowheader") if name]
+    assert [name for name in ids if name in shown] == shown
+    assert cells(spoken) == 3 * len(shown)
+    assert "Search" in named(spoken, "searchbox")[0]
+    assert spoken["main"]
+    assert spoken["status"]
+    assert all(named(spoken, "button"))
 
 
 def test_an_open_case_is_a_dialog(page: Page) -> None:
     page.open("#GPTQ-060/2")
-    dialogs = page.spoken("dialog")
-    assert [d["name"]["value"] for d in dialogs] == ["GPTQ-060 on mutant:gptq-plain-rounding"]
-    properties = {p["name"]: p["value"].get("value") for p in dialogs[0]["properties"]}
+    spoken = read_aloud(page.chrome, lambda spoken: "dialog" in spoken)
+    assert named(spoken, "dialog") == ["GPTQ-060 on mutant:gptq-plain-rounding"]
+    properties = {p["name"]: p["value"].get("value") for p in spoken["dialog"][0]["properties"]}
     assert properties["modal"] is True
 
 
@@ -372,8 +365,9 @@ def test_without_scripts_the_matrix_is_there(page: Page) -> None:
     page.ask("Emulation.setScriptExecutionDisabled", value=True)
     try:
         page.chrome.get((page.folder / "report.html").as_uri())
-        text = str(page.chrome.page_source)
+        wanted = "GPTQ-060"
+        spoken = read_aloud(page.chrome, lambda spoken: wanted in named(spoken, "rowheader"))
+        assert wanted in named(spoken, "rowheader")
     finally:
         page.ask("Emulation.setScriptExecutionDisabled", value=False)
-    assert "GPTQ-060" in text
     page.open()

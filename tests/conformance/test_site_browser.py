@@ -16,8 +16,11 @@ from quantcheck.site.pages import render
 
 from ..browser import (  # noqa: TID252 -- pytest imports tests by their files
     NEEDED,
+    Spoken,
     browser,
     complaints,
+    named,
+    read_aloud,
     scheme,
     screen,
 )
@@ -264,30 +267,33 @@ def test_both_schemes(site: Site, page: str) -> None:
 
 
 def test_what_is_read_aloud(site: Site) -> None:
-    nodes = site.chrome.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    roles: dict[str, list[str]] = {}
-    for node in nodes:
-        if not node.get("ignored"):
-            name = node.get("name", {}).get("value", "").replace("\u200b", "")
-            roles.setdefault(node["role"]["value"], []).append(name)
-    assert roles["table"][0].startswith("Requirements and targets")
+    shown = site.shown
+
+    def ids(spoken: Spoken) -> list[str]:
+        names = [name.split()[0] for name in named(spoken, "rowheader") if name]
+        return [name for name in names if name in shown]
+
+    spoken = read_aloud(site.chrome, lambda spoken: ids(spoken) == shown)
+    assert named(spoken, "table")[0].startswith("Requirements and targets")
     heads = ["Requirement", "keras on numpy", "keras on torch", *RELEASES, "3.10.0"]
-    assert roles["columnheader"][: len(heads)] == heads
-    ids = [name.split()[0] for name in roles["rowheader"] if name]
-    assert [name for name in ids if name in site.shown] == site.shown
-    assert roles["main"]
-    assert {"Site"} <= set(roles["navigation"])
-    assert "Verdicts" in roles["list"]
-    assert not [name for name in roles["link"] + roles["button"] if not name]
+    assert named(spoken, "columnheader")[: len(heads)] == heads
+    assert ids(spoken) == shown
+    assert spoken["main"]
+    assert "Site" in named(spoken, "navigation")
+    assert "Verdicts" in named(spoken, "list")
+    assert all(named(spoken, "link") + named(spoken, "button"))
 
 
 def test_without_scripts_everything_can_be_read(site: Site) -> None:
     site.chrome.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
         site.open("index.html")
-        nodes = site.chrome.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-        names = [n.get("name", {}).get("value", "") for n in nodes if not n.get("ignored")]
-        assert f"{ID}, keras 3.9.1 on numpy: fail, 53 of 68 cases" in names
-        assert "Filters need JavaScript." in names
+        wanted = {f"{ID}, keras 3.9.1 on numpy: fail, 53 of 68 cases", "Filters need JavaScript."}
+
+        def missing(spoken: Spoken) -> set[str]:
+            return wanted - {name for role in spoken for name in named(spoken, role)}
+
+        spoken = read_aloud(site.chrome, lambda spoken: not missing(spoken))
+        assert not missing(spoken)
     finally:
         site.chrome.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
