@@ -12,8 +12,9 @@ base weights.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,6 +53,7 @@ U32, U64 = 2.0**-24, 2.0**-53  # unit roundoff of float32 and of float64
 RELATIVE32 = 2.0**-22  # the relative error that section 0 allows a float32
 LIKELY = 8.0  # standard deviations
 STOP = 16  # columns after which displacements and gradients are looked at
+HORIZON = 128  # columns up to which they are looked at for the first columns; then twice as many
 MOST_SUMS = 8  # of rows, in CERT-110
 LEAST_BOUND = 1e-300  # added to bounds that may be 0: an error of 0 is then 0 of it, not 0/0
 
@@ -138,9 +140,9 @@ def certify(
     r = E * U.diagonal()  # w′ = ŵ + r
 
     # THE BOUNDS β AND δ
-    noise = rounding_noise(W, E, R, U, u=u, u_f=u_f)
+    noise = [rounding_noise(W, E[:, :n], R, U, u=u, u_f=u_f) for n in horizons(len(R))]
     shift = hessian_shift(E, R, U, eta)
-    beta = error_bound(noise, shift, R, U, np.diag(U.diagonal()))
+    beta = error_bound(noise, shift, R, U, np.diag(U.diagonal()), np.arange(len(R)) + 1)
     beta += 3 * u * np.abs(values + r)  # [CERT-090]
     delta = base_bound(problem, noise, shift)
 
@@ -174,6 +176,8 @@ def rounding_noise(
 ) -> tuple[Array, Array]:
     """Return the variances V of errors of weights and V′ of gradients, (n_out, n_in) each.
 
+    `E`: the errors of the columns up to a horizon.
+
     Examples
     --------
     >>> one = np.eye(1)
@@ -190,10 +194,11 @@ def rounding_noise(
 
 def largest_moves(E: Array, R: Array, U: Array) -> tuple[Array, Array]:
     """Return A and G: the largest displacement and gradient of each weight, (n_out, n_in) each."""
-    displacement, gradient = np.zeros((2, *E.shape))  # after some columns
-    A, G = np.zeros((2, *E.shape))
-    for start in range(0, len(R), STOP):
-        done = slice(start, start + STOP)
+    shape, reached = (len(E), len(R)), E.shape[1]
+    displacement, gradient = np.zeros((2, *shape))  # after some columns
+    A, G = np.zeros((2, *shape))
+    for start in range(0, reached, STOP):
+        done = slice(start, min(start + STOP, reached))
         displacement += E[:, done] @ U[done]
         gradient += E[:, done] @ R[:, done].T
         A, G = np.maximum(A, np.abs(displacement)), np.maximum(G, np.abs(gradient))
@@ -228,29 +233,59 @@ def hessian_shift(E: Array, R: Array, U: Array, eta: float) -> tuple[Array, Arra
     return eta / (1 - eta * S) * (np.abs(E) @ a), a
 
 
+def horizons(n_in: int) -> list[int]:
+    """Return after how many columns displacements and gradients may be looked at last.
+
+    Examples
+    --------
+    >>> horizons(40), horizons(600)
+    ([40], [128, 256, 512, 600])
+    """
+    powers = takewhile(lambda n: n < n_in, (HORIZON << k for k in count()))
+    return [*powers, n_in]
+
+
 def error_bound(
-    noise: tuple[Array, Array], shift: tuple[Array, Array], R: Array, U: Array, t: Array
+    noise: Sequence[tuple[Array, Array]],
+    shift: tuple[Array, Array],
+    R: Array,
+    U: Array,
+    t: Array,
+    reached: Array,
 ) -> Array:
-    """Return the bound on errors of weights; `t`: for each a column of U, zero above its block."""
-    of_weights, of_gradients = noise
-    variance = of_weights @ (R @ t) ** 2 + of_gradients @ (U.T @ t) ** 2  # (n_out, columns)
+    """Return the bound on errors of weights, (n_out, columns).
+
+    Parameters
+    ----------
+    noise : sequence of pairs
+        Those of `rounding_noise`, one for each of the `horizons`.
+    t : (n_in, columns) array
+        For each weight a column of U, with zeros above its block.
+    reached : (columns,) integer array
+        Number of columns whose errors and roundings the weight carries.
+    """
+    variance, horizon = np.empty((len(shift[0]), t.shape[1])), horizons(len(R))
+    for k, (of_weights, of_gradients) in enumerate(noise):
+        at = np.searchsorted(horizon, reached) == k  # the first that is not smaller
+        variance[:, at] = of_weights @ (R @ t[:, at]) ** 2
+        variance[:, at] += of_gradients @ (U.T @ t[:, at]) ** 2
     by_hessian = np.outer(shift[0], shift[1] @ np.abs(t))  # [CERT-070]
     return np.asarray(LIKELY * np.sqrt(variance) + by_hessian)
 
 
 def base_bound(
-    problem: Problem, noise: tuple[Array, Array], shift: tuple[Array, Array]
+    problem: Problem, noise: Sequence[tuple[Array, Array]], shift: tuple[Array, Array]
 ) -> NDArray[np.float64]:
     """Return δ, (n_out, n_groups).  [CERT-090]"""
-    U_jj = problem.U.diagonal()
+    U_jj, first = problem.U.diagonal(), np.arange(len(problem.U))
     delta = np.zeros((problem.shape[0], len(problem.groups)))
     for k, group in enumerate(problem.groups):
         c = problem.errors_applied(group)
         if c:
             t = problem.U.copy()
             t[:c], t[:, :c] = 0, np.diag(U_jj)[:, :c]  # before c: as they were rounded
-            t = t[:, group.start : group.end]
-            delta[:, k] = error_bound(noise, shift, problem.R, problem.U, t).max(axis=1)
+            t, reached = (a[..., group.start : group.end] for a in (t, np.minimum(first + 1, c)))
+            delta[:, k] = error_bound(noise, shift, problem.R, problem.U, t, reached).max(axis=1)
     if not problem.config.per_channel:
         delta[:] = delta.max(axis=0)
     return delta

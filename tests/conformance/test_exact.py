@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -14,7 +15,7 @@ from quantcheck.corpus.gptq.build import _required
 from quantcheck.oracle.bounds import for_exact
 from quantcheck.wire.cases import Case
 from quantref import GPTQResult, gptq_quantize, gptq_textbook
-from quantref.certificate import error_bound, rounding_noise
+from quantref.certificate import error_bound, horizons, rounding_noise
 from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 
@@ -151,6 +152,18 @@ def test_the_loss_is_the_sum_of_squared_errors(problem: Problem) -> None:
 @pytest.mark.requirement("CERT-090")
 @given(problem=problems(largest=24))
 def test_both_forms_of_the_bounds_are_equal(problem: Problem) -> None:
+    assert_same_bounds(problem)
+
+
+@pytest.mark.requirement("CERT-090")
+def test_both_forms_look_as_far_for_displacements() -> None:
+    """In columns after the first 128 too, where the largest displacement is another one."""
+    problem = normal_problem(0, 1, 136)
+    banded = sum(np.diag(np.full(136 - abs(k), 3.0 - abs(k)), k) for k in range(-2, 3))
+    assert_same_bounds(replace(problem, hessian=banded))
+
+
+def assert_same_bounds(problem: Problem) -> None:
     answer = problem.exact()
     n = len(answer.order)
     unit = [[float(answer.factor.unit(k, j)) if k < j else 0.0 for j in range(n)] for k in range(n)]
@@ -159,14 +172,16 @@ def test_both_forms_of_the_bounds_are_equal(problem: Problem) -> None:
     weights = np.array([[float(w) for w in row] for row in answer.weights])
     targets = np.array([[float(t) for t in row] for row in answer.targets])
     U, u = upper_inverse(R), ROUNDOFF["float32"]
-    noise = rounding_noise(weights, residuals * R.diagonal(), R, U, u=u, u_f=2 * u)
+    E = residuals * R.diagonal()
+    noise = [rounding_noise(weights, E[:, :c], R, U, u=u, u_f=2 * u) for c in horizons(n)]
     no_shift = np.zeros(len(weights)), np.zeros(n)
-    beta = error_bound(noise, no_shift, R, U, np.diag(U.diagonal())) + 3 * u * np.abs(targets)
+    beta = error_bound(noise, no_shift, R, U, np.diag(U.diagonal()), np.arange(n) + 1)
+    beta += 3 * u * np.abs(targets)
     ours = for_exact(answer)
     np.testing.assert_allclose(ours.target(u, 2 * u), beta, rtol=1e-7, atol=1e-9 * beta.max())
-    for c in range(0, n, 5):
+    for c in range(0, n, 5 if n <= 24 else 64):
         taken = U * (np.arange(n)[:, None] >= c)
-        base = error_bound(noise, no_shift, R, U, taken)[:, c:]
+        base = error_bound(noise, no_shift, R, U, taken, np.full(n, c))[:, c:]
         np.testing.assert_allclose(
             ours.base(u, range(c, n), c, 2 * u), base, rtol=1e-7, atol=1e-9 * beta.max()
         )

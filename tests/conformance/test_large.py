@@ -14,6 +14,7 @@ from quantcheck.run.selftest.large.command import (
     unreached_bounds,
 )
 from quantcheck.run.selftest.large.problems import DRAWS, Large
+from quantcheck.run.selftest.large.wrong import deviations, find
 
 SMALL = (Large("rotated", 160, 1e1, 32), Large("mean", 160, 1e3, 32), Large("scaled", 160, 1e6, 32))
 LARGER = (Large("rotated", 512, 1e3, 32), Large("mean", 512, 1e3, 32))
@@ -45,6 +46,12 @@ def test_passes_what_is_right_comes_near_to_its_bounds_and_finds_what_is_wrong()
 @pytest.mark.requirement("CERT-090", "CERT-110")
 def test_does_so_in_larger_matrices() -> None:
     assert unreached_bounds(checked(LARGER)) == []
+
+
+def test_live_weights_are_those_of_the_block_where_groups_start_with_it() -> None:
+    (live,) = (one for one in deviations() if one.base == "live")
+    assert find(Large("rotated", 256, 1e3, 128), live) is None
+    assert find(Large("rotated", 256, 1e3, 64), live) is not None
 
 
 @pytest.mark.parametrize("wrong", [["--sizes", "0"], ["--kinds", "odd"], ["--conditions", "1"]])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import count, takewhile
 from operator import mul
 
 import numpy as np
@@ -19,6 +20,7 @@ from quantcheck.oracle.exact import ExactGPTQ
 ULP32 = 2.0**-23
 LIKELY = 8.0
 STOP = 16
+HORIZON = 128
 Floats = list[list[float]]
 
 
@@ -35,6 +37,23 @@ def growth(k: float, u: float) -> float:
 
 
 @dataclass(frozen=True)
+class Variances:
+    """Variances in units of u² / 3, (n_out, n_in) lists.
+
+    Attributes
+    ----------
+    recurrence
+        (j + 4) (|w| + A)².
+    by_gradients, by_displacements
+        G² Θ(H⁻¹) and A² Θ(H).
+    """
+
+    recurrence: Floats
+    by_gradients: Floats
+    by_displacements: Floats
+
+
+@dataclass(frozen=True)
 class Bounds:
     """What the bounds on errors of a correct implementation are made of.  [CERT-090]
 
@@ -42,17 +61,15 @@ class Bounds:
 
     Attributes
     ----------
-    recurrence, by_gradients, by_displacements : (n_out, n_in) lists
-        Variances in units of u² / 3: (j + 4) (|w| + A)², G² Θ(H⁻¹) and A² Θ(H).
+    variances : dict of Variances
+        By horizon.
     targets : (n_out, n_in) lists
         |w′|.
     R, U : (n_in, n_in) lists
         The factor of the Hessian and its inverse.
     """
 
-    recurrence: Floats
-    by_gradients: Floats
-    by_displacements: Floats
+    variances: dict[int, Variances]
     targets: Floats
     R: Floats
     U: Floats
@@ -61,7 +78,7 @@ class Bounds:
         """Return β (n_out, n_in), the bound on the error of w' for unit roundoffs u and u_f."""
         n = len(self.R)
         alone = [[u_jj if k == j else 0.0 for k in range(n)] for j, u_jj in self._diagonal()]
-        by_noise = self._bound(alone, u, u if u_f is None else u_f)
+        by_noise = self._bound(alone, range(1, n + 1), u, u if u_f is None else u_f)
         return by_noise + 3 * u * np.array(self.targets)  # [CERT-090]
 
     def base(
@@ -69,28 +86,29 @@ class Bounds:
     ) -> NDArray[np.float64]:
         """Return the bound (n_out, columns) on base weights of a group whose block starts at c."""
         taken = [[row[k] if j >= c else 0.0 for j, row in enumerate(self.U)] for k in columns]
-        return self._bound(taken, u, u if u_f is None else u_f)
+        return self._bound(taken, [c] * len(columns), u, u if u_f is None else u_f)
 
     def _diagonal(self) -> Iterable[tuple[int, float]]:
         return enumerate(row[j] for j, row in enumerate(self.U))
 
-    def _bound(self, taken: Floats, u: float, u_f: float) -> NDArray[np.float64]:
-        """Return the bound (n_out, columns) of columns of U."""
-        moved = [[_dot(row, x) ** 2 for row in self.R] for x in taken]
-        gradients = [[_dot(row, x) ** 2 for row in zip(*self.U, strict=True)] for x in taken]
+    def _bound(
+        self, taken: Floats, reached: Iterable[int], u: float, u_f: float
+    ) -> NDArray[np.float64]:
+        """Return the bound (n_out, columns) of columns of U, after so many columns each."""
         bound = []
-        for weights, N, displacements in zip(
-            self.recurrence, self.by_gradients, self.by_displacements, strict=True
-        ):
-            noise = [u**2 / 3 * a + u_f**2 / 3 * b for a, b in zip(weights, N, strict=True)]
-            of_gradients = [u_f**2 / 3 * b for b in displacements]
-            bound.append(
-                [
-                    LIKELY * math.sqrt(_dot(noise, m) + _dot(of_gradients, v))
-                    for m, v in zip(moved, gradients, strict=True)
-                ]
-            )
-        return np.array(bound)
+        for x, n in zip(taken, reached, strict=True):
+            V = self.variances[min(h for h in self.variances if h >= n)]
+            of_rows = zip(V.recurrence, V.by_gradients, V.by_displacements, strict=True)
+            moved = [_dot(row, x) ** 2 for row in self.R]
+            gradients = [_dot(row, x) ** 2 for row in zip(*self.U, strict=True)]
+            column = []
+            for weights, N, displacements in of_rows:
+                noise = [u**2 / 3 * a + u_f**2 / 3 * b for a, b in zip(weights, N, strict=True)]
+                of_gradients = [u_f**2 / 3 * b for b in displacements]
+                variance = _dot(noise, moved) + _dot(of_gradients, gradients)
+                column.append(LIKELY * math.sqrt(variance))
+            bound.append(column)
+        return np.array(bound).T
 
 
 def for_exact(answer: ExactGPTQ) -> Bounds:
@@ -103,16 +121,29 @@ def for_exact(answer: ExactGPTQ) -> Bounds:
     H = [[float(h) for h in row] for row in answer.hessian]
     X = [[_dot(a, b) for b in columns] for a in columns]
     of_hessian, of_inverse = _factor_noise(H), _factor_noise(X)
-    recurrence, by_gradients, by_displacements = [], [], []
-    for weights, residuals in zip(answer.weights, answer.residuals, strict=True):
-        E = [float(r) * s for r, s in zip(residuals, size, strict=True)]
-        A, G = _largest(E, columns), _largest(E, R)
-        sizes = [abs(float(w)) + a for w, a in zip(weights, A, strict=True)]
-        recurrence.append([(j + 4) * a**2 for j, a in enumerate(sizes)])
-        by_gradients.append([_dot(_squares(G), row) for row in of_inverse])
-        by_displacements.append([_dot(_squares(A), row) for row in of_hessian])
+    variances = {n: Variances([], [], []) for n in horizons(len(H))}
+    for n, V in variances.items():
+        for weights, residuals in zip(answer.weights, answer.residuals, strict=True):
+            E = [float(r) * s for r, s in zip(residuals[:n], size[:n], strict=True)]
+            A, G = _largest(E, columns), _largest(E, R)
+            sizes = [abs(float(w)) + a for w, a in zip(weights, A, strict=True)]
+            V.recurrence.append([(j + 4) * a**2 for j, a in enumerate(sizes)])
+            V.by_gradients.append([_dot(_squares(G), row) for row in of_inverse])
+            V.by_displacements.append([_dot(_squares(A), row) for row in of_hessian])
     targets = [[abs(float(t)) for t in row] for row in answer.targets]
-    return Bounds(recurrence, by_gradients, by_displacements, targets, R, U)
+    return Bounds(variances, targets, R, U)
+
+
+def horizons(n_in: int) -> list[int]:
+    """Return after how many columns displacements and gradients may be looked at last.
+
+    Examples
+    --------
+    >>> horizons(160), horizons(128)
+    ([128, 160], [128])
+    """
+    powers = takewhile(lambda n: n < n_in, (HORIZON << k for k in count()))
+    return [*powers, n_in]
 
 
 def _largest(E: list[float], rows: Floats) -> list[float]:

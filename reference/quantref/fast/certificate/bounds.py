@@ -58,7 +58,7 @@ class Roundoffs:
 class Noise:
     """Variances of errors of weights and of gradients, (rows, n_in), and the Hessian's error.
 
-    See `quantref.certificate.rounding_noise` and `hessian_shift`.
+    They are those up to a horizon. See `quantref.certificate.rounding_noise` and `hessian_shift`.
     """
 
     of_weights: NDArray[np.float64]
@@ -102,9 +102,11 @@ class Factor:
         U = self.U
         return _factor_noise(lambda b: U[: b.stop, : b.stop].T @ U[: b.stop, b], self.chi)
 
-    def noise(self, W: Array, E: Array, u: Roundoffs, *, at_most: bool = False) -> Noise:
+    def noise(
+        self, W: Array, E: Array, u: Roundoffs, horizon: int, *, at_most: bool = False
+    ) -> Noise:
         """Return the noise of some rows, or an upper bound that is found sooner.  [CERT-090]"""
-        A, G = _largest_moves(E, self.R, self.U)
+        A, G = _largest_moves(E[:, :horizon], self.R, self.U)
         recurrence = (np.arange(len(self.R)) + 4) * (np.abs(W) + A) ** 2
         largest = len(self.R) + 1.0
         of_inverse = _spread(G**2, largest if at_most else self.of_inverse, self.chi)
@@ -116,16 +118,18 @@ class Factor:
             shift = hessian_shift(E, self.R, self.U, u.hessian)
         return Noise(of_weights, of_gradients, shift)
 
-    def codes(self, noise: Noise) -> NDArray[np.float64]:
-        """Return β, (rows, n_in).  [CERT-090]"""
-        variance = np.empty_like(noise.of_weights)
-        size = self.R.diagonal()
-        for band in bands(len(size)):
+    def codes(self, noise: Noise, columns: slice) -> NDArray[np.float64]:
+        """Return β of columns with the noise's horizon, (rows, columns).  [CERT-090]"""
+        size, start = self.R.diagonal(), columns.start
+        variance = np.empty((len(noise.of_weights), columns.stop - start))
+        for part in bands(columns.stop - start):
+            band = slice(start + part.start, start + part.stop)
             M = self.R[: band.stop, band] / size[band]
             V = self.U[band, band.start :] / size[band, None]
-            variance[:, band] = noise.of_weights[:, : band.stop] @ M**2
-            variance[:, band] += noise.of_gradients[:, band.start :] @ (V**2).T
-        return LIKELY * np.sqrt(variance) + np.outer(noise.shift[0], noise.shift[1] / size)
+            variance[:, part] = noise.of_weights[:, : band.stop] @ M**2
+            variance[:, part] += noise.of_gradients[:, band.start :] @ (V**2).T
+        by_hessian = np.outer(noise.shift[0], noise.shift[1][columns] / size[columns])
+        return np.asarray(LIKELY * np.sqrt(variance) + by_hessian)
 
     def base(self, noise: Noise, columns: slice, c: int) -> NDArray[np.float64]:
         """Return the bound on base weights (rows, columns) of a column block from c on.
@@ -146,11 +150,12 @@ def _largest_moves(E: Array, R: Array, U: Array) -> tuple[Array, Array]:
 
     A band of weights stays in the cache, and only errors that reach it are added.
     """
-    A, G = np.zeros((2, *E.shape))
+    A, G = np.zeros((2, len(E), len(R)))
+    horizon = E.shape[1]
     for band in bands(len(R)):
         for moves, matrix, first, stop in (
-            (A[:, band], U[:, band], 0, band.stop),  # U[j, k] = 0 for j > k
-            (G[:, band], R[band].T, band.start, len(R)),  # and R[k, j] for j < k
+            (A[:, band], U[:, band], 0, min(band.stop, horizon)),  # U[j, k] = 0 for j > k
+            (G[:, band], R[band].T, band.start, horizon),  # and R[k, j] for j < k
         ):
             moved = np.zeros(moves.shape)
             for start in range(first, stop, STOP):

@@ -7,12 +7,14 @@ the cache.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from quantref.certificate import horizons
 from quantref.checks import MOST_UNDECIDED, evenly_spaced
 from quantref.fast.certificate.bounds import (
     Factor,
@@ -284,23 +286,31 @@ class Evidence:
 
     def _bounds(self, rows: slice | Array) -> tuple[Array, Array]:
         """Return β (rows, n_in) and δ (rows, n_groups) of some rows.  [CERT-090]"""
-        noise = self._noise(rows)
-        of_codes = self.factor.codes(noise)
-        beta = of_codes + self._of_last_roundings(rows)
-        delta = np.zeros((len(beta), len(self.problem.groups)))
-        for k, group in enumerate(self.problem.groups):
-            c = self.problem.errors_applied(group)
-            if c:
+        groups = self.problem.groups
+        applied = np.array([self.problem.errors_applied(group) for group in groups])
+        of_last = self._of_last_roundings(rows)
+        of_codes, delta = np.empty_like(of_last), np.zeros((len(of_last), len(groups)))
+        for columns, noise in self._noise(rows):
+            of_codes[:, columns] = self.factor.codes(noise, columns)
+            for k in np.flatnonzero((columns.start < applied) & (applied <= columns.stop)):
+                c, group = int(applied[k]), groups[k]
                 done = slice(group.start, max(c, group.start))  # rounded already
                 base = slice(done.stop, group.end)
                 ends = [of_codes[:, done], self.factor.base(noise, base, c)]
                 delta[:, k] = np.concatenate(ends, axis=1).max(axis=1)
-        return beta, self.shared(delta)
+        return of_codes + of_last, self.shared(delta)
 
-    def _noise(self, rows: slice | Array, *, at_most: bool = False) -> Noise:
+    def _noise(
+        self, rows: slice | Array, *, at_most: bool = False
+    ) -> Iterator[tuple[slice, Noise]]:
+        """Yield the columns with each horizon, and the noise of some rows up to it."""
         W = self.problem.weights[rows].astype(np.float64)
         E = np.ascontiguousarray(self.E if isinstance(rows, slice) else self.errors_of(rows))
-        return self.factor.noise(W, E, self.roundoffs, at_most=at_most)
+        start = 0
+        for horizon in horizons(len(self.U_jj)):
+            noise = self.factor.noise(W, E, self.roundoffs, horizon, at_most=at_most)
+            yield slice(start, horizon), noise
+            start = horizon
 
     def _of_last_roundings(self, rows: slice | Array) -> NDArray[np.float64]:
         """Return 3u |w′| of some rows, (rows, n_in)."""
@@ -347,8 +357,10 @@ class Evidence:
 
     def most_beta_of(self, rows: Array) -> NDArray[np.float64]:
         """Return an upper bound of β of some rows, (rows, n_in), which needs no product."""
-        noise = self._noise(rows, at_most=True)
-        return self.factor.codes(noise) + self._of_last_roundings(rows)
+        most = self._of_last_roundings(rows)
+        for columns, noise in self._noise(rows, at_most=True):
+            most[:, columns] += self.factor.codes(noise, columns)
+        return most
 
     # FULL ARRAYS
 

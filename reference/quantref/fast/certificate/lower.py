@@ -31,15 +31,17 @@ def nearer_beta(evidence: Evidence, row: Array, column: Array) -> NDArray[np.flo
     for start in range(0, len(row), FEWEST_ROWS):
         few = slice(start, start + FEWEST_ROWS)
         M = R[:, column[few]] / size[column[few]]
-        variance = np.einsum("ij,ji->i", _recurrence(evidence, row[few]), M**2)
+        variance = np.einsum("ij,ji->i", _recurrence(evidence, row[few], len(R)), M**2)
         bound[few] = deviations(variance)
     return bound
 
 
-def _recurrence(evidence: Evidence, rows: Array) -> NDArray[np.float64]:
-    """Return a lower bound of the noise of some rows, (rows, n_in)."""
+def _recurrence(evidence: Evidence, rows: Array, reached: int) -> NDArray[np.float64]:
+    """Return a lower bound of the noise of some rows, (rows, n_in), given the columns rounded."""
     columns = np.arange(evidence.codes.shape[1])
-    return own_noise(columns, sizes(evidence, rows[:, None], columns), evidence.roundoffs)
+    size = np.abs(evidence.problem.weights[rows].astype(np.float64))
+    size[:, :reached] = sizes(evidence, rows[:, None], columns[:reached])
+    return own_noise(columns, size, evidence.roundoffs)
 
 
 def least_base(evidence: Evidence) -> NDArray[np.float64]:
@@ -69,6 +71,6 @@ def nearer_base(evidence: Evidence, unsettled: Array) -> NDArray[np.float64]:
         moved = evidence.problem.R[: group.end, c : group.end] @ U[:, columns.start - c :]
         for start in range(0, len(rows), 4 * FEWEST_ROWS):
             few = rows[start : start + 4 * FEWEST_ROWS]
-            variance = _recurrence(evidence, few)[:, : group.end] @ moved**2
+            variance = _recurrence(evidence, few, c)[:, : group.end] @ moved**2
             delta[few, k] = deviations(variance).max(axis=1)
     return evidence.shared(delta)

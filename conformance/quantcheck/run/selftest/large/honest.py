@@ -16,7 +16,7 @@ from quantref.fast.certificate import LazyCertificate, certify_problem
 from quantref.fast.certificate.evidence import Evidence
 from quantref.inputs import Array
 
-SEQUENTIAL_UP_TO = 1024  # columns: sums one by one take minutes in larger matrices
+SEQUENTIAL_UP_TO = 2048  # columns: sums one by one take minutes in larger matrices
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,8 @@ def find(large: Large, one: Deviation) -> Found | None:
     """Return in how many draws a deviation is found; None where it changes nothing."""
     if large.group_size == -1 and (one.base != "blocks" or one.block):
         return None  # the only group starts in the first block
+    if one.base == "live" and large.group_size % large.block_size == 0:
+        return None  # every group starts with its block, whose weights are the live ones
     return _count(large, _wrong_answer(large, one), large.problem.column_group)
 
 
