@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from quantref.affine import SMALLEST_SCALE
 from quantref.checks import (
+    LOOSE_SCALE,
     Answer,
     Certificate,
     Check,
@@ -144,7 +145,8 @@ def certify(
     shift = hessian_shift(E, R, U, eta)
     beta = error_bound(noise, shift, R, U, np.diag(U.diagonal()), np.arange(len(R)) + 1)
     beta += 3 * u * np.abs(values + r)  # [CERT-090]
-    delta = base_bound(problem, noise, shift)
+    of_rows = base_bound(problem, noise, shift)
+    delta = of_rows if config.per_channel else np.broadcast_to(of_rows.max(axis=0), of_rows.shape)
 
     # CHECKS
     found = Recovered(problem, q, s, z, values, E, r, beta, delta, u)
@@ -165,7 +167,7 @@ def certify(
         plain_loss=float((((W - plain) @ R) ** 2).sum()),
         plain_rounding=not half_step.passed and not unlike.any(),
         clipped=float(found.clipped.mean()),
-        undecided=undecided_share(beta, s),
+        undecided=undecided_share(beta, of_rows[:, problem.column_group], s, problem.maxq),
         residual_steps=(r / s)[:, problem.prepared.place],
     )
 
@@ -276,7 +278,7 @@ def error_bound(
 def base_bound(
     problem: Problem, noise: Sequence[tuple[Array, Array]], shift: tuple[Array, Array]
 ) -> NDArray[np.float64]:
-    """Return δ, (n_out, n_groups).  [CERT-090]"""
+    """Return δ of each row alone, (n_out, n_groups).  [CERT-090]"""
     U_jj, first = problem.U.diagonal(), np.arange(len(problem.U))
     delta = np.zeros((problem.shape[0], len(problem.groups)))
     for k, group in enumerate(problem.groups):
@@ -286,15 +288,17 @@ def base_bound(
             t[:c], t[:, :c] = 0, np.diag(U_jj)[:, :c]  # before c: as they were rounded
             t, reached = (a[..., group.start : group.end] for a in (t, np.minimum(first + 1, c)))
             delta[:, k] = error_bound(noise, shift, problem.R, problem.U, t, reached).max(axis=1)
-    if not problem.config.per_channel:
-        delta[:] = delta.max(axis=0)
     return delta
 
 
-def undecided_share(beta: Array, s: Array) -> float:
-    """Return the share of codes for which rounding errors always admit another code."""
+def undecided_share(beta: Array, delta: Array, s: Array, maxq: int) -> float:
+    """Return the share of codes for which rounding errors admit another code, or another scale.
+
+    `delta`: δ of each row alone, and of the group of each weight. All are (n_out, n_in) arrays.
+    """
     rows = evenly_spaced(len(beta))
-    return float((beta[rows] > s[rows] / 2).mean())  # [CERT-100]
+    beta, delta, s = beta[rows], delta[rows], s[rows]
+    return float(((beta > s / 2) | (2 * delta / maxq > LOOSE_SCALE * s)).mean())  # [CERT-100]
 
 
 # CODES

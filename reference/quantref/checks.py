@@ -18,6 +18,7 @@ from quantref.inputs import Array, require_number
 
 MOST_UNDECIDED = 0.01  # share of codes
 MOST_ROWS = 64  # from which it is taken
+LOOSE_SCALE = 1e-3  # relative error of a scale that leaves the codes of its group undecided
 FLOAT32 = 2.0**-24  # the largest unit roundoff of a factor for which none is declared
 
 
@@ -94,7 +95,7 @@ class Certificate:
     clipped : float
         Fraction of codes at 0 or maxq.
     undecided : float
-        Fraction of codes for which rounding errors always admit another code.
+        Fraction of codes for which rounding errors always admit another code, or another scale.
     residual_steps : (n_out, n_in) float64 array
         r_j / s_j, columns in the original order.
     """

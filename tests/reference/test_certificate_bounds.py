@@ -169,6 +169,24 @@ def test_a_certificate_that_decides_too_little_is_weak() -> None:
 
 
 @pytest.mark.requirement("CERT-100")
+@pytest.mark.parametrize("form", [certificate.certify, fast.certify])
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_a_certificate_that_admits_loose_scales_is_weak(form: Any, per_channel: bool) -> None:
+    """All codes are decided, but scales that are off by a thousandth would pass in later blocks."""
+    changes = {"block_size": 8, "group_size": 8, "per_channel": per_channel}
+    problem = badly_conditioned(1e6)
+    problem = replace(problem, parameters=problem.parameters | changes)
+    result = solve(problem)
+    given = (problem.weights, problem.hessian, result, problem.config)
+    weak = form(*given, block_size=8, unit_roundoff=U32)
+    assert (weak.verdict, weak.undecided) == ("weak", 0.8)  # 4 of 5 groups
+    off = with_arrays(result, scale=result.scale * np.float32([1, 1, 1, 1, 1.001]))
+    assert not form(problem.weights, problem.hessian, off, *given[3:], block_size=8).failures
+    strong = form(*given, block_size=8, unit_roundoff=U32, factor_roundoff=U64)
+    assert (strong.verdict, strong.undecided) == ("passed", 0.0)
+
+
+@pytest.mark.requirement("CERT-100")
 def test_a_failed_check_is_no_weakness() -> None:
     problem = badly_conditioned(1e9)
     result = solve(problem)

@@ -295,7 +295,7 @@ def test_a_row_of_zeros_in_arithmetic_of_few_bits(symmetric: bool) -> None:
     right = solve(problem)
     judged = assert_same(problem, right, 2.0**-8)
     assert judged.verdict == "weak"
-    assert 0.3 < judged.undecided < 0.5
+    assert 0.3 < judged.undecided < 2 / 3  # of three rows
     wrong = with_arrays(right, scale=right.scale * np.float32(1.5))
     failed = {check.name: check.places for check in assert_same(problem, wrong, U32).failures}
     assert {(1, k) for k in range(7)} <= set(failed["scale"])

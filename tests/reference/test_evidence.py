@@ -170,7 +170,8 @@ def test_correct_answers_need_no_inverse(dtype: str) -> None:
     u = {"float32": U32, "float64": U64}[dtype]
     answer = solve(problem, dtype)
     certificate = certified(problem, answer, u)
-    assert certificate.passed
+    assert not certificate.failures
+    assert u == U32 or not certificate.is_weak  # which needs one in single precision
     assert "U" not in vars(certificate.evidence.factor)
     wrong = certified(problem, with_arrays(answer, codes=15 - answer.codes), u)
     assert not wrong.passed
@@ -193,7 +194,11 @@ def test_what_is_allowed_at_the_least(kind: str, u: float) -> None:
     largest = np.abs(v.problem.weights).max(axis=1)
     most = most_bound(v.problem.R, largest, v.norms, v.roundoffs)
     assert (v.beta <= most).all()
-    assert (v.beta <= v.most_beta_of(np.arange(12)) * (1 + 1e-9)).all()
+    every = np.arange(12)
+    for ways in (v.most_bounds_of, v.most_bounds_by_solves):
+        beta, delta = ways(every)
+        assert (v.beta <= beta * (1 + 1e-9)).all()
+        assert (v.delta <= v.shared(delta) * (1 + 1e-9)).all()
     rows = np.array([1, 4, 11])
     np.testing.assert_allclose(v.beta_of(rows), v.beta[rows], rtol=1e-9)
     if problem.config.per_channel:

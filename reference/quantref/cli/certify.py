@@ -25,7 +25,7 @@ QUANTIZED is a .keras file with the same layers, or a file of codes. The layers 
 weights or are GPTQ layers of Keras. `quantref quantize --form codes` writes a file of codes, which
 holds its settings. Calibration data and settings must be those of the quantization.
 A layer is weak if rounding errors of the declared precisions leave more than 1 % of its codes
-undecided.
+undecided, or the scales of their groups uncertain by more than a thousandth.
 exit codes: 0 every layer is certified; 1 a layer failed or is weak, or input was refused; 2 usage,
 or a package of the extra `quantize` is missing; 130 interrupted.
 """

@@ -233,6 +233,25 @@ def most_bound(R: Array, largest: Array, length: Array, u: Roundoffs) -> NDArray
     return np.asarray(LIKELY * np.sqrt(variance) + 3 * u.feedback * compensated)
 
 
+def most_base_bound(beta: Array, R: Array, columns: slice, c: int) -> NDArray[np.float64]:
+    """Return an upper bound on base weights (rows, columns) of a column block from c on.
+
+    The t of a base weight is Σ_m (U_mj / U_mm) t_m, with the t_m of codes m from c on. σ is a norm,
+    and a base weight's horizon is not beyond theirs.
+
+    Parameters
+    ----------
+    beta : (rows, n_in) array
+        Upper bounds of β.
+    R : (n_in, n_in) array
+    columns, c
+        Columns of the group, and the first one of its block.
+    """
+    U = upper_inverse(R[c : columns.stop, c : columns.stop])
+    shares = np.abs(U[:, max(columns.start - c, 0) :]) / U.diagonal()[:, None]
+    return np.hstack([beta[:, columns.start : c], beta[:, c : columns.stop] @ shares])
+
+
 def _solve(R: Array, vectors: Array, *, trans: bool = False) -> Array:
     """Return U · vectors, or Uᵀ · vectors."""
     from scipy.linalg import solve_triangular

@@ -118,7 +118,7 @@ def _within_beta(evidence: Evidence, row: Array, column: Array, excess: Array) -
     if not unsettled.size:
         return True
     worst = int(np.argmax(excess))
-    most = evidence.most_beta_of(row[worst : worst + 1])[0, column[worst]]
+    most = evidence.most_bounds_of(row[worst : worst + 1])[0][0, column[worst]]
     if excess[worst] > MORE * most:
         return False
     rows, place = np.unique(row[unsettled], return_inverse=True)

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.certificate import horizons
-from quantref.checks import MOST_UNDECIDED, evenly_spaced
+from quantref.checks import LOOSE_SCALE, MOST_UNDECIDED, evenly_spaced
 from quantref.fast.certificate.bounds import (
     Factor,
     Noise,
     Roundoffs,
+    most_base_bound,
     most_bound,
 )
 from quantref.fast.certificate.errors import RoughErrors, times_upper
@@ -270,13 +271,19 @@ class Evidence:
 
     def beta_of(self, rows: Array) -> NDArray[np.float64]:
         """Return β of some rows, (rows, n_in); for most of the rows, compute and keep all."""
-        most = 2 * len(rows) > len(self.codes)
-        return np.asarray(self.beta[rows] if most else self._bounds(rows)[0])
+        return self.bounds_of(rows)[0]
 
     def delta_of(self, rows: Array) -> NDArray[np.float64]:
-        """Return δ of some rows, (rows, n_groups); for most of the rows, compute and keep all."""
+        """Return δ of some rows, (rows, n_groups); of all rows where they share a range."""
+        if not self.problem.config.per_channel:
+            return self.delta[rows]
+        return np.asarray(self.bounds_of(rows)[1])
+
+    def bounds_of(self, rows: Array) -> tuple[Array, Array]:
+        """Return β and δ of some rows, each row alone; for most of the rows, keep those of all."""
         most = 2 * len(rows) > len(self.codes)
-        return np.asarray(self.delta[rows] if most else self._bounds(rows)[1])
+        beta, delta = self._all_bounds if most else self._bounds(rows)
+        return (beta[rows], delta[rows]) if most else (beta, delta)
 
     @cached_property
     def compensated_groups(self) -> NDArray[np.bool_]:
@@ -284,13 +291,16 @@ class Evidence:
         groups = self.problem.groups
         return np.array([self.problem.errors_applied(group) > 0 for group in groups])
 
-    def _bounds(self, rows: slice | Array) -> tuple[Array, Array]:
-        """Return β (rows, n_in) and δ (rows, n_groups) of some rows.  [CERT-090]"""
+    def _bounds(self, rows: slice | Array, *, at_most: bool = False) -> tuple[Array, Array]:
+        """Return β (rows, n_in) and δ (rows, n_groups) of some rows, each row alone.  [CERT-090]
+
+        `at_most`: return upper bounds, which need no product with n_in² variances.
+        """
         groups = self.problem.groups
         applied = np.array([self.problem.errors_applied(group) for group in groups])
         of_last = self._of_last_roundings(rows)
         of_codes, delta = np.empty_like(of_last), np.zeros((len(of_last), len(groups)))
-        for columns, noise in self._noise(rows):
+        for columns, noise in self._noise(rows, at_most=at_most):
             of_codes[:, columns] = self.factor.codes(noise, columns)
             for k in np.flatnonzero((columns.start < applied) & (applied <= columns.stop)):
                 c, group = int(applied[k]), groups[k]
@@ -298,11 +308,9 @@ class Evidence:
                 base = slice(done.stop, group.end)
                 ends = [of_codes[:, done], self.factor.base(noise, base, c)]
                 delta[:, k] = np.concatenate(ends, axis=1).max(axis=1)
-        return of_codes + of_last, self.shared(delta)
+        return of_codes + of_last, delta
 
-    def _noise(
-        self, rows: slice | Array, *, at_most: bool = False
-    ) -> Iterator[tuple[slice, Noise]]:
+    def _noise(self, rows: slice | Array, *, at_most: bool) -> Iterator[tuple[slice, Noise]]:
         """Yield the columns with each horizon, and the noise of some rows up to it."""
         W = self.problem.weights[rows].astype(np.float64)
         E = np.ascontiguousarray(self.E if isinstance(rows, slice) else self.errors_of(rows))
@@ -327,7 +335,7 @@ class Evidence:
 
     @cached_property
     def undecided(self) -> float:
-        """The share of codes with β > s / 2, of some rows.  [CERT-100]"""
+        """The share of undecided codes, of some rows.  [CERT-100]"""
         return self._undecided_beyond(0.0)
 
     @cached_property
@@ -338,29 +346,37 @@ class Evidence:
     def _undecided_beyond(self, enough: float) -> float:
         """Return the share of undecided codes, or a larger one that is at most `enough`."""
         rows = evenly_spaced(len(self.codes))
-        half = self.scale[rows][:, self.problem.column_group] / 2
-        ways = [self.most_beta_of, self.beta_of]
+        ways = [self.most_bounds_of, self.bounds_of]
         # The first way bounds gradients by ‖E‖: in larger matrices that decides nothing.
         if not self.roundoffs.hessian and len(self.U_jj) <= LARGEST_OF_SOLVES:
-            ways.insert(0, self._most_by_solves)
-        for beta in ways:
-            share = float((~(beta(rows) <= half)).mean())
+            ways.insert(0, self.most_bounds_by_solves)
+        for bounds in ways:
+            share = self._undecided_by(rows, *bounds(rows))
             if share <= enough:
                 break
         return share
 
-    def _most_by_solves(self, rows: Array) -> NDArray[np.float64]:
-        """Return an upper bound of β of some rows, (rows, n_in), which needs no inverse."""
+    def _undecided_by(self, rows: Array, beta: Array, delta: Array) -> float:
+        """Return the share of codes that these bounds leave undecided."""
+        scale, group = self.scale[rows], self.problem.column_group
+        decided = 2 * delta / self.problem.maxq <= LOOSE_SCALE * scale
+        return float((~((beta <= scale[:, group] / 2) & decided[:, group])).mean())
+
+    def most_bounds_of(self, rows: Array) -> tuple[Array, Array]:
+        """Return upper bounds of β and δ of some rows, which need no product."""
+        return self._bounds(rows, at_most=True)
+
+    def most_bounds_by_solves(self, rows: Array) -> tuple[Array, Array]:
+        """Return upper bounds of β and δ of some rows, which need no inverse."""
         largest = np.abs(self.problem.weights[rows]).max(axis=1).astype(np.float64)
         lengths = np.sqrt(np.square(self.errors_of(rows)).sum(axis=1))
-        return most_bound(self.problem.R, largest, lengths, self.roundoffs)
-
-    def most_beta_of(self, rows: Array) -> NDArray[np.float64]:
-        """Return an upper bound of β of some rows, (rows, n_in), which needs no product."""
-        most = self._of_last_roundings(rows)
-        for columns, noise in self._noise(rows, at_most=True):
-            most[:, columns] += self.factor.codes(noise, columns)
-        return most
+        R = self.problem.R
+        beta, delta = most_bound(R, largest, lengths, self.roundoffs), np.zeros((len(rows), 0))
+        for group in self.problem.groups:
+            c = self.problem.errors_applied(group)
+            ends = most_base_bound(beta, R, slice(group.start, group.end), c)
+            delta = np.column_stack([delta, ends.max(axis=1)])
+        return beta, delta * self.compensated_groups
 
     # FULL ARRAYS
 
@@ -431,10 +447,10 @@ class Evidence:
         """β, (n_out, n_in)."""
         return np.asarray(self._all_bounds[0])
 
-    @property
+    @cached_property
     def delta(self) -> NDArray[np.float64]:
         """δ, (n_out, n_groups)."""
-        return np.asarray(self._all_bounds[1])
+        return self.shared(self._all_bounds[1].copy())
 
 
 def values_of(
