@@ -180,7 +180,7 @@ def test_a_certificate_that_admits_loose_scales_is_weak(form: Any, per_channel: 
     given = (problem.weights, problem.hessian, result, problem.config)
     weak = form(*given, block_size=8, unit_roundoff=U32)
     assert (weak.verdict, weak.undecided) == ("weak", 0.8)  # 4 of 5 groups
-    off = with_arrays(result, scale=result.scale * np.float32([1, 1, 1, 1, 1.001]))
+    off = with_arrays(result, scale=result.scale * np.array([1, 1, 1, 1, 1.001], np.float32))
     assert not form(problem.weights, problem.hessian, off, *given[3:], block_size=8).failures
     strong = form(*given, block_size=8, unit_roundoff=U32, factor_roundoff=U64)
     assert (strong.verdict, strong.undecided) == ("passed", 0.0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,11 @@ class Large:
     bits: int = 4
     special: Mapping[str, int] = field(default_factory=dict)
 
+    def about(self) -> dict[str, Any]:
+        """Return what names the problem, as plain JSON."""
+        names = ("kind", "n_in", "condition", "group_size")
+        return {name: getattr(self, name) for name in names}
+
     @property
     def block_size(self) -> int:
         """128, or a quarter of fewer columns, so that there are several column blocks."""
@@ -55,31 +61,15 @@ class Large:
         rng = np.random.default_rng([self.n_in, 1])
         return (0.05 * rng.standard_normal((DRAWS * ROWS, self.n_in))).astype(np.float32)
 
-    @cached_property
+    @property
     def damped(self) -> NDArray[np.float64]:
         """The damped Hessian, (n_in, n_in)."""
-        n, rng = self.n_in, np.random.default_rng([self.n_in, 2])
-        spread = np.logspace(0, -np.log10(self.condition), n)
-        if self.kind == "rotated":
-            Q = _basis(n, rng)
-            H = (Q * spread) @ Q.T
-        elif self.kind == "scaled":
-            tokens = rng.standard_normal((2 * n, n)) * np.sqrt(rng.permutation(spread))
-            H = tokens.T @ tokens / n
-        else:
-            common = rng.standard_normal((2 * n, max(n // 16, 2)))
-            tokens = common @ rng.standard_normal((common.shape[1], n)) / np.sqrt(len(common.T))
-            tokens += 0.3 * rng.standard_normal(tokens.shape)
-            tokens += 3 * np.abs(rng.standard_normal(n))
-            H = tokens.T @ tokens / n
-            H += np.eye(n) * np.trace(H) / self.condition
-        return np.asarray((H + H.T) / 2)
+        return _damped(self.kind, self.n_in, self.condition)
 
-    @cached_property
+    @property
     def damping(self) -> float:
         """λ: at most 0.01, and so small that the Hessian without it stays positive definite."""
-        least = float(np.linalg.eigvalsh(self.damped)[0])
-        return min(0.01, least / 2 / float(np.mean(self.damped.diagonal())))
+        return _damping(self.kind, self.n_in, self.condition)
 
     @cached_property
     def hessian(self) -> NDArray[np.float64]:
@@ -111,6 +101,35 @@ class Large:
     def factor(self) -> Factor:
         """The factor that all certificates share."""
         return Factor(self.problem.R)
+
+
+@lru_cache(maxsize=1)  # problems with other groups share it
+def _damped(kind: str, n: int, condition: float) -> NDArray[np.float64]:
+    rng = np.random.default_rng([n, 2])
+    spread = np.logspace(0, -np.log10(condition), n)
+    if kind == "rotated":
+        Q = _basis(n, rng)
+        H = (Q * spread) @ Q.T
+    elif kind == "scaled":
+        tokens = rng.standard_normal((2 * n, n)) * np.sqrt(rng.permutation(spread))
+        H = tokens.T @ tokens / n
+    else:
+        common = rng.standard_normal((2 * n, max(n // 16, 2)))
+        tokens = common @ rng.standard_normal((common.shape[1], n)) / np.sqrt(len(common.T))
+        tokens += 0.3 * rng.standard_normal(tokens.shape)
+        tokens += 3 * np.abs(rng.standard_normal(n))
+        H = tokens.T @ tokens / n
+        H += np.eye(n) * np.trace(H) / condition
+    damped = np.asarray((H + H.T) / 2)
+    damped.flags.writeable = False
+    return damped
+
+
+@lru_cache(maxsize=1)
+def _damping(kind: str, n: int, condition: float) -> float:
+    damped = _damped(kind, n, condition)
+    least = float(np.linalg.eigvalsh(damped)[0])
+    return min(0.01, least / 2 / float(np.mean(damped.diagonal())))
 
 
 def _basis(n: int, rng: np.random.Generator) -> Array:

@@ -3,71 +3,100 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from quantcheck.report.console import say
+from quantcheck.run.selftest.large.problems import DRAWS
+from quantcheck.run.selftest.large.record import REACHED_FROM, Record
 
-Rows = Sequence[dict[str, Any]]
+ENOUGH = DRAWS - 1  # draws in which a deviation counts as found
 
 
-def print_tables(console: Console, rows: Rows, unreached: Sequence[str]) -> None:
+def print_tables(console: Console, records: Sequence[Record]) -> None:
     """Print alarms and observed ÷ bound by size, then the draws in which deviations are found."""
-    sizes = sorted({row["n_in"] for row in rows})
-    _print_right([row for row in rows if "implementation" in row], sizes, console, unreached)
-    _print_wrong([row for row in rows if "deviation" in row], sizes, console)
+    by_size = {n: [r for r in records if r["n_in"] == n] for n in sizes_of(records)}
+    for factor in ("float32", "float64"):
+        _print_verdicts(console, by_size, factor)
+        _print_reached(console, by_size, factor)
+    _print_wrong(console, by_size)
 
 
-def _print_right(rows: Rows, sizes: Sequence[int], console: Console, bad: Sequence[str]) -> None:
-    table = Table(title="correct implementations: failed / judged, weak", title_justify="left")
-    table.add_column("implementation")
-    for n in sizes:
-        table.add_column(str(n), justify="right")
-    for name in dict.fromkeys(row["implementation"] for row in rows):
+def sizes_of(records: Sequence[Record]) -> list[int]:
+    """Return the numbers of columns."""
+    return sorted({record["n_in"] for record in records})
+
+
+def reached(records: Sequence[Record], factor: str) -> dict[str, list[float]]:
+    """Return by requirement and column block the largest observed ÷ bound of each condition.
+
+    Examples
+    --------
+    >>> one = {"condition": 10.0, "right": {"float32": {"reached": {"CERT-050": 0.5}}}}
+    >>> reached([one, {**one, "condition": 1e3}], "float32")
+    {'CERT-050': [0.5, 0.5]}
+    """
+    names = dict.fromkeys(name for r in records for name in r["right"][factor]["reached"])
+    conditions = dict.fromkeys(r["condition"] for r in records)
+    made: dict[str, list[float]] = {}
+    for name in names:
+        for condition in conditions:
+            of_condition = [r for r in records if r["condition"] == condition]
+            found = [r["right"][factor]["reached"].get(name, 0.0) for r in of_condition]
+            made.setdefault(name, []).append(max(found))
+    return made
+
+
+def _print_verdicts(console: Console, by_size: dict[int, list[Record]], factor: str) -> None:
+    title = f"correct implementations, factor in {factor}: failed / judged, weak"
+    table = _table(title, "implementation", by_size)
+    verdicts = {n: [r["right"][factor]["verdicts"] for r in own] for n, own in by_size.items()}
+    names = dict.fromkeys(name for own in verdicts.values() for one in own for name in one)
+    for name in names:
         cells = []
-        for n in sizes:
-            own = [r for r in rows if r["implementation"] == name and r["n_in"] == n]
-            failed, weak = (sum(r["verdict"] == v for r in own) for v in ("failed", "weak"))
-            text = f"{failed} / {len(own)}" + (f", {weak} weak" if weak else "")
+        for own in verdicts.values():
+            given = [one[name] for one in own if name in one]
+            failed, weak = given.count("failed"), given.count("weak")
+            text = f"{failed} / {len(given)}" + (f", {weak} weak" if weak else "")
             cells.append(f"[bold red]{text}[/]" if failed else text)
         table.add_row(escape(name), *cells)
     console.print(table)
-    table = Table(title="largest observed ÷ bound", title_justify="left")
-    table.add_column("requirement and column block")
-    for n in sizes:
-        table.add_column(str(n), justify="right")
-    for name in dict.fromkeys(key for row in rows for key in row["ratios"]):
+
+
+def _print_reached(console: Console, by_size: dict[int, list[Record]], factor: str) -> None:
+    title = f"largest observed ÷ bound, factor in {factor}: of all conditions, of the worst one"
+    table = _table(title, "requirement and column block", by_size)
+    largest = {n: reached(own, factor) for n, own in by_size.items()}
+    for name in dict.fromkeys(name for own in largest.values() for name in own):
         cells = []
-        for n in sizes:
-            ratio = max(
-                (r["ratios"][name] for r in rows if r["n_in"] == n and name in r["ratios"]),
-                default=0.0,
-            )
-            text = f"{ratio:.3f}"
-            cells.append(f"[bold red]{text}[/]" if f"{name}, {n} columns" in bad else text)
+        for own in largest.values():
+            ratios = own.get(name, [0.0])
+            text = f"{max(ratios):.3f} {min(ratios):.3f}"
+            cells.append(f"[bold red]{text}[/]" if 0 < min(ratios) < REACHED_FROM else text)
         table.add_row(name, *cells)
     console.print(table)
-    for row in [row for row in rows if row["failures"]][:20]:
-        say(console, f"{row['implementation']}, {row['n_in']} columns: {row['failures'][0]}")
 
 
-def _print_wrong(rows: Rows, sizes: Sequence[int], console: Console) -> None:
-    table = Table(
-        title="deviations: problems in which at least 9 of 10 draws are found, with a factor "
-        "declared in float32 / float64",
-        title_justify="left",
+def _print_wrong(console: Console, by_size: dict[int, list[Record]]) -> None:
+    title = (
+        f"deviations: problems in which at least {ENOUGH} of {DRAWS} draws are found, "
+        "with a factor declared in float32 / float64"
     )
-    table.add_column("deviation")
-    for n in sizes:
-        table.add_column(str(n), justify="right")
-    for name in dict.fromkeys(row["deviation"] for row in rows):
+    table = _table(title, "deviation", by_size)
+    for name in dict.fromkeys(name for own in by_size.values() for r in own for name in r["wrong"]):
         cells = []
-        for n in sizes:
-            own = [r for r in rows if r["deviation"] == name and r["n_in"] == n]
-            single, double = (sum(r[k] >= 9 for r in own) for k in ("single", "double"))
-            cells.append(f"{single} / {double} of {len(own)}")
+        for own in by_size.values():
+            draws = [r["wrong"][name] for r in own if name in r["wrong"]]
+            single, double = (sum(found[k] >= ENOUGH for found in draws) for k in (0, 1))
+            cells.append(f"{single} / {double} of {len(draws)}")
         table.add_row(escape(name), *cells)
     console.print(table)
+
+
+def _table(title: str, first: str, by_size: dict[int, list[Record]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column(first)
+    for n in by_size:
+        table.add_column(str(n), justify="right")
+    return table
