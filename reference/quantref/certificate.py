@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, takewhile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +27,7 @@ from quantref.checks import (
     check_g_idx,
     code_message,
     evenly_spaced,
+    horizons,
     identity_check,
     loss_figures,
     parameter_figures,
@@ -54,8 +54,8 @@ U32, U64 = 2.0**-24, 2.0**-53  # unit roundoff of float32 and of float64
 RELATIVE32 = 2.0**-22  # the relative error that section 0 allows a float32
 LIKELY = 8.0  # standard deviations
 STOP = 16  # columns after which displacements and gradients are looked at
-HORIZON = 128  # columns up to which they are looked at for the first columns; then twice as many
 MOST_SUMS = 8  # of rows, in CERT-110
+Noise = Sequence[tuple[Array, Array]]  # V and V′ for each horizon
 LEAST_BOUND = 1e-300  # added to bounds that may be 0: an error of 0 is then 0 of it, not 0/0
 
 
@@ -176,9 +176,7 @@ def certify(
 def rounding_noise(
     W: Array, E: Array, R: Array, U: Array, *, u: float, u_f: float
 ) -> tuple[Array, Array]:
-    """Return the variances V of errors of weights and V′ of gradients, (n_out, n_in) each.
-
-    `E`: the errors of the columns up to a horizon.
+    """Return V of weights and V′ of gradients, (n_out, n_in), by the errors E up to a horizon.
 
     Examples
     --------
@@ -196,11 +194,9 @@ def rounding_noise(
 
 def largest_moves(E: Array, R: Array, U: Array) -> tuple[Array, Array]:
     """Return A and G: the largest displacement and gradient of each weight, (n_out, n_in) each."""
-    shape, reached = (len(E), len(R)), E.shape[1]
-    displacement, gradient = np.zeros((2, *shape))  # after some columns
-    A, G = np.zeros((2, *shape))
-    for start in range(0, reached, STOP):
-        done = slice(start, min(start + STOP, reached))
+    displacement, gradient, A, G = np.zeros((4, len(E), len(R)))
+    for start in range(0, E.shape[1], STOP):
+        done = slice(start, min(start + STOP, E.shape[1]))
         displacement += E[:, done] @ U[done]
         gradient += E[:, done] @ R[:, done].T
         A, G = np.maximum(A, np.abs(displacement)), np.maximum(G, np.abs(gradient))
@@ -235,70 +231,38 @@ def hessian_shift(E: Array, R: Array, U: Array, eta: float) -> tuple[Array, Arra
     return eta / (1 - eta * S) * (np.abs(E) @ a), a
 
 
-def horizons(n_in: int) -> list[int]:
-    """Return after how many columns displacements and gradients may be looked at last.
-
-    Examples
-    --------
-    >>> horizons(40), horizons(600)
-    ([40], [128, 256, 512, 600])
-    """
-    powers = takewhile(lambda n: n < n_in, (HORIZON << k for k in count()))
-    return [*powers, n_in]
-
-
 def error_bound(
-    noise: Sequence[tuple[Array, Array]],
-    shift: tuple[Array, Array],
-    R: Array,
-    U: Array,
-    t: Array,
-    reached: Array,
+    noise: Noise, shift: tuple[Array, Array], R: Array, U: Array, t: Array, reached: Array
 ) -> Array:
-    """Return the bound on errors of weights, (n_out, columns).
-
-    Parameters
-    ----------
-    noise : sequence of pairs
-        Those of `rounding_noise`, one for each of the `horizons`.
-    t : (n_in, columns) array
-        For each weight a column of U, with zeros above its block.
-    reached : (columns,) integer array
-        Number of columns whose errors and roundings the weight carries.
-    """
-    variance, horizon = np.empty((len(shift[0]), t.shape[1])), horizons(len(R))
+    """Return the bound on errors of weights that carry so many columns; `t` as in section 8."""
+    variance = np.empty((len(shift[0]), t.shape[1]))
     for k, (of_weights, of_gradients) in enumerate(noise):
-        at = np.searchsorted(horizon, reached) == k  # the first that is not smaller
+        at = np.searchsorted(horizons(len(R)), reached) == k  # the first that is not smaller
         variance[:, at] = of_weights @ (R @ t[:, at]) ** 2
         variance[:, at] += of_gradients @ (U.T @ t[:, at]) ** 2
     by_hessian = np.outer(shift[0], shift[1] @ np.abs(t))  # [CERT-070]
     return np.asarray(LIKELY * np.sqrt(variance) + by_hessian)
 
 
-def base_bound(
-    problem: Problem, noise: Sequence[tuple[Array, Array]], shift: tuple[Array, Array]
-) -> NDArray[np.float64]:
+def base_bound(problem: Problem, noise: Noise, shift: tuple[Array, Array]) -> NDArray[np.float64]:
     """Return δ of each row alone, (n_out, n_groups).  [CERT-090]"""
-    U_jj, first = problem.U.diagonal(), np.arange(len(problem.U))
+    U_jj, reached = problem.U.diagonal(), np.arange(len(problem.U)) + 1
     delta = np.zeros((problem.shape[0], len(problem.groups)))
     for k, group in enumerate(problem.groups):
         c = problem.errors_applied(group)
         if c:
             t = problem.U.copy()
             t[:c], t[:, :c] = 0, np.diag(U_jj)[:, :c]  # before c: as they were rounded
-            t, reached = (a[..., group.start : group.end] for a in (t, np.minimum(first + 1, c)))
-            delta[:, k] = error_bound(noise, shift, problem.R, problem.U, t, reached).max(axis=1)
+            own = slice(group.start, group.end)
+            t, done = t[:, own], np.minimum(reached[own], c)
+            delta[:, k] = error_bound(noise, shift, problem.R, problem.U, t, done).max(axis=1)
     return delta
 
 
 def undecided_share(beta: Array, delta: Array, s: Array, maxq: int) -> float:
-    """Return the share of codes for which rounding errors admit another code, or another scale.
-
-    `delta`: δ of each row alone, and of the group of each weight. All are (n_out, n_in) arrays.
-    """
-    rows = evenly_spaced(len(beta))
-    beta, delta, s = beta[rows], delta[rows], s[rows]
-    return float(((beta > s / 2) | (2 * delta / maxq > LOOSE_SCALE * s)).mean())  # [CERT-100]
+    """Return the share of codes for which the bounds admit another code, or another scale."""
+    undecided = (beta > s / 2) | (2 * delta / maxq > LOOSE_SCALE * s)  # (n_out, n_in)
+    return float(undecided[evenly_spaced(len(s))].mean())  # [CERT-100]
 
 
 # CODES

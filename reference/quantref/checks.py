@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count, takewhile
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from quantref.inputs import Array, require_number
 MOST_UNDECIDED = 0.01  # share of codes
 MOST_ROWS = 64  # from which it is taken
 LOOSE_SCALE = 1e-3  # relative error of a scale that leaves the codes of its group undecided
+HORIZON = 128  # columns up to which moves are looked at for the first columns; then twice as many
 FLOAT32 = 2.0**-24  # the largest unit roundoff of a factor for which none is declared
 
 
@@ -187,6 +189,18 @@ def evenly_spaced(n_out: int) -> NDArray[np.intp]:
     (array([0, 1, 2]), 64)
     """
     return np.unique(np.arange(MOST_ROWS) * n_out // MOST_ROWS)
+
+
+def horizons(n_in: int) -> list[int]:
+    """Return after how many columns displacements and gradients may be looked at last.
+
+    Examples
+    --------
+    >>> horizons(40), horizons(600)
+    ([40], [128, 256, 512, 600])
+    """
+    powers = takewhile(lambda n: n < n_in, (HORIZON << k for k in count()))
+    return [*powers, n_in]
 
 
 def require_answer(problem: Settings, answer: Answer) -> tuple[Array, Array, Array]:

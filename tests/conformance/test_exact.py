@@ -15,7 +15,8 @@ from quantcheck.corpus.gptq.build import _required
 from quantcheck.oracle.bounds import for_exact
 from quantcheck.wire.cases import Case
 from quantref import GPTQResult, gptq_quantize, gptq_textbook
-from quantref.certificate import error_bound, horizons, rounding_noise
+from quantref.certificate import error_bound, rounding_noise
+from quantref.checks import horizons
 from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 

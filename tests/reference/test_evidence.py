@@ -16,12 +16,13 @@ from quantcheck.wire.arrays import decode
 from quantref import gptq_quantize, gptq_textbook
 from quantref.certificate import MOST_SUMS
 from quantref.fast.certificate import LazyCertificate, certify
-from quantref.fast.certificate.bounds import Roundoffs, most_bound
+from quantref.fast.certificate.bounds import Roundoffs
 from quantref.fast.certificate.checks import check_loss, failing_rows
 from quantref.fast.certificate.evidence import Evidence
 from quantref.fast.certificate.gathering import gather
 from quantref.fast.certificate.lower import least_base, least_beta, nearer_base, nearer_beta
 from quantref.fast.certificate.tiles import column_tiles
+from quantref.fast.certificate.undecided import most_bounds_by_solves
 from quantref.fast.problem import prepare_problem
 from quantref.hessian import upper_inverse
 from quantref.inputs import Array
@@ -191,12 +192,8 @@ def test_what_is_allowed_at_the_least(kind: str, u: float) -> None:
     everywhere = np.ones(v.scale.shape, bool)
     assert (least_base(v) <= nearer_base(v, everywhere)).all()
     assert (nearer_base(v, everywhere) <= v.delta).all()
-    largest = np.abs(v.problem.weights).max(axis=1)
-    most = most_bound(v.problem.R, largest, v.norms, v.roundoffs)
-    assert (v.beta <= most).all()
     every = np.arange(12)
-    for ways in (v.most_bounds_of, v.most_bounds_by_solves):
-        beta, delta = ways(every)
+    for beta, delta in (v.most_bounds_of(every), most_bounds_by_solves(v, every)):
         assert (v.beta <= beta * (1 + 1e-9)).all()
         assert (v.delta <= v.shared(delta) * (1 + 1e-9)).all()
     rows = np.array([1, 4, 11])

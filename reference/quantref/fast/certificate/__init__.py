@@ -7,6 +7,7 @@ bounds. `quantref.certificate` is the plain form.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from quantref.certificate import U32
-from quantref.checks import Answer, Certificate, Check, check_g_idx
+from quantref.checks import MOST_UNDECIDED, Answer, Certificate, Check, check_g_idx
 from quantref.config import GPTQConfig
 from quantref.fast.certificate.bounds import Factor, Roundoffs
 from quantref.fast.certificate.checks import (
@@ -25,6 +26,7 @@ from quantref.fast.certificate.checks import (
 )
 from quantref.fast.certificate.evidence import Evidence
 from quantref.fast.certificate.gathering import gather
+from quantref.fast.certificate.undecided import undecided_share
 from quantref.fast.problem import GPTQProblem, prepare_problem
 from quantref.gptq import BLOCK_SIZE
 from quantref.rules import DEFAULT_PROFILE, Profile, rows_of_cholesky
@@ -40,10 +42,10 @@ class LazyCertificate(Certificate):
     def __init__(self, checks: tuple[Check, ...], evidence: Evidence) -> None:
         vars(self).update(checks=checks, evidence=evidence)
 
-    @property
+    @cached_property
     def is_weak(self) -> bool:
         """True if more codes are undecided than a certificate may have.  [CERT-100]"""
-        return self.evidence.is_weak
+        return undecided_share(self.evidence, MOST_UNDECIDED) > MOST_UNDECIDED
 
     def __getattr__(self, name: str) -> Any:
         if name not in FIGURES:
@@ -58,7 +60,7 @@ FIGURES: dict[str, Callable[[LazyCertificate], Any]] = {
     "plain_loss": lambda c: c.evidence.plain_loss,
     "plain_rounding": lambda c: _fails_half_step(c.checks) and c.evidence.is_plain_rounding,
     "clipped": lambda c: float(c.evidence.clipped.mean()),
-    "undecided": lambda c: c.evidence.undecided,
+    "undecided": lambda c: undecided_share(c.evidence),
     "residual_steps": lambda c: c.evidence.residual_steps,
 }
 

@@ -4,9 +4,8 @@
 and the matrices with n_in² variances in bands. `quantcheck.oracle.bounds` has the same formulas in
 Python floats, for the vectors; tests hold all three equal. Letters are those of the plain form.
 
-Lower bounds settle most answers without the inverse U: see
-`quantref.fast.certificate.lower`. With the upper bound `most_bound`, most answers need no inverse
-for their undecided share either.
+Lower bounds settle most answers without the inverse U: see `quantref.fast.certificate.lower`. So do
+upper bounds for the share of undecided codes: see `quantref.fast.certificate.undecided`.
 """
 
 from __future__ import annotations
@@ -23,9 +22,6 @@ from quantref.checks import require_hessian_error, require_roundoffs
 from quantref.fast.hessian import bands
 from quantref.hessian import upper_inverse
 from quantref.inputs import Array
-
-PROBES = 64  # random vectors that estimate a diagonal
-LEAST_SHARE = 8  # a mean of 64 squares falls below 1/8 of its expectation: at most about 3·10⁻¹⁵
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,75 +189,6 @@ def own_noise(column: Array, sizes: Array, u: Roundoffs) -> NDArray[np.float64]:
     `sizes`: |w| + |w − ŵ|, which is not more than |w| + A.
     """
     return np.asarray(u.weights * (column + 4) * sizes**2)
-
-
-def most_bound(R: Array, largest: Array, length: Array, u: Roundoffs) -> NDArray[np.float64]:
-    """Return an upper bound of β (rows, n_in), which needs no inverse, for a Hessian without η.
-
-    By Cauchy–Schwarz, A_k ≤ ‖E‖ √χ_k and G_k ≤ ‖E‖ √h_k. Diagonals of products of H, H⁻¹, U and
-    diagonal matrices are estimated with random vectors and solves.
-
-    Parameters
-    ----------
-    R : (n_in, n_in) array
-    largest : (rows,) array
-        Largest |w| of each row.
-    length : (rows,) array
-        ‖E‖₂ of each row.
-    u : Roundoffs
-    """
-    n_in, size, h = len(R), R.diagonal(), (R**2).sum(axis=1)
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], (n_in, PROBES))
-
-    def spread(squares: Array) -> Array:
-        return np.asarray(np.sqrt(squares)[:, None] * signs)
-
-    chi = _diagonal(_solve(R, signs, trans=True))  # of H⁻¹ = Uᵀ U
-    of_weights = chi * float(chi @ h)
-    of_weights += n_in * _diagonal(_solve(R, _solve(R, spread(h)), trans=True))  # H⁻¹ diag(h) H⁻¹
-    of_gradients = h * float(chi @ h)
-    of_gradients += n_in * _diagonal(R @ (R.T @ spread(chi)))  # H diag(χ) H
-    rows = _diagonal(_solve(R, spread(of_gradients)))  # U diag(of_gradients) Uᵀ
-    M = np.zeros((3, n_in))
-    for band in bands(n_in):
-        squares = (R[:, band] / size[band]) ** 2
-        M[:, band] = squares.sum(axis=0), chi @ squares, of_weights @ squares
-    recurrence = np.outer(largest**2, M[0]) + np.outer(length**2, M[1])
-    by_factor = np.outer(length**2, M[2] + rows / size**2)
-    variance = 2 * (n_in + 4) * u.weights * recurrence + u.matrices * by_factor
-    compensated = largest[:, None] + np.outer(length, np.sqrt(chi))  # ≥ |w′|
-    return np.asarray(LIKELY * np.sqrt(variance) + 3 * u.feedback * compensated)
-
-
-def most_base_bound(beta: Array, R: Array, columns: slice, c: int) -> NDArray[np.float64]:
-    """Return an upper bound on base weights (rows, columns) of a column block from c on.
-
-    The t of a base weight is Σ_m (U_mj / U_mm) t_m, with the t_m of codes m from c on. σ is a norm,
-    and a base weight's horizon is not beyond theirs.
-
-    Parameters
-    ----------
-    beta : (rows, n_in) array
-        Upper bounds of β.
-    R : (n_in, n_in) array
-    columns, c
-        Columns of the group, and the first one of its block.
-    """
-    U = upper_inverse(R[c : columns.stop, c : columns.stop])
-    shares = np.abs(U[:, max(columns.start - c, 0) :]) / U.diagonal()[:, None]
-    return np.hstack([beta[:, columns.start : c], beta[:, c : columns.stop] @ shares])
-
-
-def _solve(R: Array, vectors: Array, *, trans: bool = False) -> Array:
-    """Return U · vectors, or Uᵀ · vectors."""
-    from scipy.linalg import solve_triangular
-
-    return np.asarray(solve_triangular(R, vectors, trans="T" if trans else "N", check_finite=False))
-
-
-def _diagonal(products: Array) -> Array:
-    """Return an upper bound of the diagonal of P Pᵀ, given products of P with random signs."""
-    return np.asarray(LEAST_SHARE * np.square(products).mean(axis=1))
 
 
 def deviations(variance: Array) -> NDArray[np.float64]:

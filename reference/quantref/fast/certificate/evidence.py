@@ -7,21 +7,18 @@ the cache.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.certificate import horizons
-from quantref.checks import LOOSE_SCALE, MOST_UNDECIDED, evenly_spaced
+from quantref.checks import horizons
 from quantref.fast.certificate.bounds import (
     Factor,
     Noise,
     Roundoffs,
-    most_base_bound,
-    most_bound,
 )
 from quantref.fast.certificate.errors import RoughErrors, times_upper
 from quantref.fast.certificate.sums import (
@@ -35,7 +32,7 @@ from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 from quantref.rules import Group, round_then_add
 
-LARGEST_OF_SOLVES = 2048  # columns
+BaseBound = Callable[[slice, int], Array]  # (rows, columns) of a column block from c on
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,11 +300,8 @@ class Evidence:
         for columns, noise in self._noise(rows, at_most=at_most):
             of_codes[:, columns] = self.factor.codes(noise, columns)
             for k in np.flatnonzero((columns.start < applied) & (applied <= columns.stop)):
-                c, group = int(applied[k]), groups[k]
-                done = slice(group.start, max(c, group.start))  # rounded already
-                base = slice(done.stop, group.end)
-                ends = [of_codes[:, done], self.factor.base(noise, base, c)]
-                delta[:, k] = np.concatenate(ends, axis=1).max(axis=1)
+                base = partial(self.factor.base, noise)
+                delta[:, k] = group_bound(groups[k], int(applied[k]), of_codes, base)
         return of_codes + of_last, delta
 
     def _noise(self, rows: slice | Array, *, at_most: bool) -> Iterator[tuple[slice, Noise]]:
@@ -333,50 +327,9 @@ class Evidence:
             error[:] = error.max(axis=0)
         return error
 
-    @cached_property
-    def undecided(self) -> float:
-        """The share of undecided codes, of some rows.  [CERT-100]"""
-        return self._undecided_beyond(0.0)
-
-    @cached_property
-    def is_weak(self) -> bool:
-        """Whether more codes are undecided than a certificate may have.  [CERT-100]"""
-        return self._undecided_beyond(MOST_UNDECIDED) > MOST_UNDECIDED
-
-    def _undecided_beyond(self, enough: float) -> float:
-        """Return the share of undecided codes, or a larger one that is at most `enough`."""
-        rows = evenly_spaced(len(self.codes))
-        ways = [self.most_bounds_of, self.bounds_of]
-        # The first way bounds gradients by ‖E‖: in larger matrices that decides nothing.
-        if not self.roundoffs.hessian and len(self.U_jj) <= LARGEST_OF_SOLVES:
-            ways.insert(0, self.most_bounds_by_solves)
-        for bounds in ways:
-            share = self._undecided_by(rows, *bounds(rows))
-            if share <= enough:
-                break
-        return share
-
-    def _undecided_by(self, rows: Array, beta: Array, delta: Array) -> float:
-        """Return the share of codes that these bounds leave undecided."""
-        scale, group = self.scale[rows], self.problem.column_group
-        decided = 2 * delta / self.problem.maxq <= LOOSE_SCALE * scale
-        return float((~((beta <= scale[:, group] / 2) & decided[:, group])).mean())
-
     def most_bounds_of(self, rows: Array) -> tuple[Array, Array]:
         """Return upper bounds of β and δ of some rows, which need no product."""
         return self._bounds(rows, at_most=True)
-
-    def most_bounds_by_solves(self, rows: Array) -> tuple[Array, Array]:
-        """Return upper bounds of β and δ of some rows, which need no inverse."""
-        largest = np.abs(self.problem.weights[rows]).max(axis=1).astype(np.float64)
-        lengths = np.sqrt(np.square(self.errors_of(rows)).sum(axis=1))
-        R = self.problem.R
-        beta, delta = most_bound(R, largest, lengths, self.roundoffs), np.zeros((len(rows), 0))
-        for group in self.problem.groups:
-            c = self.problem.errors_applied(group)
-            ends = most_base_bound(beta, R, slice(group.start, group.end), c)
-            delta = np.column_stack([delta, ends.max(axis=1)])
-        return beta, delta * self.compensated_groups
 
     # FULL ARRAYS
 
@@ -451,6 +404,16 @@ class Evidence:
     def delta(self) -> NDArray[np.float64]:
         """δ, (n_out, n_groups)."""
         return self.shared(self._all_bounds[1].copy())
+
+
+def group_bound(group: Group, c: int, of_codes: Array, base: BaseBound) -> Array:
+    """Return the bound on base weights of a group, (rows,).
+
+    `of_codes`, `base`: that of codes, (rows, n_in), and of base weights from column c on.
+    """
+    done = slice(group.start, max(c, group.start))  # rounded already
+    ends = [of_codes[:, done], base(slice(done.stop, group.end), c)]
+    return np.asarray(np.concatenate(ends, axis=1).max(axis=1))
 
 
 def values_of(
