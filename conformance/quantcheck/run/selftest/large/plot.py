@@ -57,7 +57,7 @@ def _plot_panel(axes: Any, records: Sequence[Record], factor: str) -> None:
         axes.annotate(text, (sizes[0], limit), fontsize=7, va="bottom")
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    axes.set_xticks(sizes, [str(n) for n in sizes])
+    axes.set_xticks(sizes, [str(n) for n in sizes], fontsize=7, rotation=60)
     axes.set_xlabel("columns, n_in")
 
 
