@@ -11,13 +11,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any
-
-from hypothesis import strategies as st
+from typing import TYPE_CHECKING, Any
 
 from quantcheck.judge.verdict import Judgement
 from quantcheck.spec.sections import SECTIONS
 from quantcheck.wire.cases import Case
+
+if TYPE_CHECKING:  # a run of vectors alone needs no Hypothesis, which takes long to import
+    from hypothesis import strategies as st
 
 Answers = Sequence[Mapping[str, Any]]
 Law = Callable[[tuple[Case, ...], Answers, float], list[Judgement]]

@@ -10,14 +10,15 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
-
-from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
 from quantcheck.properties import Property, Sample, Sizes, Sweep, load
 from quantcheck.spec.sections import SECTIONS
 from quantcheck.wire.cases import Case
+
+if TYPE_CHECKING:  # imported in functions: what draws nothing needs no Hypothesis
+    from hypothesis import Phase
 
 SEED = 20221031
 
@@ -70,6 +71,8 @@ def draw(prop: Property, draws: Draws | None = None) -> list[Sample]:
     """
     if prop.sweep is not None:
         return _swept(prop, prop.sweep, draws or Draws())
+    from hypothesis import Phase
+
     found: list[Sample] = []
 
     def collect(sample: Sample) -> None:
@@ -90,6 +93,8 @@ def walk(test: Callable[[Sample], None], prop: Property, draws: Draws, *phases: 
 
     All settings that affect the draws are set here, so that the loaded profile has no effect.
     """
+    from hypothesis import HealthCheck, Verbosity, given, seed, settings
+
     chosen = settings(
         settings.get_profile("default"),
         max_examples=draws.count(prop),

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hypothesis import Phase
-
 from quantcheck.errors import CanaryError
 from quantcheck.judge import verdict
 from quantcheck.judge.judgements import everywhere, judge_answer, judge_law
@@ -163,6 +161,8 @@ def shrink(
     seconds : float
         Time limit.
     """
+    from hypothesis import Phase
+
     end = time.monotonic() + seconds
     outcomes = {digest([o.sample]): o for o in known}
     smallest = [o for o in outcomes.values() if o.failed(requirement)][:1]

@@ -69,7 +69,7 @@ def report(run: Run) -> dict[str, Any]:
         "seconds": run.seconds,
         "deviations": provenance.of_deviations(run.deviation_file),
     }
-    if run.properties:  # vectors and specification were read
+    if run.cases:  # vectors and specification were read
         made["examples"] = {**run.settings.draws.to_json(), "properties": len(run.properties)}
         made["requirements"] = [_requirement(run, r) for r in _by_requirement(run)]
         made["cases"] = [to_json(result) for result in _results(run)]

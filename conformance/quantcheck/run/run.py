@@ -40,7 +40,8 @@ class Run:
     Attributes
     ----------
     cases, properties : dict
-        All cases and properties by id.
+        All cases, and the properties of the selected sections, by id; no properties for a run of
+        vectors alone.
     selected : list of str
         Ids of the selected cases and properties.
     results : list of CaseResult
@@ -73,7 +74,7 @@ class Run:
         self.interrupted = False
 
     def load(self) -> None:
-        """Read the specification, the vectors and the properties.
+        """Read the specification, the vectors, and the properties that can be selected.
 
         Raises
         ------
@@ -82,7 +83,8 @@ class Run:
         """
         self.requirements = requirements.load()
         self.cases = golden.load(self.settings.vectors)
-        self.properties = properties.load()
+        if self.settings.only != "vectors":
+            self.properties = properties.load(self.settings.sections)
         if self.settings.reasons is not None:
             self.reasons = deviations.read(self.settings.reasons)
 

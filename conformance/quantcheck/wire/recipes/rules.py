@@ -13,7 +13,7 @@ from quantref.inputs import Array
 LARGEST_SUM = 2**24  # every integer up to it is exact in binary32
 LARGEST_SEED = 2**32
 LARGEST_SHIFT = 16  # keeps every value far from overflow and from subnormals
-BATCH = 512  # tokens that are in memory at a time
+BATCH = 2048  # tokens that are in memory at a time
 Integers = NDArray[np.int64]
 
 
@@ -114,16 +114,17 @@ class HessianRule:
         return np.asarray(x + factors @ loadings)
 
     def make(self, shape: tuple[int, int]) -> Array:
-        """Return H = 2/N · Σ x xᵀ, float64 and exact."""
+        """Return H = 2/N · Σ x xᵀ, float64 and exact; sums in binary32 take half the time."""
         n_in = shape[1]
         scale = np.full(n_in, 2.0**-self.shift)
         scale[list(self.large)] *= 2.0**self.large_shift
         scale[list(self.dead)] = 0.0
-        H = np.zeros(shape)
+        H = np.zeros(shape, np.float32)
         for first in range(0, self.tokens, BATCH):
             x = self.integers(n_in, first, min(BATCH, self.tokens - first)) * scale
-            H += x.T @ x
-        return np.asarray(H * (2.0 / self.tokens) + 0.0)  # 0.0 turns −0 into 0
+            single = x.astype(np.float32)
+            H += single.T @ single
+        return H.astype(np.float64) * (2.0 / self.tokens) + 0.0  # 0.0 turns −0 into 0
 
 
 def _shift_fault(*shifts: int) -> str | None:
