@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,9 @@ from quantref.errors import AnswerError, DamagedVectorError, QuantrefError
 
 Progress = Callable[[str], None]
 Texts = dict[str, str]
+Question = dict[str, Any]
+Answer = dict[str, Any]
+Target = Callable[[Question], Answer]
 PROSE = ("README.md", "schema.json")
 
 
@@ -52,9 +55,8 @@ def build(section: str) -> Texts:
     mutants = [(m, load(m).answer) for m in MUTANTS if section in m.sections]
     texts: Texts = {}
     for case in corpus.cases(section):
-        if not case.large:
-            _agree(case)
-        kills = tuple(m.id for m, target in mutants if _tried(case, m) and _killed(case, target))
+        tried = [(m.id, target) for m, target in mutants if _tried(case, m)]
+        kills = () if case.large else _kills(case, _agree(case), tried)
         finished = replace(case, kills=kills)
         name = f"{section}/{case.id}.json"
         if name in texts:
@@ -63,9 +65,10 @@ def build(section: str) -> Texts:
     return texts
 
 
-def _agree(case: Case) -> None:
-    """Raise unless the reference passes the case in both precisions.  [VEC-050]"""
-    given = decode(answer(case.question()))
+def _agree(case: Case) -> Answer:
+    """Return the reference's answer; raise unless it passes in both precisions.  [VEC-050]"""
+    answered = answer(case.question())
+    given = decode(answered)
     kind = case.expected.get("refused")
     if kind is not None and given.get("type") != kind:
         raise DisagreementError(f"{case.id}: {kind}", f"{given!r:.200}", "VEC-050")
@@ -73,6 +76,7 @@ def _agree(case: Case) -> None:
         for finding in judge(case, given, unit_roundoff=u):
             if not finding.passed:
                 raise DisagreementError(f"{case.id} to pass", finding.message, "VEC-050")
+    return answered
 
 
 def _agree_on_large(texts: Texts, progress: Progress) -> None:
@@ -95,14 +99,34 @@ def _tried(case: Case, mutant: Mutant) -> bool:
     return not case.by_recipe or (topic and not case.large)
 
 
-def _killed(case: Case, target: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
-    """Tell whether a mutant fails a case in single precision.  [VEC-060]"""
+def _kills(case: Case, passing: Answer, tried: Sequence[tuple[str, Target]]) -> tuple[str, ...]:
+    """Return the mutants that fail a case, given the reference's answer, which passes.  [VEC-060]
+
+    Most mutants give the reference's answer to most cases, to the last bit.
+    """
+    question, text = case.question(), _text(passing)
+    return tuple(name for name, target in tried if _killed(case, question, text, target))
+
+
+def _killed(case: Case, question: Question, passing: str, target: Target) -> bool:
+    """Tell whether a mutant fails a case in single precision; the text of an answer passes."""
     try:
         with np.errstate(all="ignore"):
-            given = decode(target(case.question()))
-        return any(not f.passed for f in unexplained(case, given, unit_roundoff=U32))
+            given = target(question)
+            if _text(given) == passing:
+                return False
+            decoded = decode(given)
+        return any(not f.passed for f in unexplained(case, decoded, unit_roundoff=U32))
     except (AnswerError, ArithmeticError, LookupError, TypeError, ValueError):
         return True  # the mutant raises an error, or its answer has a wrong form
+
+
+def _text(given: Answer) -> str:
+    """Return an answer as JSON, which tells 0 from −0; empty if it is none."""
+    try:
+        return json.dumps(given, sort_keys=True)
+    except (TypeError, ValueError):
+        return ""
 
 
 def build_all(progress: Progress = _silent) -> Texts:
