@@ -100,11 +100,13 @@ def main(arguments: Sequence[str]) -> int:
     # of another process. That made tests that run a model up to 15 times slower.
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
     threads = {name: os.environ.get(name, "1") for name in names}
+    # Selenium's trio is a plugin of Hypothesis, and would be imported with it in every process.
+    plugins = {"HYPOTHESIS_NO_PLUGINS": "1"}
     # -P: the checkout itself is not on the path. pytest's status 5 says that no test ran.
     status = run(
         [environment.python, "-P", "-m", "pytest", *pytest_arguments(arguments)],
         cwd=ROOT,
-        extra={"QUANTREF_TEST_WHEEL": "1", **threads},
+        extra={"QUANTREF_TEST_WHEEL": "1", **threads, **plugins},
     )
     if failed:
         say(f"failed before pytest: {', '.join(failed)}")

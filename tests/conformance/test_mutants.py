@@ -58,7 +58,7 @@ def test_there_are_enough() -> None:
 def test_changes_the_functions_that_it_names_and_no_others(mutant: Mutant) -> None:
     assert mutant.edits
     for edit in (*mutant.edits, *mutant.mirror):
-        before = definitions(ast.parse(loading.source(edit.module)))
+        before = unedited(edit.module)
         after = definitions(edited(loading.source(edit.module), [edit]))
         assert set(before) == set(after)
         changed = {name for name in before if before[name] != after[name]}
@@ -68,6 +68,11 @@ def test_changes_the_functions_that_it_names_and_no_others(mutant: Mutant) -> No
     assert mutants.find(mutant.id) is mutant
     assert mutants.load(mutant).mutant is mutant
     assert mutants.load(mutant.id) is mutants.load(mutant)
+
+
+@cache
+def unedited(module: str) -> dict[str, str]:
+    return definitions(ast.parse(loading.source(module)))
 
 
 def definitions(node: ast.AST, name: str = "") -> dict[str, str]:

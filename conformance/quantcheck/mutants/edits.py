@@ -65,7 +65,7 @@ def edited(source: str, edits: Iterable[Edit]) -> ast.Module:
             times = f"{len(places)} times in {edit.where}"
             raise LookupError(f"{edit.statement!r} occurs {times}; expected once")
         places[0].put(new)
-    return ast.fix_missing_locations(tree)
+    return tree
 
 
 def _parsed(text: str) -> list[ast.stmt]:
