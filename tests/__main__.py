@@ -1,9 +1,10 @@
 """`python3 tests [--everything] [PYTEST ARGUMENTS]`: the checks of this repository.
 
-Builds the wheel, installs it with the extra `dev` into its own environment, runs ruff and mypy,
-then pytest on tests/ and on the doctests of the installed packages. The wheel is tested: neither
-reference/ nor conformance/ is on the path. With --everything the extra `everything` is installed
-too, and the tests that carry its mark run. The variable QUANTREF_TEST_OPTIONS adds arguments.
+Builds the wheel, installs it with the extra `dev` into its own environment, runs ruff, then mypy
+and, beside it, pytest on tests/ and on the doctests of the installed packages. The wheel is tested:
+neither reference/ nor conformance/ is on the path. With --everything the extra `everything` is
+installed too, and the tests that carry its mark run. The variable QUANTREF_TEST_OPTIONS adds
+arguments.
 """
 
 from __future__ import annotations
@@ -11,14 +12,25 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "conformance"))
 
-from bootstrap import BootstrapError, Environment, guarded, require_python, run, say, step  # noqa: E402
+from bootstrap import (  # noqa: E402
+    BootstrapError,
+    Environment,
+    clean_environment,
+    guarded,
+    require_python,
+    run,
+    say,
+    step,
+)
 
 # Adapters of libraries import them, and are imported in the environment of their library alone.
 LIBRARIES = ROOT / "conformance" / "quantcheck" / "targets" / "libraries"
@@ -78,6 +90,20 @@ def pytest_arguments(arguments: Sequence[str]) -> list[str]:
     return [*whole, *([] if timed else ["--benchmark-disable"]), *arguments]
 
 
+def mypy(environment: Environment) -> subprocess.CompletedProcess[str]:
+    """Check the types; what mypy finds is not printed, since pytest prints at the same time."""
+    options = ("--no-error-summary", "--no-incremental")
+    return subprocess.run(
+        [str(environment.python), "-P", "-m", "mypy", *options],
+        cwd=ROOT,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+    )
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the checks; the first that failed decides the exit status."""
     require_python()
@@ -87,7 +113,6 @@ def main(arguments: Sequence[str]) -> int:
     checks: dict[str, list[str | Path]] = {
         "ruff check": [environment.scripts / "ruff", "check", "--quiet", ROOT],
         "ruff format": [environment.scripts / "ruff", "format", "--check", "--quiet", ROOT],
-        "mypy": [environment.python, "-P", "-m", "mypy", "--no-error-summary", "--no-incremental"],
     }
     failed = {}
     for name, command in checks.items():
@@ -102,14 +127,21 @@ def main(arguments: Sequence[str]) -> int:
     threads = {name: os.environ.get(name, "1") for name in names}
     # Selenium's trio is a plugin of Hypothesis, and would be imported with it in every process.
     plugins = {"HYPOTHESIS_NO_PLUGINS": "1"}
-    # -P: the checkout itself is not on the path. pytest's status 5 says that no test ran.
-    status = run(
-        [environment.python, "-P", "-m", "pytest", *pytest_arguments(arguments)],
-        cwd=ROOT,
-        extra={"QUANTREF_TEST_WHEEL": "1", **threads, **plugins},
-    )
+    with ThreadPoolExecutor() as background:
+        types = background.submit(mypy, environment)
+        # -P: the checkout itself is not on the path. pytest's status 5 says that no test ran.
+        status = run(
+            [environment.python, "-P", "-m", "pytest", *pytest_arguments(arguments)],
+            cwd=ROOT,
+            extra={"QUANTREF_TEST_WHEEL": "1", **threads, **plugins},
+        )
+        with step("mypy, beside pytest"):
+            checked = types.result()
+    if checked.returncode:
+        failed["mypy"] = checked.returncode
+        say(f"{checked.stdout}mypy failed; what it found is above")
     if failed:
-        say(f"failed before pytest: {', '.join(failed)}")
+        say(f"failed beside pytest: {', '.join(failed)}")
     return status or next(iter(failed.values()), 0)
 
 
