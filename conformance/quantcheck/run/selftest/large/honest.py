@@ -16,8 +16,6 @@ from quantref.fast.certificate import LazyCertificate, certify_problem
 from quantref.fast.certificate.evidence import Evidence
 from quantref.inputs import Array
 
-SEQUENTIAL_UP_TO = 2048  # columns: sums one by one take minutes in larger matrices
-
 
 @dataclass(frozen=True)
 class Implementation:
@@ -73,8 +71,8 @@ class RecordingJob(gptq.Job):
         return super().column(j, w)
 
 
-def implementations(n_in: int) -> Iterator[Implementation]:
-    """Yield the implementations for a number of columns."""
+def implementations() -> Iterator[Implementation]:
+    """Yield the implementations."""
     single, double = Arithmetic(), Arithmetic("float64")
     yield Implementation("float64, column by column", double, gptq.textbook, gptq.by_reversal, U64)
     yield Implementation("float64, inverse first", double, gptq.lazy, gptq.by_inverse, U64)
@@ -88,9 +86,8 @@ def implementations(n_in: int) -> Iterator[Implementation]:
         "inverse, its Cholesky factor (SciPy)": gptq.by_inverse,
         "NumPy's BLAS": gptq.by_numpy,
         "explicit inverse": factors.by_explicit_inverse,
+        "sums one by one": factors.by_sequential_sums,
     }
-    if n_in <= SEQUENTIAL_UP_TO:
-        ways["sums one by one"] = factors.by_sequential_sums
     ways |= factors.by_libraries()
     for name, factor in ways.items():
         yield Implementation(f"float32, {name}", single, gptq.lazy, factor, U32)

@@ -44,7 +44,7 @@ def record_of(problem: Large) -> Record:
     right: dict[str, Any] = {
         name: {"verdicts": {}, "reached": {}, "failures": []} for name in ("float32", "float64")
     }
-    for implementation in implementations(problem.n_in):
+    for implementation in implementations():
         observed = observe(problem, implementation)
         if observed is None:
             continue
