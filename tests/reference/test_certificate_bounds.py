@@ -11,6 +11,7 @@ import pytest
 from quantref import Certificate, GPTQResult, certificate, certify, gptq_quantize
 from quantref.errors import AnswerError, ConfigError
 from quantref.fast import certificate as fast
+from quantref.fast.certificate.undecided import LARGEST_OF_SOLVES
 from quantref.hessian import prepare_hessian, reversed_cholesky, upper_inverse
 from quantref.inputs import Array
 
@@ -138,12 +139,17 @@ def test_wrong_parameters_are_found(name: str) -> None:
     assert checks[name] in {check.name for check in certificate.failures}
 
 
+def spread_hessian(n_in: int, condition: float) -> Array:
+    """Return a Hessian with eigenvalues on a logarithmic scale, in a random basis."""
+    Q, _ = np.linalg.qr(np.random.default_rng(8).standard_normal((n_in, n_in)))
+    H = (Q * np.logspace(0, -np.log10(condition), n_in)) @ Q.T
+    return np.asarray((H + H.T) / 2)
+
+
 def badly_conditioned(condition: float) -> Problem:
     """Return a problem whose damped Hessian has a condition number."""
     problem = normal_problem(8, 6, 40, damping=0.0)
-    Q, _ = np.linalg.qr(np.random.default_rng(8).standard_normal((40, 40)))
-    H = (Q * np.logspace(0, -np.log10(condition), 40)) @ Q.T
-    return replace(problem, hessian=(H + H.T) / 2)
+    return replace(problem, hessian=spread_hessian(40, condition))
 
 
 @pytest.mark.requirement("CERT-100")
@@ -184,6 +190,27 @@ def test_a_certificate_that_admits_loose_scales_is_weak(form: Any, per_channel: 
     assert not form(problem.weights, problem.hessian, off, *given[3:], block_size=8).failures
     strong = form(*given, block_size=8, unit_roundoff=U32, factor_roundoff=U64)
     assert (strong.verdict, strong.undecided) == ("passed", 0.0)
+
+
+@pytest.mark.requirement("CERT-100")
+@pytest.mark.parametrize(
+    ("condition", "u_f", "verdict", "inverse"),
+    [(1e6, U32, "weak", True), (1e6, U64, "passed", True), (1e3, U64, "passed", False)],
+)
+def test_weakness_beyond_the_columns_that_solves_decide(
+    condition: float, u_f: float, verdict: str, inverse: bool
+) -> None:
+    """In double precision solves decide in larger matrices too, unless the condition is large."""
+    n_in = LARGEST_OF_SOLVES + 16
+    right = normal_problem(3, 4, n_in, group_size=128, damping=0.0)
+    problem = replace(right, hessian=spread_hessian(n_in, condition))
+    result = solve(problem)
+    given = (problem.weights, problem.hessian, result, problem.config)
+    quick = fast.certify(*given, factor_roundoff=u_f)
+    plain = certificate.certify(*given, factor_roundoff=u_f)
+    assert plain.verdict == quick.verdict == verdict
+    assert ("U" in vars(quick.evidence.factor)) == inverse
+    assert plain.undecided == quick.undecided
 
 
 @pytest.mark.requirement("CERT-100")
