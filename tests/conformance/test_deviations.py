@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,27 @@ def test_no_cause_predicts_a_right_answer(cause: Cause, cases: dict[str, Case]) 
                 assert not known.explaining((case, answer)), (case.id, parameters)
         assert not known.faults
     assert cause.predicts.__doc__
+
+
+@pytest.mark.parametrize("operation", ["affine_quantize", "affine_dequantize"])
+def test_no_cause_fails_where_a_group_has_no_scale(operation: str, cases: dict[str, Case]) -> None:
+    """JAX takes the last scale there: an answer where the right one is a refusal."""
+    case = next(c for c in cases.values() if c.operation == operation and "g_idx" in c.inputs)
+    groups = case.inputs["scale"].shape[-1]
+    inputs = {**case.inputs, "g_idx": case.inputs["g_idx"] + groups}
+    asked = replace(case, inputs=inputs, expected={"refused": "ShapeError"})
+    last = np.full_like(case.inputs["g_idx"], groups - 1)
+    clamped = replace(case, inputs={**case.inputs, "g_idx": last})
+    answer = operations.answer(clamped.question())
+    assert "outputs" in answer
+    tried = [cause for cause in causes.CAUSES.values() if operation in cause.operations]
+    assert tried
+    for cause in tried:
+        for parameters in list(cause.proposals) or [{"kind": "ShapeError"}]:
+            told = {"name": cause.name, "parameters": parameters}
+            known = Matching([deviations.entries.entry_of(entry(cause=told))], U32)
+            assert not known.explaining((asked, answer)), (cause.name, parameters)
+            assert not known.faults, cause.name
 
 
 # Files

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantcheck.deviations.causes.affine import RELATIVE32
-from quantcheck.deviations.causes.cause import Asked, Cause, near, refused, same
+from quantcheck.deviations.causes.cause import Asked, Cause, in_groups, near, refused, same
 from quantcheck.deviations.causes.certified import certified
 from quantcheck.deviations.causes.rules import Rules
 from quantcheck.wire.cases import Case
@@ -114,6 +114,8 @@ def _has_no_factor(case: Case) -> bool:
 def steps_wrapped_to_int8(asked: Asked) -> bool:
     """Predict dequantized weights of steps q − z that are cast to int8, where they wrap."""
     inputs = asked.case.inputs
+    if not in_groups(inputs["g_idx"], inputs["scale"]):
+        return False
     steps, groups = _steps(asked.case), inputs["g_idx"]
     wrapped = (steps + 128) % 256 - 128
     expected = inputs["scale"].astype(np.float64)[:, groups] * wrapped
