@@ -11,7 +11,6 @@ import pytest
 from quantref import Certificate, GPTQResult, certificate, certify, gptq_quantize
 from quantref.errors import AnswerError, ConfigError
 from quantref.fast import certificate as fast
-from quantref.fast.certificate.undecided import LARGEST_OF_SOLVES
 from quantref.hessian import prepare_hessian, reversed_cholesky, upper_inverse
 from quantref.inputs import Array
 
@@ -197,13 +196,12 @@ def test_a_certificate_that_admits_loose_scales_is_weak(form: Any, per_channel: 
     ("condition", "u_f", "verdict", "inverse"),
     [(1e6, U32, "weak", True), (1e6, U64, "passed", True), (1e3, U64, "passed", False)],
 )
-def test_weakness_beyond_the_columns_that_solves_decide(
+def test_weakness_is_decided_by_solves_where_they_are_enough(
     condition: float, u_f: float, verdict: str, inverse: bool
 ) -> None:
-    """In double precision solves decide in larger matrices too, unless the condition is large."""
-    n_in = LARGEST_OF_SOLVES + 16
-    right = normal_problem(3, 4, n_in, group_size=128, damping=0.0)
-    problem = replace(right, hessian=spread_hessian(n_in, condition))
+    """With a factor in double precision they are, unless the condition is large."""
+    right = normal_problem(3, 4, 528, group_size=128, damping=0.0)
+    problem = replace(right, hessian=spread_hessian(528, condition))
     result = solve(problem)
     given = (problem.weights, problem.hessian, result, problem.config)
     quick = fast.certify(*given, factor_roundoff=u_f)

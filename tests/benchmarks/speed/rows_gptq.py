@@ -12,6 +12,7 @@ from tests.benchmarks.speed.row import Limit, Measured, Row, Settings, Work
 from tests.benchmarks.speed.timing import Contestant, contestant, interleave, medians, per_round
 
 from quantref import GPTQConfig, certify, gptq_quantize
+from quantref.certificate import U64
 from quantref.fast.certificate import certify_problem
 from quantref.fast.gptq import quantize_problem
 from quantref.fast.problem import prepare_problem
@@ -116,7 +117,7 @@ def workers(n: int) -> Callable[[Settings], Measured]:
 
 
 def certificate(n: int) -> Callable[[Settings], Measured]:
-    """Return what the checks of a certificate add to a quantization that shares its factor."""
+    """Return what a verdict adds to a quantization that shares its factor, of double precision."""
 
     def measure(settings: Settings) -> Measured:
         size = settings.size(n)
@@ -125,7 +126,8 @@ def certificate(n: int) -> Callable[[Settings], Measured]:
         def both() -> None:
             problem = prepare_problem(W, H, problems.DEFAULT, dtype=np.float32)
             _ = problem.R
-            certify_problem(problem, quantize_problem(problem))
+            made = certify_problem(problem, quantize_problem(problem), factor_roundoff=U64)
+            assert made.verdict == "passed"  # whether it is weak is part of it
 
         contestants = [contestant("both", both), gptq(W, H, problems.DEFAULT)]
         times = interleave(contestants, settings.plan)
@@ -170,7 +172,7 @@ def rows() -> Iterator[Row]:
         what = f"GPTQ 2048 × 2048 with {settings} against 4 bits in groups of 128"
         yield Row(f"variant-{name}", what, Limit(high=1.2), variant(2048, changed))
     for n in (1024, 4096):
-        what = f"checks of a certificate {n} × {n}, with the solver's factor, against the solver"
+        what = f"verdict of a certificate {n} × {n}, with the solver's factor, against the solver"
         yield Row(f"certificate-{n}", what, Limit(high=1.0), certificate(n))
     for n in (1024, 4096):
         what = f"verdict {n} × {n} from arrays alone, weak or not, against the solver"

@@ -18,17 +18,14 @@ from quantref.inputs import Array
 
 PROBES = 64  # random vectors that estimate a diagonal
 LEAST_SHARE = 8  # a mean of 64 squares falls below 1/8 of its expectation: at most about 3·10⁻¹⁵
-LARGEST_OF_SOLVES = 512  # columns
 
 
 def undecided_share(evidence: Evidence, enough: float = 0.0) -> float:
     """Return the share of undecided codes, or a larger one that is at most `enough`.  [CERT-100]"""
-    rows, u_f = evenly_spaced(len(evidence.codes)), evidence.roundoffs.factor
+    rows, u = evenly_spaced(len(evidence.codes)), evidence.roundoffs
     ways = [evidence.most_bounds_of, evidence.bounds_of]
-    # Solves bound gradients by ‖E‖. In larger matrices that decides nothing, unless the factor is
-    # so precise that gradients hardly count.
-    few = len(evidence.U_jj) <= LARGEST_OF_SOLVES or u_f <= U64
-    if few and not evidence.roundoffs.hessian:
+    # Solves bound a factor's errors by norms. That decides something where they hardly count.
+    if u.factor <= U64 and not u.hessian:
         ways.insert(0, partial(most_bounds_by_solves, evidence))
     for bounds in ways:
         share = _share(evidence, rows, *bounds(rows))
@@ -61,8 +58,8 @@ def most_bounds_by_solves(evidence: Evidence, rows: Array) -> tuple[Array, Array
 class MostBounds:
     """Upper bounds of β and δ of some rows, which need no inverse, for a Hessian without η.
 
-    By Cauchy–Schwarz, A_k ≤ ‖E‖ √χ_k and G_k ≤ ‖E‖ √h_k. Diagonals of products of H, H⁻¹, U and
-    diagonal matrices are estimated with random vectors and solves.
+    By Cauchy–Schwarz, A_k ≤ ‖E‖ √χ_k, G_k ≤ ‖E‖ √h_k and Θ(H)_kl ≤ (n_in + 1) h_k h_l. Diagonals of
+    products of U are estimated with random vectors and solves.
 
     Attributes
     ----------
@@ -81,32 +78,28 @@ class MostBounds:
 
     @cached_property
     def _h(self) -> Array:
-        return np.asarray((self.R**2).sum(axis=1))
+        return np.asarray(np.einsum("ij,ij->i", self.R, self.R))
 
     @cached_property
     def _chi(self) -> Array:
         """An upper bound of χ, the diagonal of H⁻¹ = Uᵀ U."""
-        return _diagonal(_solve(self.R, self._signs(np.ones(len(self.R))), trans=True))
+        return _diagonal(_solve(self.R, self._signs, trans=True))
 
     @cached_property
-    def _of_weights(self) -> Array:
-        """Σ_l G_l² Θ(H⁻¹)_lk / ‖E‖², in which H⁻¹ diag(h) H⁻¹ is."""
-        probes = _solve(self.R, _solve(self.R, self._signs(self._h)), trans=True)
-        by_diagonals = self._chi * float(self._chi @ self._h)
-        return np.asarray(by_diagonals + len(self.R) * _diagonal(probes))
+    def _of_factor(self) -> float:
+        """(n_in + 1) Σ_l χ_l h_l: what Σ_l G_l² Θ(H⁻¹)_lk is at most, ÷ χ_k ‖E‖²; so for V′."""
+        return (len(self.R) + 1) * float(self._chi @ self._h)
 
     @cached_property
     def _of_gradients(self) -> Array:
         """Of each row of U, Σ_k V′_k U_jk² / ‖E‖²."""
-        R, h, chi = self.R, self._h, self._chi
-        variances = h * float(chi @ h)
-        variances += len(R) * _diagonal(R @ (R.T @ self._signs(chi)))  # H diag(χ) H
-        return _diagonal(_solve(R, self._signs(variances)))  # U diag(variances) Uᵀ
+        probes = np.sqrt(self._h)[:, None] * self._signs
+        return self._of_factor * _diagonal(_solve(self.R, probes))  # U diag(h) Uᵀ
 
-    def _signs(self, squares: Array) -> Array:
-        """Return random vectors with these squares, (n_in, PROBES)."""
-        signs = np.random.default_rng(0).choice([-1.0, 1.0], (len(self.R), PROBES))
-        return np.asarray(np.sqrt(squares)[:, None] * signs)
+    @cached_property
+    def _signs(self) -> Array:
+        """Random vectors of −1 and 1, (n_in, PROBES)."""
+        return 2.0 * np.random.default_rng(0).integers(0, 2, (len(self.R), PROBES)) - 1.0
 
     def codes(self) -> NDArray[np.float64]:
         """Return an upper bound of β, (rows, n_in)."""
@@ -134,7 +127,7 @@ class MostBounds:
         """Return what (R t)² makes of the variances of weights, (3, columns)."""
         rows = len(squares)
         roundings, chi = np.arange(rows) + 4.0, self._chi[:rows]
-        return np.stack([roundings, roundings * chi, self._of_weights[:rows]]) @ squares
+        return np.stack([roundings, roundings * chi, self._of_factor * chi]) @ squares
 
     def _bound(self, spread: Array, of_gradients: Array) -> NDArray[np.float64]:
         recurrence = np.outer(self.largest**2, spread[0]) + np.outer(self.length**2, spread[1])
