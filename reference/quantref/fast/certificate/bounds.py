@@ -23,6 +23,9 @@ from quantref.fast.hessian import bands
 from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 
+MOVED_ROWS = 64  # whose displacements and gradients are in the cache
+AT_A_TIME = 64  # columns whose squares are in memory
+
 
 @dataclass(frozen=True, eq=False)
 class Roundoffs:
@@ -118,46 +121,60 @@ class Factor:
         """Return β of columns with the noise's horizon, (rows, columns).  [CERT-090]"""
         size, start = self.R.diagonal(), columns.start
         variance = np.empty((len(noise.of_weights), columns.stop - start))
-        for part in bands(columns.stop - start):
-            band = slice(start + part.start, start + part.stop)
-            M = self.R[: band.stop, band] / size[band]
-            V = self.U[band, band.start :] / size[band, None]
-            variance[:, part] = noise.of_weights[:, : band.stop] @ M**2
-            variance[:, part] += noise.of_gradients[:, band.start :] @ (V**2).T
+        for first in range(start, columns.stop, AT_A_TIME):
+            band = slice(first, min(first + AT_A_TIME, columns.stop))
+            part = slice(first - start, band.stop - start)
+            of_weights = noise.of_weights[:, : band.stop]
+            variance[:, part] = of_weights @ _squared(self.R[: band.stop, band] / size[band])
+            of_gradients = noise.of_gradients[:, band.start :]
+            variance[:, part] += (
+                of_gradients @ _squared(self.U[band, band.start :] / size[band, None]).T
+            )
         by_hessian = np.outer(noise.shift[0], noise.shift[1][columns] / size[columns])
         return np.asarray(LIKELY * np.sqrt(variance) + by_hessian)
 
     def base(self, noise: Noise, columns: slice, c: int) -> NDArray[np.float64]:
         """Return the bound on base weights (rows, columns) of a column block from c on.
 
-        The columns must not start before c.
+        The columns must not start before c. Many columns are taken in parts, for memory.
         """
+        if columns.stop - columns.start > AT_A_TIME:
+            middle = columns.start + AT_A_TIME
+            parts = slice(columns.start, middle), slice(middle, columns.stop)
+            return np.hstack([self.base(noise, part, c) for part in parts])
         t = self.U[c : columns.stop, columns]
-        moved = self.R[: columns.stop, c : columns.stop] @ t
-        by_gradient = self.U[c : columns.stop, c:].T @ t
-        variance = noise.of_weights[:, : columns.stop] @ moved**2
-        variance += noise.of_gradients[:, c:] @ by_gradient**2
+        of_weights, of_gradients = noise.of_weights[:, : columns.stop], noise.of_gradients[:, c:]
+        variance = of_weights @ _squared(self.R[: columns.stop, c : columns.stop] @ t)
+        variance += of_gradients @ _squared(self.U[c : columns.stop, c:].T @ t)
         by_hessian = noise.shift[1][c : columns.stop] @ np.abs(t)
         return LIKELY * np.sqrt(variance) + np.outer(noise.shift[0], by_hessian)
+
+
+def _squared(values: Array) -> Array:
+    """Return the squares of an array that is not used again, in its memory."""
+    return np.square(values, out=values)
 
 
 def _largest_moves(E: Array, R: Array, U: Array) -> tuple[Array, Array]:
     """Return what `quantref.certificate.largest_moves` does, (rows, n_in) each.
 
-    A band of weights stays in the cache, and only errors that reach it are added.
+    Some rows at a time stay in the cache, and only weights that an error reaches are moved.
     """
     A, G = np.zeros((2, len(E), len(R)))
-    horizon = E.shape[1]
-    for band in bands(len(R)):
-        for moves, matrix, first, stop in (
-            (A[:, band], U[:, band], 0, min(band.stop, horizon)),  # U[j, k] = 0 for j > k
-            (G[:, band], R[band].T, band.start, horizon),  # and R[k, j] for j < k
-        ):
-            moved = np.zeros(moves.shape)
-            for start in range(first, stop, STOP):
-                done = slice(start, min(start + STOP, stop))
-                moved += E[:, done] @ matrix[done]
-                np.maximum(moves, np.abs(moved), out=moves)
+    for first in range(0, len(E), MOVED_ROWS):
+        rows = slice(first, first + MOVED_ROWS)
+        displacement, gradient = np.zeros((2, *A[rows].shape))
+        for start in range(0, E.shape[1], STOP):
+            done = slice(start, min(start + STOP, E.shape[1]))
+            errors = E[rows, done]
+            for moved, largest, matrix, reached in (
+                (displacement, A, U[done, start:], slice(start, None)),  # U[j, k] = 0 for j > k
+                (gradient, G, R[: done.stop, done].T, slice(done.stop)),  # R[k, j] = 0 for j < k
+            ):
+                moved[:, reached] += errors @ matrix
+                np.maximum(
+                    largest[rows, reached], np.abs(moved[:, reached]), out=largest[rows, reached]
+                )
     return A, G
 
 

@@ -16,6 +16,7 @@ from quantref.fast.hessian import bands
 from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 
+SHARE_OF_ROWS, FEWEST = 64, 8  # the bounds of one row in 64 are in memory at a time, besides U
 PROBES = 64  # random vectors that estimate a diagonal
 LEAST_SHARE = 8  # a mean of 64 squares falls below 1/8 of its expectation: at most about 3·10⁻¹⁵
 
@@ -23,22 +24,25 @@ LEAST_SHARE = 8  # a mean of 64 squares falls below 1/8 of its expectation: at m
 def undecided_share(evidence: Evidence, enough: float = 0.0) -> float:
     """Return the share of undecided codes, or a larger one that is at most `enough`.  [CERT-100]"""
     rows, u = evenly_spaced(len(evidence.codes)), evidence.roundoffs
-    ways = [evidence.most_bounds_of, evidence.bounds_of]
+    count = max(len(evidence.codes) // SHARE_OF_ROWS, FEWEST)
+    few = np.array_split(rows, -(-len(rows) // count))
+    ways = [(few, evidence.most_bounds_of), (few, evidence.bounds_of)]
     # Solves bound a factor's errors by norms. That decides something where they hardly count.
     if u.factor <= U64 and not u.hessian:
-        ways.insert(0, partial(most_bounds_by_solves, evidence))
-    for bounds in ways:
-        share = _share(evidence, rows, *bounds(rows))
+        ways.insert(0, ([rows], partial(most_bounds_by_solves, evidence)))
+    for parts, bounds in ways:
+        found = sum(_undecided(evidence, part, *bounds(part)) for part in parts)
+        share = found / (len(rows) * len(evidence.U_jj))
         if share <= enough:
             break
     return share
 
 
-def _share(evidence: Evidence, rows: Array, beta: Array, delta: Array) -> float:
-    """Return the share of codes that these bounds leave undecided."""
+def _undecided(evidence: Evidence, rows: Array, beta: Array, delta: Array) -> int:
+    """Return the number of codes of some rows that these bounds leave undecided."""
     scale, group = evidence.scale[rows], evidence.problem.column_group
     decided = 2 * delta / evidence.problem.maxq <= LOOSE_SCALE * scale
-    return float((~((beta <= scale[:, group] / 2) & decided[:, group])).mean())
+    return int((~((beta <= scale[:, group] / 2) & decided[:, group])).sum())
 
 
 def most_bounds_by_solves(evidence: Evidence, rows: Array) -> tuple[Array, Array]:
