@@ -23,7 +23,7 @@ from quantref.fast.hessian import bands
 from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 
-MOVED_ROWS = 64  # whose displacements and gradients are in the cache
+MOVED = 2**15  # weights whose displacements and gradients are in the cache
 AT_A_TIME = 64  # columns whose squares are in memory
 
 
@@ -161,8 +161,9 @@ def _largest_moves(E: Array, R: Array, U: Array) -> tuple[Array, Array]:
     Some rows at a time stay in the cache, and only weights that an error reaches are moved.
     """
     A, G = np.zeros((2, len(E), len(R)))
-    for first in range(0, len(E), MOVED_ROWS):
-        rows = slice(first, first + MOVED_ROWS)
+    count = max(MOVED // len(R), 1)
+    for first in range(0, len(E), count):
+        rows = slice(first, first + count)
         displacement, gradient = np.zeros((2, *A[rows].shape))
         for start in range(0, E.shape[1], STOP):
             done = slice(start, min(start + STOP, E.shape[1]))
