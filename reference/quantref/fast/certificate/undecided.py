@@ -49,7 +49,7 @@ def most_bounds_by_solves(evidence: Evidence, rows: Array) -> tuple[Array, Array
     """Return upper bounds of β and δ of some rows, which need no inverse."""
     largest = np.abs(evidence.problem.weights[rows]).max(axis=1).astype(np.float64)
     lengths = np.sqrt(np.square(evidence.errors_of(rows)).sum(axis=1))
-    most = MostBounds(evidence.problem.R, largest, lengths, evidence.roundoffs)
+    most = MostBounds(evidence.problem.R, evidence.factor.h, largest, lengths, evidence.roundoffs)
     beta, delta = most.codes(), np.zeros((len(rows), len(evidence.problem.groups)))
     for k in np.flatnonzero(evidence.compensated_groups):
         group = evidence.problem.groups[k]
@@ -68,6 +68,8 @@ class MostBounds:
     Attributes
     ----------
     R : (n_in, n_in) array
+    h : (n_in,) array
+        The diagonal of H.
     largest : (rows,) array
         Largest |w| of each row.
     length : (rows,) array
@@ -76,13 +78,10 @@ class MostBounds:
     """
 
     R: NDArray[np.float64]
+    h: Array
     largest: Array
     length: Array
     u: Roundoffs
-
-    @cached_property
-    def _h(self) -> Array:
-        return np.asarray(np.einsum("ij,ij->i", self.R, self.R))
 
     @cached_property
     def _chi(self) -> Array:
@@ -92,12 +91,12 @@ class MostBounds:
     @cached_property
     def _of_factor(self) -> float:
         """(n_in + 1) Σ_l χ_l h_l: what Σ_l G_l² Θ(H⁻¹)_lk is at most, ÷ χ_k ‖E‖²; so for V′."""
-        return (len(self.R) + 1) * float(self._chi @ self._h)
+        return (len(self.R) + 1) * float(self._chi @ self.h)
 
     @cached_property
     def _of_gradients(self) -> Array:
         """Of each row of U, Σ_k V′_k U_jk² / ‖E‖²."""
-        probes = np.sqrt(self._h)[:, None] * self._signs
+        probes = np.sqrt(self.h)[:, None] * self._signs
         return self._of_factor * _diagonal(_solve(self.R, probes))  # U diag(h) Uᵀ
 
     @cached_property
