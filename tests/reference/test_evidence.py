@@ -15,8 +15,8 @@ from quantcheck.mutants import MUTANTS, load
 from quantcheck.wire.arrays import decode
 from quantref import gptq_quantize, gptq_textbook
 from quantref.certificate import MOST_SUMS
-from quantref.fast.certificate import LazyCertificate, certify
-from quantref.fast.certificate.bounds import Roundoffs
+from quantref.fast.certificate import LazyCertificate, certify, failing_checks
+from quantref.fast.certificate.bounds import Factor, Roundoffs
 from quantref.fast.certificate.checks import check_loss, failing_rows
 from quantref.fast.certificate.evidence import Evidence
 from quantref.fast.certificate.gathering import gather
@@ -170,10 +170,13 @@ def test_correct_answers_need_no_inverse(dtype: str) -> None:
     problem = normal_problem(0, 256, 256, group_size=64, block_size=64)
     u = {"float32": U32, "float64": U64}[dtype]
     answer = solve(problem, dtype)
+    prepared = evidence_of(problem, answer, u).problem
+    factor = Factor(prepared.R)
+    assert not [*failing_checks(prepared, answer, unit_roundoff=u, factor=factor)]
+    assert "U" not in vars(factor)
     certificate = certified(problem, answer, u)
-    assert not certificate.failures
-    assert u == U32 or not certificate.is_weak  # which needs one in single precision
-    assert "U" not in vars(certificate.evidence.factor)
+    assert certificate.verdict == "passed"  # whether it is weak needs one in single precision
+    assert ("U" in vars(certificate.evidence.factor)) == (u == U32)
     wrong = certified(problem, with_arrays(answer, codes=15 - answer.codes), u)
     assert not wrong.passed
     assert "U" in vars(wrong.evidence.factor)

@@ -54,7 +54,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "self.feed(lo, middle, hi)",
            "pass",
            "Inside a block, the left half's errors never reach the right half.", "gptq", blames="GPTQ-060"),
-    mutant("gptq-hessian-not-permuted", "quantref.fast.hessian", "permuted",
+    mutant("gptq-hessian-not-permuted", "quantref.fast.hessian", "permuted_rows",
            "prepared.order[::-1] if backwards else prepared.order",
            "np.arange(len(prepared.order))[:: -1 if backwards else 1]",
            "Weights are reordered, the Hessian is not.", "gptq", blames="GPTQ-020",

@@ -143,20 +143,31 @@ def permuted(
     See `quantref.hessian.PreparedHessian.permuted`. `backwards`: last column first. `workers`:
     threads.
     """
-    order = prepared.order[::-1] if backwards else prepared.order
-    h, n = prepared.hessian, len(order)
+    n = len(prepared.order)
     arranged = np.empty((n, n))
-    forwards = np.arange(n)
-    view = h if (order == forwards).all() else None
-    if (order == forwards[::-1]).all():
-        view = h[::-1, ::-1]
 
     def arrange(rows: slice) -> None:
-        arranged[rows] = h[order[rows]].take(order, axis=1) if view is None else view[rows]
+        arranged[rows] = permuted_rows(prepared, rows, backwards=backwards)
 
     each(arrange, bands(n), workers)
-    np.fill_diagonal(arranged, prepared.diagonal[order])
     return arranged
+
+
+def permuted_rows(
+    prepared: PreparedHessian, rows: slice, *, backwards: bool = False
+) -> NDArray[np.float64]:
+    """Return some rows of what `permuted` returns, (rows, n_in)."""
+    order = prepared.order[::-1] if backwards else prepared.order
+    n = len(order)
+    h, forwards = prepared.hessian, np.arange(n)
+    if (order == forwards).all():
+        arranged = h[rows].copy()
+    elif (order == forwards[::-1]).all():
+        arranged = h[::-1, ::-1][rows].copy()
+    else:
+        arranged = h[order[rows]].take(order, axis=1)
+    arranged[np.arange(len(arranged)), forwards[rows]] = prepared.diagonal[order[rows]]
+    return np.asarray(arranged)
 
 
 def require_hessian(

@@ -135,7 +135,13 @@ def certify_problem(
     roundoffs = Roundoffs.declared(unit_roundoff, factor_roundoff, hessian_error)
     evidence = gather(problem, answer, roundoffs, factor, rough=not figures)
     checks = (check_g_idx(problem, answer), *_checks(evidence))
-    return LazyCertificate(checks, evidence)
+    evidence.forget_residuals()
+    certificate = LazyCertificate(checks, evidence)
+    if not certificate.failures:
+        _ = certificate.is_weak  # while the Hessian is what it was
+    if factor is None:
+        evidence.factor.forget_hessian()
+    return certificate
 
 
 def failing_checks(

@@ -10,20 +10,22 @@ upper bounds for the share of undecided codes: see `quantref.fast.certificate.un
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantref.certificate import LIKELY, STOP, U64, hessian_shift
-from quantref.checks import require_hessian_error, require_roundoffs
-from quantref.fast.hessian import bands
-from quantref.hessian import upper_inverse
+from quantref.certificate import LIKELY, U64, hessian_shift
+from quantref.checks import horizons, require_hessian_error, require_roundoffs
+from quantref.fast.certificate.noise import FactorNoise, Moves
+from quantref.fast.hessian import permuted_rows
+from quantref.fast.problem import GPTQProblem
+from quantref.hessian import PreparedHessian, upper_inverse
 from quantref.inputs import Array
+from quantref.rules import rows_of_cholesky
 
-MOVED = 2**15  # weights whose displacements and gradients are in the cache
 AT_A_TIME = 64  # columns whose squares are in memory
 
 
@@ -70,9 +72,25 @@ class Factor:
     """A factor R, its inverse U, and variances of the errors of a computed factor.
 
     They are computed when they are used, and kept. Answers with one Hessian may share them.
+
+    Attributes
+    ----------
+    R : (n_in, n_in) float64 array
+    prepared : PreparedHessian, optional
+        The Hessian H = R Rᵀ, which is otherwise computed from R.
+    shared : bool, default False
+        Many answers share it; then the matrices with n_in² variances are kept.
     """
 
     R: NDArray[np.float64]
+    prepared: PreparedHessian | None = None
+    shared: bool = False
+
+    @classmethod
+    def of(cls, problem: GPTQProblem, *, shared: bool = False) -> Factor:
+        """Return the factor of a problem."""
+        is_product = problem.profile.rows is rows_of_cholesky  # H = R Rᵀ
+        return cls(problem.R, problem.prepared if is_product else None, shared)
 
     @cached_property
     def U(self) -> NDArray[np.float64]:
@@ -90,32 +108,61 @@ class Factor:
         return np.asarray(np.einsum("ij,ij->j", self.U, self.U))
 
     @cached_property
-    def of_hessian(self) -> NDArray[np.float32]:
-        """Θ(H)_kl / (h_k h_l) in single precision, which is enough for variances."""
-        R = self.R
-        return _factor_noise(lambda b: R[: b.stop, b.start :] @ R[b, b.start :].T, self.h)
+    def of_hessian(self) -> FactorNoise:
+        """Θ(H)."""
+        return FactorNoise(self.h, self._columns_of_hessian)
+
+    def _columns_of_hessian(self, band: slice) -> Array:
+        if self.prepared:
+            return permuted_rows(self.prepared, band)[:, band.start :].T
+        return np.asarray(self.R[band.start :, band.start :] @ self.R[band, band.start :].T)
+
+    def forget_hessian(self) -> None:
+        """Compute H from R from now on; a caller may change its Hessian."""
+        vars(self).update(prepared=None)
 
     @cached_property
-    def of_inverse(self) -> NDArray[np.float32]:
-        """Θ(H⁻¹)_kl / (χ_k χ_l)."""
+    def of_inverse(self) -> FactorNoise:
+        """Θ(H⁻¹)."""
         U = self.U
-        return _factor_noise(lambda b: U[: b.stop, : b.stop].T @ U[: b.stop, b], self.chi)
+        return FactorNoise(self.chi, lambda b: U[: b.stop, b.start :].T @ U[: b.stop, b])
 
-    def noise(
-        self, W: Array, E: Array, u: Roundoffs, horizon: int, *, at_most: bool = False
-    ) -> Noise:
-        """Return the noise of some rows, or an upper bound that is found sooner.  [CERT-090]"""
-        A, G = _largest_moves(E[:, :horizon], self.R, self.U)
-        recurrence = (np.arange(len(self.R)) + 4) * (np.abs(W) + A) ** 2
-        largest = len(self.R) + 1.0
-        of_inverse = _spread(G**2, largest if at_most else self.of_inverse, self.chi)
-        of_weights = u.weights * recurrence + u.matrices * of_inverse
-        of_hessian = _spread(A**2, largest if at_most else self.of_hessian, self.h)
-        of_gradients = u.matrices * of_hessian
+    def noises(
+        self, W: Array, E: Array, u: Roundoffs, *, at_most: bool = False, keep: bool = False
+    ) -> Iterator[Noise]:
+        """Yield the noise of some rows for each horizon.  [CERT-090]
+
+        `at_most`: yield upper bounds, which are found sooner. `keep`: keep the matrices with n_in²
+        variances for other rows.
+        """
+        moves, ends = Moves(E, self.R, self.U), horizons(len(self.R))
         shift = (np.zeros(len(E)), np.zeros(len(self.R)))
         if u.hessian:
             shift = hessian_shift(E, self.R, self.U, u.hessian)
-        return Noise(of_weights, of_gradients, shift)
+        if at_most:
+            for end in ends:
+                A, G = moves.up_to(end)
+                of_weights = u.matrices * self.of_inverse.most(G**2)
+                of_weights += u.weights * _recurrence(W, A)
+                yield Noise(of_weights, u.matrices * self.of_hessian.most(A**2), shift)
+            return
+        A, G = np.empty((2, len(ends), *E.shape))
+        for k, end in enumerate(ends):
+            A[k], G[k] = moves.up_to(end)
+        of_weights = self._spread(self.of_inverse, G, u, keep=keep)
+        del G
+        for k in range(len(ends)):
+            of_weights[k] += u.weights * _recurrence(W, A[k])
+        of_gradients = self._spread(self.of_hessian, A, u, keep=keep)
+        del A
+        yield from (Noise(*found, shift) for found in zip(of_weights, of_gradients, strict=True))
+
+    def _spread(self, noise: FactorNoise, moved: Array, u: Roundoffs, *, keep: bool) -> Array:
+        """Return the variances that the factor's errors make of moves, which are overwritten."""
+        np.square(moved, out=moved)
+        spread = noise.spread(moved.reshape(-1, len(self.R)), keep=keep or self.shared)
+        spread *= u.matrices
+        return spread.reshape(moved.shape)
 
     def codes(self, noise: Noise, columns: slice) -> NDArray[np.float64]:
         """Return β of columns with the noise's horizon, (rows, columns).  [CERT-090]"""
@@ -155,50 +202,9 @@ def _squared(values: Array) -> Array:
     return np.square(values, out=values)
 
 
-def _largest_moves(E: Array, R: Array, U: Array) -> tuple[Array, Array]:
-    """Return what `quantref.certificate.largest_moves` does, (rows, n_in) each.
-
-    Some rows at a time stay in the cache, and only weights that an error reaches are moved.
-    """
-    A, G = np.zeros((2, len(E), len(R)))
-    count = max(MOVED // len(R), 1)
-    for first in range(0, len(E), count):
-        rows = slice(first, first + count)
-        displacement, gradient = np.zeros((2, *A[rows].shape))
-        for start in range(0, E.shape[1], STOP):
-            done = slice(start, min(start + STOP, E.shape[1]))
-            errors = E[rows, done]
-            for moved, largest, matrix, reached in (
-                (displacement, A, U[done, start:], slice(start, None)),  # U[j, k] = 0 for j > k
-                (gradient, G, R[: done.stop, done].T, slice(done.stop)),  # R[k, j] = 0 for j < k
-            ):
-                moved[:, reached] += errors @ matrix
-                np.maximum(
-                    largest[rows, reached], np.abs(moved[:, reached]), out=largest[rows, reached]
-                )
-    return A, G
-
-
-def _factor_noise(product: Callable[[slice], Array], diagonal: Array) -> NDArray[np.float32]:
-    """Return `quantref.certificate.factor_noise` of a matrix, divided by its diagonal twice.
-
-    The elements are in 1 … n_in + 1. `product`: returns the columns of a band above its end.
-    """
-    n_in, size = len(diagonal), np.sqrt(diagonal)
-    noise = np.empty((n_in, n_in), np.float32)
-    for band in bands(n_in):
-        columns = product(band) / np.outer(size[: band.stop], size[band])
-        noise[: band.stop, band] = n_in * columns**2 + 1
-        noise[band, : band.start] = noise[: band.start, band].T
-    return noise
-
-
-def _spread(squares: Array, noise: Array | float, diagonal: Array) -> NDArray[np.float64]:
-    """Return squares · factor_noise, (rows, n_in); `noise` may be the largest of its elements."""
-    scaled = squares * diagonal
-    if isinstance(noise, float):
-        return np.outer(scaled.sum(axis=1) * noise, diagonal)
-    return np.asarray(scaled @ noise * diagonal)
+def _recurrence(W: Array, A: Array) -> Array:
+    """Return (k + 4) (|w_k| + A_k)², (rows, n_in)."""
+    return np.asarray((np.arange(W.shape[1]) + 4) * (np.abs(W) + A) ** 2)
 
 
 def own_noise(column: Array, sizes: Array, u: Roundoffs) -> NDArray[np.float64]:

@@ -7,19 +7,15 @@ the cache.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantref.checks import horizons
-from quantref.fast.certificate.bounds import (
-    Factor,
-    Noise,
-    Roundoffs,
-)
+from quantref.fast.certificate.bounds import Factor, Roundoffs
 from quantref.fast.certificate.errors import RoughErrors, times_upper
 from quantref.fast.certificate.sums import (
     SignedSums,
@@ -32,6 +28,7 @@ from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 from quantref.rules import Group, round_then_add
 
+AT_ONCE = 256  # rows whose bounds are computed at once
 BaseBound = Callable[[slice, int], Array]  # (rows, columns) of a column block from c on
 
 
@@ -91,8 +88,22 @@ class Evidence:
 
     @property
     def rough(self) -> RoughErrors | None:
-        """Residuals in float32, if they have been enough until now."""
-        return self.known if isinstance(self.known, RoughErrors) and "E" not in vars(self) else None
+        """Residuals in float32, if they have been enough until now, and are not forgotten."""
+        known = self.known
+        if isinstance(known, RoughErrors) and known.residuals.size and not self._has_errors:
+            return known
+        return None
+
+    @property
+    def _has_errors(self) -> bool:
+        """Whether E is there already."""
+        return not isinstance(self.known, RoughErrors) or "E" in vars(self)
+
+    def forget_residuals(self) -> None:
+        """Free the memory of residuals in float32, which have settled what they can."""
+        if isinstance(self.known, RoughErrors):
+            none = np.empty((0, self.codes.shape[1]), np.float32)
+            vars(self).update(known=replace(self.known, residuals=none))
 
     @cached_property
     def E(self) -> NDArray[np.float64]:
@@ -102,7 +113,7 @@ class Evidence:
 
     def errors_of(self, rows: Array) -> NDArray[np.float64]:
         """Return E of some rows, (rows, n_in)."""
-        if self.rough is not None and len(rows) <= len(self.codes) // 2:
+        if not self._has_errors and len(rows) <= len(self.codes) // 2:
             return self._errors_of(rows)
         return self.E[rows]
 
@@ -118,7 +129,7 @@ class Evidence:
 
     def _residuals_of(self, row: Array, column: Array) -> NDArray[np.float64]:
         """Return residuals of single codes, (count,)."""
-        if self.rough is None or len(row) > sum(self.codes.shape):
+        if self._has_errors or len(row) > sum(self.codes.shape):
             return np.asarray(self.E[row, column] * self.U_jj[column])
         found = np.empty(len(row))
         for start in range(0, len(row), FEWEST_ROWS):
@@ -211,7 +222,7 @@ class Evidence:
 
     def ranges_of(self, rows: Array) -> tuple[Array, Array]:
         """Return the ranges of some rows, (rows, n_groups) twice."""
-        if self.rough is None or 2 * len(rows) > len(self.codes):
+        if self._has_errors or 2 * len(rows) > len(self.codes):
             return self.ranges[0][rows], self.ranges[1][rows]
         return self._ranges(self.errors_of(rows), rows)[:2]
 
@@ -288,37 +299,41 @@ class Evidence:
         groups = self.problem.groups
         return np.array([self.problem.errors_applied(group) > 0 for group in groups])
 
-    def _bounds(self, rows: slice | Array, *, at_most: bool = False) -> tuple[Array, Array]:
+    def _bounds(self, rows: Array, *, at_most: bool = False) -> tuple[Array, Array]:
         """Return β (rows, n_in) and δ (rows, n_groups) of some rows, each row alone.  [CERT-090]
 
-        `at_most`: return upper bounds, which need no product with n_in² variances.
+        `at_most`: return upper bounds, which need no matrix with n_in² variances.
         """
-        groups = self.problem.groups
+        parts = np.array_split(rows, max(-(-len(rows) // AT_ONCE), 1))
+        E = self.E if 2 * len(rows) > len(self.codes) else None
+        found = (
+            self._bounds_of_part(
+                part,
+                np.ascontiguousarray(self.errors_of(part) if E is None else E[part]),
+                at_most=at_most,
+                keep=len(parts) > 1,
+            )
+            for part in parts
+        )
+        beta, delta = zip(*found, strict=True)
+        return np.concatenate(beta), np.concatenate(delta)
+
+    def _bounds_of_part(
+        self, rows: Array, E: Array, *, at_most: bool, keep: bool
+    ) -> tuple[Array, Array]:
+        groups, factor = self.problem.groups, self.factor
         applied = np.array([self.problem.errors_applied(group) for group in groups])
-        of_last = self._of_last_roundings(rows)
-        of_codes, delta = np.empty_like(of_last), np.zeros((len(of_last), len(groups)))
-        for columns, noise in self._noise(rows, at_most=at_most):
-            of_codes[:, columns] = self.factor.codes(noise, columns)
-            for k in np.flatnonzero((columns.start < applied) & (applied <= columns.stop)):
-                base = partial(self.factor.base, noise)
+        W, ends = self.problem.weights[rows].astype(np.float64), horizons(len(self.U_jj))
+        values = self.values(rows, slice(0, len(self.U_jj))).T
+        of_last = 3 * self.roundoffs.feedback * np.abs(values + E * self.U_jj)
+        of_codes, delta = np.empty_like(of_last), np.zeros((len(rows), len(groups)))
+        noises = factor.noises(W, E, self.roundoffs, at_most=at_most, keep=keep)
+        for start, stop, noise in zip([0, *ends], ends, noises, strict=False):
+            of_codes[:, start:stop] = factor.codes(noise, slice(start, stop))
+            for k in np.flatnonzero((start < applied) & (applied <= stop)):
+                base = partial(factor.base, noise)
                 delta[:, k] = group_bound(groups[k], int(applied[k]), of_codes, base)
         return of_codes + of_last, delta
-
-    def _noise(self, rows: slice | Array, *, at_most: bool) -> Iterator[tuple[slice, Noise]]:
-        """Yield the columns with each horizon, and the noise of some rows up to it."""
-        W = self.problem.weights[rows].astype(np.float64)
-        E = np.ascontiguousarray(self.E if isinstance(rows, slice) else self.errors_of(rows))
-        start = 0
-        for horizon in horizons(len(self.U_jj)):
-            noise = self.factor.noise(W, E, self.roundoffs, horizon, at_most=at_most)
-            yield slice(start, horizon), noise
-            start = horizon
-
-    def _of_last_roundings(self, rows: slice | Array) -> NDArray[np.float64]:
-        """Return 3u |w′| of some rows, (rows, n_in)."""
-        values = self.values(rows, slice(0, self.codes.shape[1])).T
-        E = self.E if isinstance(rows, slice) else self.errors_of(rows)
-        return 3 * self.roundoffs.feedback * np.abs(values + E * self.U_jj)
 
     def shared(self, error: Array) -> NDArray[np.float64]:
         """Return δ: 0 for original weights, and the largest of all rows if rows share a range."""
@@ -393,7 +408,7 @@ class Evidence:
 
     @cached_property
     def _all_bounds(self) -> tuple[Array, Array]:
-        return self._bounds(slice(None))
+        return self._bounds(np.arange(len(self.codes)))
 
     @property
     def beta(self) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -16,7 +17,10 @@ from quantref.fast.hessian import bands
 from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 
-SHARE_OF_ROWS, FEWEST = 64, 8  # the bounds of one row in 64 are in memory at a time, besides U
+Bounds = Callable[[Array], tuple[Array, Array]]  # β and δ of rows
+
+SHARE_AT_MOST, SHARE = 32, 40  # upper bounds of one row in 32, and bounds of one in 40, at a time
+FEWEST = 12  # rows at a time
 PROBES = 64  # random vectors that estimate a diagonal
 LEAST_SHARE = 8  # a mean of 64 squares falls below 1/8 of its expectation: at most about 3·10⁻¹⁵
 
@@ -24,25 +28,38 @@ LEAST_SHARE = 8  # a mean of 64 squares falls below 1/8 of its expectation: at m
 def undecided_share(evidence: Evidence, enough: float = 0.0) -> float:
     """Return the share of undecided codes, or a larger one that is at most `enough`.  [CERT-100]"""
     rows, u = evenly_spaced(len(evidence.codes)), evidence.roundoffs
-    count = max(len(evidence.codes) // SHARE_OF_ROWS, FEWEST)
-    few = np.array_split(rows, -(-len(rows) // count))
-    ways = [(few, evidence.most_bounds_of), (few, evidence.bounds_of)]
+    # A few rows tell mostly whether upper bounds settle it.
+    probe = np.arange(len(rows)) % FEWEST == 0
+    parts = [rows[probe], *_parts(evidence, rows[~probe], SHARE_AT_MOST)]
+    ways: list[tuple[list[Array], Bounds]] = [(parts, evidence.most_bounds_of)]
     # Solves bound a factor's errors by norms. That decides something where they hardly count.
     if u.factor <= U64 and not u.hessian:
         ways.insert(0, ([rows], partial(most_bounds_by_solves, evidence)))
+    codes = len(rows) * len(evidence.U_jj)
     for parts, bounds in ways:
-        found = sum(_undecided(evidence, part, *bounds(part)) for part in parts)
-        share = found / (len(rows) * len(evidence.U_jj))
-        if share <= enough:
+        found = _undecided(evidence, parts, bounds, int(enough * codes))
+        if found <= enough * codes:
+            return found / codes
+    return _undecided(evidence, _parts(evidence, rows, SHARE), evidence.bounds_of, codes) / codes
+
+
+def _parts(evidence: Evidence, rows: Array, share: int) -> list[Array]:
+    """Divide rows, so that a part has at most one in `share` of all, or FEWEST."""
+    count = max(len(evidence.codes) // share, FEWEST)
+    return np.array_split(rows, -(-len(rows) // count)) if rows.size else []
+
+
+def _undecided(evidence: Evidence, parts: list[Array], bounds: Bounds, most: int) -> int:
+    """Return the number of codes that bounds leave undecided, counted up to `most` and a part."""
+    found = 0
+    for rows in parts:
+        beta, delta = bounds(rows)
+        scale, group = evidence.scale[rows], evidence.problem.column_group
+        decided = 2 * delta / evidence.problem.maxq <= LOOSE_SCALE * scale
+        found += int((~((beta <= scale[:, group] / 2) & decided[:, group])).sum())
+        if found > most:
             break
-    return share
-
-
-def _undecided(evidence: Evidence, rows: Array, beta: Array, delta: Array) -> int:
-    """Return the number of codes of some rows that these bounds leave undecided."""
-    scale, group = evidence.scale[rows], evidence.problem.column_group
-    decided = 2 * delta / evidence.problem.maxq <= LOOSE_SCALE * scale
-    return int((~((beta <= scale[:, group] / 2) & decided[:, group])).sum())
+    return found
 
 
 def most_bounds_by_solves(evidence: Evidence, rows: Array) -> tuple[Array, Array]:

@@ -36,19 +36,25 @@ LADDERS: dict[str, Ladder] = {
 
 
 def limits_of_all_kinds(records: Sequence[Record]) -> list[str]:
-    """Return the lines of the table of sizes at which every kind of problem was judged."""
-    kept = [r for r in records if _kinds(records, r["n_in"]) == set(KINDS)]
+    """Return the lines of the table of sizes and groups for which every kind was judged."""
+    kept = [r for r in records if _others(records, r, "kind") == set(KINDS)]
     return _table(kept, ("n_in", "condition"))
 
 
 def limits_by_group(records: Sequence[Record]) -> list[str]:
-    """Return the lines of the table of sizes at which problems in a random basis were judged."""
-    kept = [r for r in records if _kinds(records, r["n_in"]) == {"rotated"}]
+    """Return the lines of the table of sizes at which several sizes of groups were judged.
+
+    They are those of problems in a random basis.
+    """
+    rotated = [r for r in records if r["kind"] == "rotated"]
+    kept = [r for r in rotated if len(_others(rotated, r, "group_size")) > 1]
     return _table(kept, ("n_in", "condition", "group_size"))
 
 
-def _kinds(records: Sequence[Record], n_in: int) -> set[str]:
-    return {r["kind"] for r in records if r["n_in"] == n_in}
+def _others(records: Sequence[Record], one: Record, name: str) -> set[str | int]:
+    """Return the values of `name` among problems that are otherwise like one."""
+    same = {"kind", "n_in", "condition", "group_size"} - {name}
+    return {r[name] for r in records if all(r[key] == one[key] for key in same)}
 
 
 def _values(records: Sequence[Record], *names: str) -> list[tuple[int | float, ...]]:
