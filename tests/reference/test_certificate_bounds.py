@@ -37,6 +37,11 @@ def solve(problem: Problem) -> GPTQResult:
     )
 
 
+def given(problem: Problem) -> tuple[Any, ...]:
+    """Return what a certificate is made of, with the right answer."""
+    return problem.weights, problem.hessian, solve(problem), problem.config
+
+
 def half_steps(share: float) -> tuple[Problem, Array]:
     """Return a correlated problem whose residuals are all `share` of a step, and the codes."""
     problem = normal_problem(5, 1, 24, damping=0.0)
@@ -202,13 +207,26 @@ def test_weakness_is_decided_by_solves_where_they_are_enough(
     """With a factor in double precision they are, unless the condition is large."""
     right = normal_problem(3, 4, 528, group_size=128, damping=0.0)
     problem = replace(right, hessian=spread_hessian(528, condition))
-    result = solve(problem)
-    given = (problem.weights, problem.hessian, result, problem.config)
-    quick = fast.certify(*given, factor_roundoff=u_f)
-    plain = certificate.certify(*given, factor_roundoff=u_f)
+    quick = fast.certify(*given(problem), factor_roundoff=u_f)
+    plain = certificate.certify(*given(problem), factor_roundoff=u_f)
     assert plain.verdict == quick.verdict == verdict
     assert ("U" in vars(quick.evidence.factor)) == inverse
     assert plain.undecided == quick.undecided
+
+
+@pytest.mark.requirement("CERT-100")
+@pytest.mark.parametrize("row", [0, 1, 12, 35, 63])
+def test_one_row_of_64_may_make_a_certificate_weak(row: int) -> None:
+    """Errors of its first block cancel its other weights but for a small part."""
+    problem = normal_problem(4, 64, 80, group_size=8, block_size=8)
+    evidence = fast.certify(*given(problem), block_size=8).evidence
+    weights = problem.weights.copy()
+    carried = evidence.E[row, :8] @ evidence.factor.U[:8, 8:]
+    weights[row, 8:] = weights[row, 8:] * 2.0**-14 + carried
+    problem = replace(problem, weights=weights)
+    for form in (certificate.certify, fast.certify):
+        made = form(*given(problem), block_size=8)
+        assert (made.verdict, made.undecided) == ("weak", 72 / 64 / 80)
 
 
 @pytest.mark.requirement("CERT-100")
@@ -232,9 +250,7 @@ def test_precisions_are_numbers_between_0_and_1(name: str, value: Any) -> None:
 def test_a_hessian_singular_to_working_precision_leaves_nothing_decided(form: Any) -> None:
     for condition, u, decided in ((1e13, U32, False), (1e13, U64, True), (1e16, U64, False)):
         problem = badly_conditioned(condition)
-        result = solve(problem)
-        given = (problem.weights, problem.hessian, result, problem.config)
-        made = form(*given, unit_roundoff=u)
+        made = form(*given(problem), unit_roundoff=u)
         assert (made.verdict == "passed", made.undecided < 0.01) == (decided, decided)
 
 
