@@ -261,8 +261,8 @@ def base_bound(problem: Problem, noise: Noise, shift: tuple[Array, Array]) -> ND
 
 def undecided_share(beta: Array, delta: Array, s: Array, maxq: int) -> float:
     """Return the share of codes for which the bounds admit another code, or another scale."""
-    undecided = (beta > s / 2) | (2 * delta / maxq > LOOSE_SCALE * s)  # (n_out, n_in)
-    return float(undecided[evenly_spaced(len(s))].mean())  # [CERT-100]
+    decided = (beta <= s / 2) & (2 * delta / maxq <= LOOSE_SCALE * s)  # (n_out, n_in)
+    return float((~decided)[evenly_spaced(len(s))].mean())  # [CERT-100]
 
 
 # CODES

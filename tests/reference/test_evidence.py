@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +17,12 @@ from quantcheck.mutants import MUTANTS, load
 from quantcheck.wire.arrays import decode
 from quantref import gptq_quantize, gptq_textbook
 from quantref.certificate import MOST_SUMS
-from quantref.fast.certificate import LazyCertificate, certify, failing_checks
+from quantref.fast.certificate import (
+    LazyCertificate,
+    certify,
+    certify_problem,
+    failing_checks,
+)
 from quantref.fast.certificate.bounds import Factor, Roundoffs
 from quantref.fast.certificate.checks import check_loss, failing_rows
 from quantref.fast.certificate.evidence import Evidence
@@ -180,6 +187,33 @@ def test_correct_answers_need_no_inverse(dtype: str) -> None:
     wrong = certified(problem, with_arrays(answer, codes=15 - answer.codes), u)
     assert not wrong.passed
     assert "U" in vars(wrong.evidence.factor)
+
+
+def test_a_factor_is_gone_with_its_certificate() -> None:
+    """Without a cycle, which holds n_in² numbers until the collector comes."""
+    problem = normal_problem(0, 8, 300, group_size=64)
+    made = certified(problem, solve(problem, "float32"), U32)
+    assert made.verdict == "passed"
+    assert made.undecided == 0
+    factor = weakref.ref(made.evidence.factor)
+    gc.disable()
+    try:
+        del made
+        assert factor() is None
+    finally:
+        gc.enable()
+
+
+def test_a_hessian_that_changes_later_changes_nothing() -> None:
+    problem = normal_problem(0, 8, 40, group_size=8, block_size=8)
+    prepared = evidence_of(problem, solve(problem, "float32"), U32).problem
+    figures = []
+    for changed in (False, True):
+        made = certify_problem(prepared, solve(problem), factor=Factor(prepared.R, shared=True))
+        if changed:
+            vars(prepared.prepared).update(hessian=np.eye(40))
+        figures.append((made.loss_bound, made.undecided, made.checks[1].message))
+    assert figures[0] == figures[1]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -17,7 +17,7 @@ from tests.benchmarks.speed.problems import hessian
 
 from quantref import GPTQConfig, certify, gptq_quantize
 from quantref.checks import LOOSE_SCALE
-from quantref.gptq import BLOCK_SIZE
+from quantref.fast.hessian import SIDE
 from quantref.inputs import Array
 from quantref.models import Batch, Settings, quantize_blocks
 from quantref.models.executors import open_executor
@@ -190,7 +190,7 @@ def test_ranges_of_the_whole_tensor_keep_all_rows_in_one_part() -> None:
 def test_a_verdict_takes_three_copies_of_the_weights_and_two_of_the_hessian(
     n_out: int, n_in: int, factor: str, spread: int
 ) -> None:
-    """At a condition of 10⁶, upper bounds do not settle it; then a band of variances counts too."""
+    """At a condition of 10⁶, upper bounds do not settle it; then two bands of H count too."""
     rng = np.random.default_rng(0)
     W = rng.standard_normal((n_out, n_in), dtype=np.float32)
     Q, _ = np.linalg.qr(rng.normal(size=(n_in, n_in)))
@@ -203,6 +203,6 @@ def test_a_verdict_takes_three_copies_of_the_weights_and_two_of_the_hessian(
     _, delta = certificate.evidence.most_bounds_of(some)
     loose = 2 * delta / 15 > LOOSE_SCALE * certificate.evidence.scale[some]
     assert loose.any() == (spread == 6)
-    limit = 3 * W.nbytes + 2 * H.nbytes + (spread == 6) * 16 * BLOCK_SIZE * n_in
+    limit = 3 * W.nbytes + 2 * H.nbytes + (spread == 6) * 2 * 8 * SIDE * n_in
     found = peak(lambda: certify(W, H, answer, CONFIG, factor_roundoff=u_f).verdict)
     assert 0.5 * limit < found <= limit, f"{found / MIB:.1f} MiB of {limit / MIB:.1f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from string import ascii_letters
@@ -110,7 +110,7 @@ AXES: Mapping[str, Callable[[Cell], str]] = {
 
 def summary_of(table: Table) -> Summary:
     """Count the cells of a table."""
-    made = Summary(by={name: {} for name in AXES})
+    made = Summary(by={name: defaultdict(Counter) for name in AXES})
     for row in table.rows:
         made.rows.append(_row(table, row, made))
     return made
@@ -140,7 +140,7 @@ def _count(into: Summary, cell: Cell, outcome: Outcome) -> None:
     if outcome.reason:
         into.reasons[outcome.reason] += 1
     for name, of in AXES.items():
-        into.by[name].setdefault(of(cell), Counter())[outcome.kind] += 1
+        into.by[name][of(cell)][outcome.kind] += 1
 
 
 def to_json(made: Summary) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class Certifying:
             return factor
         if prepared in self._rows:
             vars(problem)["cholesky_rows"] = self._rows[prepared]
-        factor = Factor.of(problem, shared=True)
+        factor = Factor(problem.R, shared=True)
         self._factors[key] = hessian, factor  # the Hessian is kept, and with it its id
         if "cholesky_rows" in vars(problem):
             self._rows[prepared] = problem.cholesky_rows

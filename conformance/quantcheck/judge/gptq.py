@@ -54,7 +54,7 @@ def _problem(case: Case) -> tuple[GPTQProblem, Factor]:
         block_size=parameters["block_size"],
         dtype=np.float32 if weights.dtype.itemsize <= 4 else np.float64,
     )
-    return problem, Factor.of(problem, shared=True)
+    return problem, Factor(problem.R, shared=True)
 
 
 def _required_codes(collector: Judging) -> Array:

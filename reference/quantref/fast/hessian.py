@@ -156,7 +156,13 @@ def permuted(
 def permuted_rows(
     prepared: PreparedHessian, rows: slice, *, backwards: bool = False
 ) -> NDArray[np.float64]:
-    """Return some rows of what `permuted` returns, (rows, n_in)."""
+    """Return some rows of what `permuted` returns, (rows, n_in), in new memory.
+
+    Examples
+    --------
+    >>> permuted_rows(prepare_hessian(np.diag([1.0, 3.0]), damping=0.5), slice(1, 2))
+    array([[0., 4.]])
+    """
     order = prepared.order[::-1] if backwards else prepared.order
     n = len(order)
     h, forwards = prepared.hessian, np.arange(n)

@@ -100,7 +100,7 @@ def run_task(task: Task) -> list[Answer]:
     if judged.dtype != np.float32:
         judged = prepare_problem(task.weights[0], task.hessian, task.config, dtype=np.float32)
     known = of_hessian(judged)
-    answers, factor = [], Factor.of(judged)
+    answers, factor = [], Factor(judged.R)
     for k, weights in enumerate(task.weights):
         judged = judged.with_weights(weights) if k else judged
         if task.to_judge:

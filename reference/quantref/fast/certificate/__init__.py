@@ -1,7 +1,8 @@
 """The certificate, fast: verdicts at once, figures when they are used (SPEC.md, section 8).
 
-Lower bounds that need no inverse settle most codes, so most certificates never compute U or the
-bounds. `quantref.certificate` is the plain form.
+Lower bounds that need no inverse settle most codes, so most checks never compute U or the bounds.
+Whether a certificate without failures is weak is found at once too, and in single precision needs
+U. `quantref.certificate` is the plain form.
 """
 
 from __future__ import annotations
@@ -133,14 +134,15 @@ def certify_problem(
     True
     """
     roundoffs = Roundoffs.declared(unit_roundoff, factor_roundoff, hessian_error)
-    evidence = gather(problem, answer, roundoffs, factor, rough=not figures)
+    own = factor or Factor.of(problem)
+    evidence = gather(problem, answer, roundoffs, own, rough=not figures)
     checks = (check_g_idx(problem, answer), *_checks(evidence))
     evidence.forget_residuals()
     certificate = LazyCertificate(checks, evidence)
     if not certificate.failures:
         _ = certificate.is_weak  # while the Hessian is what it was
     if factor is None:
-        evidence.factor.forget_hessian()
+        own.forget_hessian()
     return certificate
 
 

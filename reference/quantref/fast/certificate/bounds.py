@@ -1,16 +1,17 @@
 """Bounds on the error of a correct implementation, of some rows at a time (SPEC.md, section 8).
 
-`quantref.certificate` has the plain form. Here what depends on the factor alone is computed once,
-and the matrices with n_in² variances in bands. `quantcheck.oracle.bounds` has the same formulas in
-Python floats, for the vectors; tests hold all three equal. Letters are those of the plain form.
+`quantref.certificate` has the plain form. Here the factor and its inverse are computed once, and
+the matrices with n_in² variances in bands (`quantref.fast.certificate.noise`).
+`quantcheck.oracle.bounds` has the same formulas in Python floats, for the vectors; tests hold all
+three equal. Letters are those of the plain form.
 
-Lower bounds settle most answers without the inverse U: see `quantref.fast.certificate.lower`. So do
+Lower bounds settle most checks without the inverse U: see `quantref.fast.certificate.lower`. So do
 upper bounds for the share of undecided codes: see `quantref.fast.certificate.undecided`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -71,15 +72,17 @@ class Noise:
 class Factor:
     """A factor R, its inverse U, and variances of the errors of a computed factor.
 
-    They are computed when they are used, and kept. Answers with one Hessian may share them.
+    Vectors and U are computed when they are used, and kept. Answers with one Hessian may share
+    them.
 
     Attributes
     ----------
     R : (n_in, n_in) float64 array
     prepared : PreparedHessian, optional
-        The Hessian H = R Rᵀ, which is otherwise computed from R.
+        The Hessian H = R Rᵀ, while it is sure not to change. Otherwise H is computed from R.
     shared : bool, default False
-        Many answers share it; then the matrices with n_in² variances are kept.
+        Many answers share it; then the matrices with n_in² variances are kept. So they are where
+        the bounds of many rows are asked for.
     """
 
     R: NDArray[np.float64]
@@ -87,10 +90,10 @@ class Factor:
     shared: bool = False
 
     @classmethod
-    def of(cls, problem: GPTQProblem, *, shared: bool = False) -> Factor:
-        """Return the factor of a problem."""
+    def of(cls, problem: GPTQProblem) -> Factor:
+        """Return the factor of a problem, with the Hessian; see `forget_hessian`."""
         is_product = problem.profile.rows is rows_of_cholesky  # H = R Rᵀ
-        return cls(problem.R, problem.prepared if is_product else None, shared)
+        return cls(problem.R, problem.prepared if is_product else None)
 
     @cached_property
     def U(self) -> NDArray[np.float64]:
@@ -110,7 +113,7 @@ class Factor:
     @cached_property
     def of_hessian(self) -> FactorNoise:
         """Θ(H)."""
-        return FactorNoise(self.h, self._columns_of_hessian)
+        return FactorNoise(self.h)
 
     def _columns_of_hessian(self, band: slice) -> Array:
         if self.prepared:
@@ -124,8 +127,11 @@ class Factor:
     @cached_property
     def of_inverse(self) -> FactorNoise:
         """Θ(H⁻¹)."""
-        U = self.U
-        return FactorNoise(self.chi, lambda b: U[: b.stop, b.start :].T @ U[: b.stop, b])
+        return FactorNoise(self.chi)
+
+    def _columns_of_inverse(self, band: slice) -> Array:
+        above = self.U[: band.stop]
+        return np.asarray(above[:, band.start :].T @ above[:, band])
 
     def noises(
         self, W: Array, E: Array, u: Roundoffs, *, at_most: bool = False, keep: bool = False
@@ -146,23 +152,18 @@ class Factor:
                 of_weights += u.weights * _recurrence(W, A)
                 yield Noise(of_weights, u.matrices * self.of_hessian.most(A**2), shift)
             return
-        A, G = np.empty((2, len(ends), *E.shape))
+        A, G = (np.empty((len(ends), *E.shape)) for _ in range(2))
         for k, end in enumerate(ends):
             A[k], G[k] = moves.up_to(end)
-        of_weights = self._spread(self.of_inverse, G, u, keep=keep)
+        keep = keep or self.shared
+        of_weights = _spread(self.of_inverse, G, self._columns_of_inverse, keep=keep)
+        of_weights *= u.matrices
         del G
         for k in range(len(ends)):
             of_weights[k] += u.weights * _recurrence(W, A[k])
-        of_gradients = self._spread(self.of_hessian, A, u, keep=keep)
-        del A
+        of_gradients = _spread(self.of_hessian, A, self._columns_of_hessian, keep=keep)
+        of_gradients *= u.matrices
         yield from (Noise(*found, shift) for found in zip(of_weights, of_gradients, strict=True))
-
-    def _spread(self, noise: FactorNoise, moved: Array, u: Roundoffs, *, keep: bool) -> Array:
-        """Return the variances that the factor's errors make of moves, which are overwritten."""
-        np.square(moved, out=moved)
-        spread = noise.spread(moved.reshape(-1, len(self.R)), keep=keep or self.shared)
-        spread *= u.matrices
-        return spread.reshape(moved.shape)
 
     def codes(self, noise: Noise, columns: slice) -> NDArray[np.float64]:
         """Return β of columns with the noise's horizon, (rows, columns).  [CERT-090]"""
@@ -200,6 +201,14 @@ class Factor:
 def _squared(values: Array) -> Array:
     """Return the squares of an array that is not used again, in its memory."""
     return np.square(values, out=values)
+
+
+def _spread(
+    noise: FactorNoise, moved: Array, below: Callable[[slice], Array], *, keep: bool
+) -> Array:
+    """Return the variances that a factor's errors make of moves, which are overwritten."""
+    np.square(moved, out=moved)
+    return noise.spread(moved.reshape(-1, moved.shape[-1]), below, keep=keep).reshape(moved.shape)
 
 
 def _recurrence(W: Array, A: Array) -> Array:

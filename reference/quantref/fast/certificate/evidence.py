@@ -67,7 +67,7 @@ class Evidence:
     roundoffs : Roundoffs
         Of the arithmetic that made the answer.
     factor : Factor
-        What the bounds need of the Hessian's factor; most verdicts need nothing of it.
+        What the bounds need of the Hessian's factor; most checks need nothing of it.
     """
 
     problem: GPTQProblem

@@ -76,7 +76,7 @@ def gather(
     else:
         known = times_upper(difference, problem.R)  # [CERT-010]
     U_jj = 1.0 / np.diagonal(problem.R)
-    factor = factor or Factor.of(problem)
+    factor = factor or Factor(problem.R)
     evidence = Evidence(problem, codes, scale, zero_point, known, U_jj, sums, roundoffs, factor)
     if roundoffs.hessian:
         hessian_shift(evidence.E, problem.R, evidence.factor.U, roundoffs.hessian)  # [CERT-070]

@@ -69,44 +69,44 @@ class Moves:
 
 @dataclass(frozen=True, eq=False)
 class FactorNoise:
-    """Θ(H)_kl / (h_k h_l) of a symmetric matrix H with diagonal h, (n_in, n_in), in bands.
+    """Products with Θ(H) of a symmetric matrix H with diagonal h, (n_in, n_in), in bands.
 
-    Its elements are in 1 … n_in + 1.
+    The elements of Θ(H)_kl / (h_k h_l) are in 1 … n_in + 1.
 
     Attributes
     ----------
     diagonal : (n_in,) float64 array
         h.
-    below : callable
-        Returns the columns of a band of H, from the diagonal on; they may be overwritten.
 
     Examples
     --------
     >>> H = np.array([[2.0, 1.0], [1.0, 1.0]])
-    >>> noise = FactorNoise(H.diagonal(), lambda band: H[band.start :, band].copy())
-    >>> noise.spread(np.eye(2)), noise.most(np.eye(2))
+    >>> noise = FactorNoise(H.diagonal())
+    >>> noise.spread(np.eye(2), lambda band: H[band.start :, band].copy()), noise.most(np.eye(2))
     (array([[12.,  4.],
            [ 4.,  3.]]), array([[12.,  6.],
            [ 6.,  3.]]))
     """
 
     diagonal: NDArray[np.float64]
-    below: Callable[[slice], Array]
-    _kept: list[NDArray[np.float32]] = field(default_factory=list)
+    _kept: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
-    def spread(self, squares: Array, *, keep: bool = False) -> NDArray[np.float64]:
+    def spread(
+        self, squares: Array, below: Callable[[slice], Array], *, keep: bool = False
+    ) -> NDArray[np.float64]:
         """Return squares · Θ(H), (rows, n_in); the squares are overwritten.
 
-        `keep`: keep the bands for another time, in single precision.
+        `below`: returns the columns of a band of H from the diagonal on, in memory that may be
+        overwritten. `keep`: keep the bands for another time, in single precision.
         """
         squares *= self.diagonal
         out = np.zeros_like(squares)
         for k, band in enumerate(bands(len(self.diagonal))):
-            part = self._kept[k] if k < len(self._kept) else self._part(band)
+            part = self._kept[k] if k in self._kept else self._part(band, below(band))
             out[:, band] += squares[:, band.start :] @ part
             out[:, band.stop :] += squares[:, band] @ part[band.stop - band.start :].T
-            if keep and k == len(self._kept):
-                self._kept.append(part.astype(np.float32))
+            if keep and k not in self._kept:
+                self._kept[k] = part.astype(np.float32)
             del part  # before the next one takes as much memory
         out *= self.diagonal
         return out
@@ -116,9 +116,9 @@ class FactorNoise:
         n_in = len(self.diagonal)
         return np.outer(squares @ self.diagonal * (n_in + 1), self.diagonal)
 
-    def _part(self, band: slice) -> Array:
-        """Return Θ(H)_kl / (h_k h_l) of a band of columns, from the diagonal on."""
-        part, inverse = self.below(band), 1 / np.sqrt(self.diagonal)
+    def _part(self, band: slice, part: Array) -> Array:
+        """Turn a band of columns of H, from the diagonal on, into Θ(H)_kl / (h_k h_l)."""
+        inverse = 1 / np.sqrt(self.diagonal)
         part *= inverse[band.start :, None]
         part *= inverse[band]
         np.square(part, out=part)

@@ -19,8 +19,9 @@ from quantref.inputs import Array
 
 Bounds = Callable[[Array], tuple[Array, Array]]  # β and δ of rows
 
-SHARE_AT_MOST, SHARE = 32, 40  # upper bounds of one row in 32, and bounds of one in 40, at a time
+ONE_IN, ONE_OF_UPPER_IN = 40, 32  # bounds of one row in 40, or upper bounds of one in 32, at a time
 FEWEST = 12  # rows at a time
+PROBED = 16  # one row in 16 is looked at first
 PROBES = 64  # random vectors that estimate a diagonal
 LEAST_SHARE = 8  # a mean of 64 squares falls below 1/8 of its expectation: at most about 3·10⁻¹⁵
 
@@ -28,9 +29,9 @@ LEAST_SHARE = 8  # a mean of 64 squares falls below 1/8 of its expectation: at m
 def undecided_share(evidence: Evidence, enough: float = 0.0) -> float:
     """Return the share of undecided codes, or a larger one that is at most `enough`.  [CERT-100]"""
     rows, u = evenly_spaced(len(evidence.codes)), evidence.roundoffs
-    # A few rows tell mostly whether upper bounds settle it.
-    probe = np.arange(len(rows)) % FEWEST == 0
-    parts = [rows[probe], *_parts(evidence, rows[~probe], SHARE_AT_MOST)]
+    # Upper bounds of a few rows usually show whether they settle it.
+    probe = np.arange(len(rows)) % PROBED == 0
+    parts = [rows[probe], *_parts(evidence, rows[~probe], ONE_OF_UPPER_IN)]
     ways: list[tuple[list[Array], Bounds]] = [(parts, evidence.most_bounds_of)]
     # Solves bound a factor's errors by norms. That decides something where they hardly count.
     if u.factor <= U64 and not u.hessian:
@@ -40,12 +41,12 @@ def undecided_share(evidence: Evidence, enough: float = 0.0) -> float:
         found = _undecided(evidence, parts, bounds, int(enough * codes))
         if found <= enough * codes:
             return found / codes
-    return _undecided(evidence, _parts(evidence, rows, SHARE), evidence.bounds_of, codes) / codes
+    return _undecided(evidence, _parts(evidence, rows, ONE_IN), evidence.bounds_of, codes) / codes
 
 
-def _parts(evidence: Evidence, rows: Array, share: int) -> list[Array]:
-    """Divide rows, so that a part has at most one in `share` of all, or FEWEST."""
-    count = max(len(evidence.codes) // share, FEWEST)
+def _parts(evidence: Evidence, rows: Array, one_in: int) -> list[Array]:
+    """Divide rows, so that a part has at most one in `one_in` of all rows, or FEWEST."""
+    count = max(len(evidence.codes) // one_in, FEWEST)
     return np.array_split(rows, -(-len(rows) // count)) if rows.size else []
 
 

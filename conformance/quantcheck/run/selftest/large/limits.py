@@ -37,7 +37,7 @@ LADDERS: dict[str, Ladder] = {
 
 def limits_of_all_kinds(records: Sequence[Record]) -> list[str]:
     """Return the lines of the table of sizes and groups for which every kind was judged."""
-    kept = [r for r in records if _others(records, r, "kind") == set(KINDS)]
+    kept = [r for r in records if _values_among_like(records, r, "kind") == set(KINDS)]
     return _table(kept, ("n_in", "condition"))
 
 
@@ -47,11 +47,11 @@ def limits_by_group(records: Sequence[Record]) -> list[str]:
     They are those of problems in a random basis.
     """
     rotated = [r for r in records if r["kind"] == "rotated"]
-    kept = [r for r in rotated if len(_others(rotated, r, "group_size")) > 1]
+    kept = [r for r in rotated if len(_values_among_like(rotated, r, "group_size")) > 1]
     return _table(kept, ("n_in", "condition", "group_size"))
 
 
-def _others(records: Sequence[Record], one: Record, name: str) -> set[str | int]:
+def _values_among_like(records: Sequence[Record], one: Record, name: str) -> set[str | int]:
     """Return the values of `name` among problems that are otherwise like one."""
     same = {"kind", "n_in", "condition", "group_size"} - {name}
     return {r[name] for r in records if all(r[key] == one[key] for key in same)}

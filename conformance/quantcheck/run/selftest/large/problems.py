@@ -100,7 +100,7 @@ class Large:
     @cached_property
     def factor(self) -> Factor:
         """The factor that all certificates share."""
-        return Factor.of(self.problem, shared=True)
+        return Factor(self.problem.R, shared=True)
 
 
 @lru_cache(maxsize=1)  # problems with other groups share it
