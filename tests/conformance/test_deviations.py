@@ -211,6 +211,37 @@ def test_no_cause_fails_where_a_group_has_no_scale(operation: str, cases: dict[s
             assert not known.faults, cause.name
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("name", "operation", "array", "given"),
+    [
+        ("nan-left-out-of-maximum", "abs_max_quantize", "x",
+         {"axis": -1, "value_range": [-127, 127], "epsilon": 1e-7, "output_dtype": "int8"}),
+        ("nan-left-out-of-ranges", "affine_parameters", "weights",
+         {"bits": 4, "symmetric": False, "per_channel": True, "group_size": 4}),
+    ],
+)  # fmt: skip
+def test_nan_that_is_left_out(
+    cases: dict[str, Case], bad: float, name: str, operation: str, array: str, given: dict[str, Any]
+) -> None:
+    """The answer to the other numbers of the slice or group, with code 0 for NaN, and no other."""
+    values = np.float32([[1, -3, 0, 2, 5, -4], [2, 0, 1, -1, 6, 4]])
+    holed = values.copy()
+    holed[0, 2], holed[1, 5] = bad, bad
+    filled = np.where(np.isfinite(holed), values, np.float32([[0], [6]]))
+    case = next(c for c in cases.values() if c.operation == operation and "outputs" in c.expected)
+    right = replace(case, parameters=given, inputs={array: filled})
+    answer = operations.answer(right.question())
+    asked = replace(right, inputs={array: holed}, expected={"refused": "NonFiniteError"})
+    if operation == "abs_max_quantize":
+        answer["outputs"]["codes"]["data"][11] = 0
+    known = Matching([deviations.entries.entry_of(entry(cause={"name": name}))], U32)
+    assert bool(known.explaining((asked, answer))) == np.isnan(bad)
+    answer["outputs"]["scale"]["data"][0] *= 1.001
+    assert not known.explaining((asked, answer))
+    assert not known.faults
+
+
 # Files
 
 

@@ -16,6 +16,7 @@ from quantcheck.deviations.causes import (
     gptq,
     half,
     layers,
+    nan,
     plain,
     rounding,
     rule,
@@ -36,6 +37,7 @@ CAUSES: dict[str, Cause] = {
         layers,
         copies,
         calibration,
+        nan,
         weight_only,
     )
     for cause in module.CAUSES

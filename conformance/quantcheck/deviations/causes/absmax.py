@@ -23,7 +23,8 @@ def _settings(case: Case) -> Mapping[str, Any]:
     return settings
 
 
-def _axes(case: Case) -> tuple[int, ...]:
+def axes_of(case: Case) -> tuple[int, ...]:
+    """Return the axes that share a scale, not negative and in order."""
     axis = case.parameters.get("call_axis")
     axis = _settings(case)["axis"] if axis is None else axis
     if isinstance(axis, list):  # an axis that is named twice counts once
@@ -36,7 +37,7 @@ def quantized(asked: Asked, x: Array, dtype: str, *, dimensions: bool = True) ->
 
     Codes are judged for the answer's own scale. Where slices hold NaN, nothing is predicted.
     """
-    settings, axes = _settings(asked.case), _axes(asked.case)
+    settings, axes = _settings(asked.case), axes_of(asked.case)
     lo, hi = settings["value_range"]
     u = max(ROUNDOFF[dtype], asked.unit_roundoff)
     epsilon = np.asarray(settings["epsilon"], dtype_of(dtype)).astype(np.float64)
@@ -86,13 +87,13 @@ def _is_double(case: Case) -> bool:
 def scale_without_dimensions(asked: Asked) -> bool:
     """Predict the right scale and codes, where the scale of all axes has no dimension."""
     x = asked.case.inputs["x"]
-    if x.ndim == 0 or len(_axes(asked.case)) < x.ndim:
+    if x.ndim == 0 or len(axes_of(asked.case)) < x.ndim:
         return False
     return quantized(asked, x.astype(np.float64), x.dtype.name, dimensions=False)
 
 
 def _of_all_axes(case: Case) -> bool:
-    return "outputs" in case.expected and len(_axes(case)) == case.inputs["x"].ndim > 0
+    return "outputs" in case.expected and len(axes_of(case)) == case.inputs["x"].ndim > 0
 
 
 def unchecked_absmax(asked: Asked, kind: str) -> bool:
@@ -105,7 +106,7 @@ def unchecked_absmax(asked: Asked, kind: str) -> bool:
     if not refused(asked.case, kind):
         return False
     x = asked.case.inputs["x"]
-    axes = _axes(asked.case)
+    axes = axes_of(asked.case)
     shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape))
     if x.size == 0:
         lowest = _settings(asked.case)["value_range"][1] / float(np.finfo(np.float32).max)
@@ -139,7 +140,7 @@ def _reversed(asked: Asked, lo: int, hi: int, shape: tuple[int, ...]) -> bool:
 
 def _wrapped(asked: Asked, x: Array) -> bool:
     """Predict a scale of the range as given, and codes that a cast to bytes wraps or saturates."""
-    settings, axes = _settings(asked.case), _axes(asked.case)
+    settings, axes = _settings(asked.case), axes_of(asked.case)
     hi = settings["value_range"][1]
     expected = hi / (np.abs(x).max(axis=axes, keepdims=True) + settings["epsilon"])
     scale, codes = asked.array("scale", expected.shape), asked.array("codes", x.shape)
@@ -152,7 +153,7 @@ def _wrapped(asked: Asked, x: Array) -> bool:
 
 def _integer_scale(asked: Asked, x: Array) -> bool:
     """Predict the codes of integers whose scale is cast to integers too."""
-    settings, axes = _settings(asked.case), _axes(asked.case)
+    settings, axes = _settings(asked.case), axes_of(asked.case)
     lo, hi = settings["value_range"]
     expected = np.trunc(hi / (np.abs(x).max(axis=axes, keepdims=True) + settings["epsilon"]))
     scale, codes = asked.array("scale", expected.shape), asked.array("codes", x.shape)
