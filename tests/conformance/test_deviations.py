@@ -225,10 +225,10 @@ def test_nan_that_is_left_out(
     cases: dict[str, Case], bad: float, name: str, operation: str, array: str, given: dict[str, Any]
 ) -> None:
     """The answer to the other numbers of the slice or group, with code 0 for NaN, and no other."""
-    values = np.float32([[1, -3, 0, 2, 5, -4], [2, 0, 1, -1, 6, 4]])
+    values = np.array([[1, -3, 0, 2, 5, -4], [2, 0, 1, -1, 6, 4]], np.float32)
     holed = values.copy()
     holed[0, 2], holed[1, 5] = bad, bad
-    filled = np.where(np.isfinite(holed), values, np.float32([[0], [6]]))
+    filled = np.where(np.isfinite(holed), values, np.array([[0], [6]], np.float32))
     case = next(c for c in cases.values() if c.operation == operation and "outputs" in c.expected)
     right = replace(case, parameters=given, inputs={array: filled})
     answer = operations.answer(right.question())
