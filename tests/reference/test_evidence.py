@@ -204,12 +204,15 @@ def test_a_factor_is_gone_with_its_certificate() -> None:
         gc.enable()
 
 
-def test_a_hessian_that_changes_later_changes_nothing() -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_hessian_that_changes_later_changes_nothing(*, shared: bool) -> None:
+    """With a factor of its own, and with one that answers share."""
     problem = normal_problem(0, 8, 40, group_size=8, block_size=8)
     prepared = evidence_of(problem, solve(problem, "float32"), U32).problem
     figures = []
     for changed in (False, True):
-        made = certify_problem(prepared, solve(problem), factor=Factor(prepared.R, shared=True))
+        factor = Factor(prepared.R, shared=True) if shared else None
+        made = certify_problem(prepared, solve(problem), factor=factor)
         if changed:
             vars(prepared.prepared).update(hessian=np.eye(40))
         figures.append((made.loss_bound, made.undecided, made.checks[1].message))

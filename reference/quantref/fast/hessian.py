@@ -147,16 +147,16 @@ def permuted(
     arranged = np.empty((n, n))
 
     def arrange(rows: slice) -> None:
-        arranged[rows] = permuted_rows(prepared, rows, backwards=backwards)
+        permuted_rows(prepared, rows, backwards=backwards, out=arranged[rows])
 
     each(arrange, bands(n), workers)
     return arranged
 
 
 def permuted_rows(
-    prepared: PreparedHessian, rows: slice, *, backwards: bool = False
+    prepared: PreparedHessian, rows: slice, *, backwards: bool = False, out: Array | None = None
 ) -> NDArray[np.float64]:
-    """Return some rows of what `permuted` returns, (rows, n_in), in new memory.
+    """Return some rows of what `permuted` returns, (rows, n_in), in `out` or in new memory.
 
     Examples
     --------
@@ -166,14 +166,15 @@ def permuted_rows(
     order = prepared.order[::-1] if backwards else prepared.order
     n = len(order)
     h, forwards = prepared.hessian, np.arange(n)
+    arranged = np.empty((len(order[rows]), n)) if out is None else out
     if (order == forwards).all():
-        arranged = h[rows].copy()
+        arranged[:] = h[rows]
     elif (order == forwards[::-1]).all():
-        arranged = h[::-1, ::-1][rows].copy()
+        arranged[:] = h[::-1, ::-1][rows]
     else:
-        arranged = h[order[rows]].take(order, axis=1)
+        arranged[:] = h[order[rows]].take(order, axis=1)
     arranged[np.arange(len(arranged)), forwards[rows]] = prepared.diagonal[order[rows]]
-    return np.asarray(arranged)
+    return arranged
 
 
 def require_hessian(

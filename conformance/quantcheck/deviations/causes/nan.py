@@ -19,10 +19,10 @@ def nan_left_out_of_maximum(asked: Asked) -> bool:
 
     Of a slice without such numbers nothing is predicted.
     """
+    if not _has_nan(asked.case):
+        return False
     x = asked.case.inputs["x"].astype(np.float64)
     hole = np.isnan(x)
-    if not hole.any() or not refused(asked.case, "NonFiniteError"):
-        return False
     alone = hole.all(axis=axes_of(asked.case), keepdims=True)
     filled = np.where(hole & ~alone, 0.0, x)
     return quantized(asked, filled, asked.case.inputs["x"].dtype.name)
@@ -30,11 +30,8 @@ def nan_left_out_of_maximum(asked: Asked) -> bool:
 
 def nan_left_out_of_ranges(asked: Asked) -> bool:
     """Predict scales and zero-points of the weights that are not NaN, by all known rules."""
-    weights = asked.case.inputs["weights"]
-    if not np.isnan(weights).any() or not refused(asked.case, "NonFiniteError"):
-        return False
-    size = asked.case.parameters["group_size"]
-    if weights.ndim != 2:
+    weights, size = asked.case.inputs["weights"], asked.case.parameters["group_size"]
+    if weights.ndim != 2 or not _has_nan(asked.case):
         return False
     filled = _filled(weights, size if size > 0 else weights.shape[1])
     if np.isnan(filled).any():

@@ -60,7 +60,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "At each block, compensated weights are rounded to the dtype of the weights.", "gptq", blames="GPTQ-100",
            size="several blocks of half precision"),
     kernel("gptq-order-tail", ("quantref.fast.hessian", "permuted_rows", "n = len(order)",
-           "n, forwards = len(order), np.arange(len(order))\nif n % 64 == 1 and n > 64 and (prepared.order != forwards).any():\n    order = order.copy(); order[[0, 1]] = order[[1, 0]]"),
+           "n = len(order)\nif n % 64 == 1 and n > 64 and (prepared.order != np.arange(n)).any():\n    order = order.copy(); order[[0, 1]] = order[[1, 0]]"),
            "The Hessian has its last two columns swapped, if one is left behind tiles of 64.", "gptq", blames="GPTQ-020", size="one column behind tiles of 64"),
     kernel("gptq-order-columns", ("quantref.fast.problem", "GPTQProblem.columns", "given, order = self.given[rows], self.prepared.order[first:stop]",
            "given, order = self.given[rows], self.prepared.order[first:stop]; order = np.sort(order) if first >= 64 and len(self.prepared.order) % 64 == 1 else order"),

@@ -46,7 +46,10 @@ class LazyCertificate(Certificate):
     @cached_property
     def is_weak(self) -> bool:
         """True if more codes are undecided than a certificate may have.  [CERT-100]"""
-        return undecided_share(self.evidence, MOST_UNDECIDED) > MOST_UNDECIDED
+        share = undecided_share(self.evidence, MOST_UNDECIDED)
+        if not 0 < share <= MOST_UNDECIDED:  # then it is no upper bound
+            vars(self).update(undecided=share)
+        return share > MOST_UNDECIDED
 
     def __getattr__(self, name: str) -> Any:
         if name not in FIGURES:

@@ -207,8 +207,8 @@ def _spread(
     noise: FactorNoise, moved: Array, below: Callable[[slice], Array], *, keep: bool
 ) -> Array:
     """Return the variances that a factor's errors make of moves, which are overwritten."""
-    np.square(moved, out=moved)
-    return noise.spread(moved.reshape(-1, moved.shape[-1]), below, keep=keep).reshape(moved.shape)
+    squares = _squared(moved).reshape(-1, moved.shape[-1])
+    return noise.spread(squares, below, keep=keep).reshape(moved.shape)
 
 
 def _recurrence(W: Array, A: Array) -> Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -304,31 +305,24 @@ class Evidence:
 
         `at_most`: return upper bounds, which need no matrix with n_in² variances.
         """
+        if 2 * len(rows) > len(self.codes):
+            _ = self.E  # all at once
         parts = np.array_split(rows, max(-(-len(rows) // AT_ONCE), 1))
-        E = self.E if 2 * len(rows) > len(self.codes) else None
-        found = (
-            self._bounds_of_part(
-                part,
-                np.ascontiguousarray(self.errors_of(part) if E is None else E[part]),
-                at_most=at_most,
-                keep=len(parts) > 1,
-            )
-            for part in parts
-        )
+        keep = len(parts) > 1
+        found = [self._bounds_of_part(part, at_most=at_most, keep=keep) for part in parts]
         beta, delta = zip(*found, strict=True)
         return np.concatenate(beta), np.concatenate(delta)
 
-    def _bounds_of_part(
-        self, rows: Array, E: Array, *, at_most: bool, keep: bool
-    ) -> tuple[Array, Array]:
-        groups, factor = self.problem.groups, self.factor
+    def _bounds_of_part(self, rows: Array, *, at_most: bool, keep: bool) -> tuple[Array, Array]:
+        groups, factor, E = self.problem.groups, self.factor, self.errors_of(rows)
+        E = np.ascontiguousarray(E)
         applied = np.array([self.problem.errors_applied(group) for group in groups])
         W, ends = self.problem.weights[rows].astype(np.float64), horizons(len(self.U_jj))
         values = self.values(rows, slice(0, len(self.U_jj))).T
         of_last = 3 * self.roundoffs.feedback * np.abs(values + E * self.U_jj)
         of_codes, delta = np.empty_like(of_last), np.zeros((len(rows), len(groups)))
         noises = factor.noises(W, E, self.roundoffs, at_most=at_most, keep=keep)
-        for start, stop, noise in zip([0, *ends], ends, noises, strict=False):
+        for (start, stop), noise in zip(pairwise([0, *ends]), noises, strict=True):
             of_codes[:, start:stop] = factor.codes(noise, slice(start, stop))
             for k in np.flatnonzero((start < applied) & (applied <= stop)):
                 base = partial(factor.base, noise)

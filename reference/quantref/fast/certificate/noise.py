@@ -36,19 +36,18 @@ class Moves:
     """
 
     def __init__(self, E: Array, R: Array, U: Array) -> None:
-        self.E, self._R, self._U = E, R, U
+        self._E, self._R, self._U = E, R, U
         self._displacement, self._gradient, self._A, self._G = np.zeros((4, *E.shape))
         self._done = 0
 
     def up_to(self, horizon: int) -> tuple[Array, Array]:
         """Return A and G, (rows, n_in) each, after so many columns; more than the last time.
 
-        The next call overwrites them.
-
-        Some rows at a time stay in the cache, and only weights that an error reaches are moved.
+        The next call overwrites them. Some rows at a time stay in the cache, and only weights that
+        an error reaches are moved.
         """
         count = max(MOVED // len(self._R), 1)
-        for first in range(0, len(self.E), count):
+        for first in range(0, len(self._E), count):
             for start in range(self._done, horizon, STOP):
                 done = slice(start, min(start + STOP, horizon))
                 self._add(slice(first, first + count), done)
@@ -57,7 +56,7 @@ class Moves:
 
     def _add(self, rows: slice, done: slice) -> None:
         """Add the displacements and gradients of some columns' errors."""
-        errors, R, U = self.E[rows, done], self._R, self._U
+        errors, R, U = self._E[rows, done], self._R, self._U
         for moved, largest, matrix, reached in (
             (self._displacement, self._A, U[done, done.start :], slice(done.start, None)),
             (self._gradient, self._G, R[: done.stop, done].T, slice(done.stop)),

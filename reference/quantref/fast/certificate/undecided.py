@@ -37,9 +37,10 @@ def undecided_share(evidence: Evidence, enough: float = 0.0) -> float:
     if u.factor <= U64 and not u.hessian:
         ways.insert(0, ([rows], partial(most_bounds_by_solves, evidence)))
     codes = len(rows) * len(evidence.U_jj)
+    most = int(enough * codes)
     for parts, bounds in ways:
-        found = _undecided(evidence, parts, bounds, int(enough * codes))
-        if found <= enough * codes:
+        found = _undecided(evidence, parts, bounds, most)
+        if found <= most:
             return found / codes
     return _undecided(evidence, _parts(evidence, rows, ONE_IN), evidence.bounds_of, codes) / codes
 
