@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from quantref import Certificate, GPTQResult, certificate, certify, gptq_quantize
+from quantref.checks import MOST_UNDECIDED
 from quantref.errors import AnswerError, ConfigError
 from quantref.fast import certificate as fast
+from quantref.fast.certificate.undecided import undecided_share
 from quantref.hessian import prepare_hessian, reversed_cholesky, upper_inverse
 from quantref.inputs import Array
 
@@ -214,19 +216,32 @@ def test_weakness_is_decided_by_solves_where_they_are_enough(
     assert plain.undecided == quick.undecided
 
 
-@pytest.mark.requirement("CERT-100")
-@pytest.mark.parametrize("row", [0, 1, 12, 35, 63])
-def test_one_row_of_64_may_make_a_certificate_weak(row: int) -> None:
-    """Errors of its first block cancel its other weights but for a small part."""
+def cancelled(row: int, done: int, left: float) -> Problem:
+    """Return a problem in which a row's errors of some columns cancel its others but for a part."""
     problem = normal_problem(4, 64, 80, group_size=8, block_size=8)
     evidence = fast.certify(*given(problem), block_size=8).evidence
     weights = problem.weights.copy()
-    carried = evidence.E[row, :8] @ evidence.factor.U[:8, 8:]
-    weights[row, 8:] = weights[row, 8:] * 2.0**-14 + carried
-    problem = replace(problem, weights=weights)
+    carried = evidence.E[row, :done] @ evidence.factor.U[:done, done:]
+    weights[row, done:] = weights[row, done:] * left + carried
+    return replace(problem, weights=weights)
+
+
+@pytest.mark.requirement("CERT-100")
+@pytest.mark.parametrize("row", [0, 1, 12, 35, 63])
+def test_one_row_of_64_may_make_a_certificate_weak(row: int) -> None:
+    problem = cancelled(row, 8, 2.0**-14)
     for form in (certificate.certify, fast.certify):
         made = form(*given(problem), block_size=8)
         assert (made.verdict, made.undecided) == ("weak", 72 / 64 / 80)
+
+
+@pytest.mark.requirement("CERT-100")
+def test_a_share_that_upper_bounds_admit_is_not_the_share() -> None:
+    problem = cancelled(1, 40, 2.0**-9)
+    quick = fast.certify(*given(problem), block_size=8)
+    assert undecided_share(quick.evidence, MOST_UNDECIDED) == 40 / 64 / 80 < MOST_UNDECIDED
+    plain = certificate.certify(*given(problem), block_size=8)
+    assert (plain.verdict, plain.undecided) == (quick.verdict, quick.undecided) == ("passed", 0.0)
 
 
 @pytest.mark.requirement("CERT-100")
