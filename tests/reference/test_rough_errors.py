@@ -10,12 +10,14 @@ import pytest
 
 from quantref import GPTQConfig, GPTQResult, gptq_quantize
 from quantref.certificate import U32, U64
-from quantref.checks import Check
+from quantref.checks import Check, evenly_spaced
+from quantref.fast.certificate import errors, ranges
 from quantref.fast.certificate.bounds import Factor, Roundoffs
 from quantref.fast.certificate.checks import check_loss, check_parameters, check_residuals
-from quantref.fast.certificate.errors import LAST, RoughErrors
+from quantref.fast.certificate.errors import LAST, RoughErrors, times_upper
 from quantref.fast.certificate.evidence import Evidence
 from quantref.fast.certificate.gathering import gather
+from quantref.fast.certificate.ranges import rough_ranges
 from quantref.fast.certificate.undecided import undecided_share
 from quantref.fast.problem import GPTQProblem, prepare_problem
 from quantref.inputs import Array
@@ -121,20 +123,55 @@ def test_the_deviation_of_rough_errors_is_bounded(seed: int) -> None:
     assert 0.05 < share.max() < 1
 
 
+def farther(evidence: Evidence, lowest: Array, highest: Array) -> Array:
+    """Return how far ranges are from those that E gives, (n_out, n_groups)."""
+    low, high = evidence.ranges
+    return np.maximum(np.abs(lowest - low), np.abs(highest - high))
+
+
+@pytest.mark.parametrize(("group_size", "activation_order"), [(128, False), (96, True)])
+def test_the_deviation_of_rough_ranges_is_bounded(group_size: int, activation_order: bool) -> None:
+    """Of each group, in rows of every size; and the bound is approached."""
+    given = problem(1, group_size, activation_order=activation_order)
+    evidence = gather(given, solved(given), Roundoffs.declared(U32), rough=True)
+    lowest, highest, slack = rough_ranges(evidence)
+    off = farther(evidence, lowest, highest)
+    assert not off[5].any()  # a row of zeros
+    assert (off <= slack).all()
+    later = evidence.compensated_groups
+    assert (slack[:, ~later] == 0).all()
+    share = np.delete(off[:, later], 5, axis=0) / np.delete(slack[:, later], 5, axis=0)
+    assert (share.max(axis=0) > 0.03).all()
+
+
+def test_lengths_of_rough_errors_are_upper_bounds() -> None:
+    """Of the rows whose undecided codes are counted; and nearly the lengths themselves."""
+    given = problem(0)
+    evidence = gather(given, solved(given), Roundoffs.declared(U32), rough=True)
+    counted = evenly_spaced(N_OUT)
+    most = evidence.most_lengths(counted)
+    assert "E" not in vars(evidence)
+    ratio = most / np.linalg.norm(evidence.E[counted], axis=1)
+    assert 1 <= ratio.min() <= ratio.max() < 1.001
+    others = np.setdiff1d(np.arange(N_OUT), counted)
+    evidence = gather(given, solved(given), Roundoffs.declared(U32), rough=True)
+    exact = np.linalg.norm(evidence.errors_of(others), axis=1)
+    np.testing.assert_allclose(evidence.most_lengths(others), exact, rtol=1e-12)
+
+
+def coarse(matrix: Array, upper: Array) -> Array:
+    """Multiply as GPUs do it: with 10 bits of each float32 number."""
+    if matrix.dtype == np.float32:
+        bits = upper.view(np.uint32) + np.uint32(2**12)
+        upper = (bits & np.uint32(0xFFFFE000)).view(np.float32)
+    return times_upper(matrix, upper)
+
+
 def test_bad_arithmetic_in_float32_settles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A product with few bits, as GPUs make it, has a large measured deviation."""
-    from quantref.fast.certificate import errors
-
-    def coarse(matrix: Array, upper: Array) -> Array:
-        if matrix.dtype == np.float32:
-            bits = upper.view(np.uint32) + np.uint32(2**12)
-            upper = (bits & np.uint32(0xFFFFE000)).view(np.float32)
-        return right(matrix, upper)
-
+    """A product with few bits has a large measured deviation."""
     given = problem(0)
     answer = solved(given)
     fine = gather(given, answer, Roundoffs.declared(U32), rough=True)
-    right = errors.times_upper
     monkeypatch.setattr(errors, "times_upper", coarse)
     evidence = gather(given, answer, Roundoffs.declared(U32), rough=True)
     assert isinstance(fine.known, RoughErrors)
@@ -142,6 +179,23 @@ def test_bad_arithmetic_in_float32_settles_nothing(monkeypatch: pytest.MonkeyPat
     by_float32 = slice(0, N_IN - LAST)
     assert (evidence.known.of_column > 100 * fine.known.of_column)[by_float32].all()
     assert_same(evidence, fine)
+
+
+def test_bad_arithmetic_in_float32_settles_no_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product that makes base weights is measured, too."""
+    given = problem(0)
+    answer = solved(given)
+    fine, evidence = (gather(given, answer, Roundoffs.declared(U32), rough=True) for _ in "12")
+    slack = rough_ranges(fine)[2]
+    monkeypatch.setattr(ranges, "times_upper", coarse)
+    lowest, highest, wide = rough_ranges(evidence)
+    judged_in_float32 = judged(evidence)
+    monkeypatch.undo()
+    assert (wide > 30 * slack)[slack > 0].mean() > 0.9
+    off = farther(evidence, lowest, highest)
+    assert (off > slack).any()
+    assert (off <= wide).all()
+    assert all(check.passed for check in judged_in_float32)
 
 
 @pytest.mark.parametrize(

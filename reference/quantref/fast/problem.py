@@ -49,7 +49,7 @@ class GPTQProblem(Settings):
         """W in the working precision, (n_out, n_in); columns are contiguous."""
         return self.columns(0, self.shape[1]).T
 
-    def columns(self, first: int, stop: int, rows: slice = slice(None)) -> Array:
+    def columns(self, first: int, stop: int, rows: slice | Array = slice(None)) -> Array:
         """Return columns first … stop − 1 of W for some rows, transposed: (columns, rows)."""
         given, order = self.given[rows], self.prepared.order[first:stop]
         columns = spaced((stop - first, len(given)), self.dtype)

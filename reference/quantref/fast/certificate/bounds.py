@@ -27,6 +27,7 @@ from quantref.hessian import PreparedHessian, upper_inverse
 from quantref.inputs import Array
 from quantref.rules import rows_of_cholesky
 
+FEW_COLUMNS = 256  # whose inverse is kept
 AT_A_TIME = 64  # columns whose squares are in memory
 
 
@@ -98,7 +99,23 @@ class Factor:
     @cached_property
     def U(self) -> NDArray[np.float64]:
         """R⁻¹."""
+        vars(self).pop("_inverses", None)  # it holds them
         return upper_inverse(self.R)
+
+    def inverse_between(self, first: int, stop: int) -> NDArray[np.float64]:
+        """Return a part of U, columns and rows from `first` to `stop`: the inverse of that of R."""
+        if "U" in vars(self):
+            return self.U[first:stop, first:stop]
+        kept = self._inverses.get((first, stop))
+        if kept is None:
+            kept = upper_inverse(self.R[first:stop, first:stop])
+            if stop - first <= FEW_COLUMNS:
+                self._inverses[first, stop] = kept
+        return kept
+
+    @cached_property
+    def _inverses(self) -> dict[tuple[int, int], NDArray[np.float64]]:
+        return {}
 
     @cached_property
     def h(self) -> NDArray[np.float64]:

@@ -31,6 +31,7 @@ from quantref.checks import (
 )
 from quantref.fast.certificate.evidence import Evidence
 from quantref.fast.certificate.lower import least_base, least_beta, nearer_base, nearer_beta
+from quantref.fast.certificate.ranges import rough_ranges
 from quantref.fast.certificate.sums import quadratic_variance
 from quantref.fast.hessian import bands
 from quantref.inputs import Array
@@ -152,7 +153,7 @@ def _residual_figures(
 
 def check_parameters(evidence: Evidence) -> list[Check]:
     """Recompute scale and zero-point of every group from its base weights.  [CERT-030]"""
-    lowest, highest, slack = evidence.rough_ranges()
+    lowest, highest, slack = rough_ranges(evidence)
     # What rough ranges may move a scale by: its rounding to binary32 counts too.
     slack += (slack > 0) * evidence.scale * (evidence.problem.maxq * U32)
     delta = least_base(evidence)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantref.certificate import LIKELY
+from quantref.checks import evenly_spaced
 from quantref.fast.certificate.sums import SignedSums
 from quantref.fast.hessian import bands
 from quantref.inputs import Array
@@ -30,21 +31,23 @@ class RoughErrors:
     of_row : (n_out,) float64 array
         Largest |w − ŵ| of each row.
     of_column : (n_in,) float64 array
+    length : (n_in,) float64 array
+        ‖M_:j‖.
+    displaced : float
+        Σ (w − ŵ)² of all weights.
     signed : (sums, n_in) float64 array
         Sums f of rows of E.
+    lengths : (n_out,) float64 array
+        At least ‖E‖₂ of the rows from which undecided codes are counted; infinite for the others.
     """
 
     residuals: NDArray[np.float32]
     of_row: NDArray[np.float64]
     of_column: NDArray[np.float64]
+    length: NDArray[np.float64]
+    displaced: float
     signed: NDArray[np.float64]
-
-    def of_base(self, columns: slice, rows: Array) -> float:
-        """Return how far base weights are from those of E, for each unit of `of_row`.
-
-        `columns`: those from c to the group's end; `rows`: those of diag(R) U, of the group.
-        """
-        return float(np.sqrt((self.of_column[columns] ** 2 @ rows**2).max()))
+    lengths: NDArray[np.float64]
 
 
 def rough_errors(
@@ -71,7 +74,7 @@ def rough_errors(
     R : (n_in, n_in) float64 array
     M : (n_in, n_in) float32 array
         R / diag(R).
-    of_last : (LAST, n_out) float64 array
+    of_last : (n_out, LAST) float64 array
         Residuals of the last columns.
     largest : (n_out,) float64 array
         Largest |w − ŵ| of each row.
@@ -85,11 +88,11 @@ def rough_errors(
         return None
     last = slice(len(R) - LAST, len(R))
     residuals = times_upper(difference, M)
-    residuals.T[last] = of_last
+    residuals[:, last] = of_last
     deviation = np.empty(sums.d.shape)
     for k, rows in enumerate(sums.rows):
         deviation[k] = sums.signs[rows].astype(np.float32) @ residuals[rows]
-    signed = sums.d @ R
+    signed = np.hstack([sums.d[:, : band.stop] @ R[: band.stop, band] for band in bands(len(R))])
     deviation -= signed / size
     deviation *= deviation
     deviation /= length**2
@@ -98,7 +101,11 @@ def rough_errors(
     mean = np.repeat([max(parts), deviation[:, last].mean(axis=1).sum()], [last.start, LAST])
     of_column = LIKELY * np.sqrt(2 * mean) * length
     of_row = np.where(largest > 0, np.maximum(largest, 2.0**-80), 0.0)  # nothing underflows unseen
-    return RoughErrors(residuals, of_row, of_column, signed)
+    lengths = np.full(len(residuals), np.inf)
+    few = evenly_spaced(len(residuals))
+    errors = residuals.T.take(few, axis=1) * size[:, None]
+    lengths[few] = np.linalg.norm(errors, axis=0) + of_row[few] * np.linalg.norm(of_column * size)
+    return RoughErrors(residuals, of_row, of_column, length, displaced, signed, lengths)
 
 
 def times_upper(matrix: Array, upper: Array) -> Array:

@@ -25,7 +25,6 @@ from quantref.fast.certificate.sums import (
 )
 from quantref.fast.certificate.tiles import FEWEST_ROWS, column_tiles, stretches
 from quantref.fast.problem import GPTQProblem
-from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 from quantref.rules import Group, round_then_add
 
@@ -85,6 +84,11 @@ class Evidence:
         """Return ŵ of some rows and columns, (columns, rows)."""
         return values_of(self.problem, self.codes, self.scale, self.zero_point, rows, columns)
 
+    @cached_property
+    def single(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Scales and zero-points in float32."""
+        return self.scale.astype(np.float32), self.zero_point.astype(np.float32)
+
     # ERRORS
 
     @property
@@ -120,23 +124,34 @@ class Evidence:
 
     def _errors_of(self, rows: slice | Array) -> NDArray[np.float64]:
         """Compute E of some rows, (rows, n_in) in Fortran order."""
-        return times_upper(self._difference(rows), self.problem.R)
+        return times_upper(self._difference(rows, self.codes.shape[1]), self.problem.R)
 
-    def _difference(self, rows: slice | Array) -> NDArray[np.float64]:
-        """Return W − Ŵ of some rows, (rows, n_in) in Fortran order."""
-        difference = self.values(rows, slice(0, self.codes.shape[1]))
-        np.subtract(self.problem.weights.T[:, rows], difference, out=difference)
+    def most_lengths(self, rows: Array) -> NDArray[np.float64]:
+        """Return upper bounds of ‖E‖₂ of some rows, (rows,)."""
+        if isinstance(self.known, RoughErrors) and not self._has_errors:
+            lengths: Array = self.known.lengths[rows]
+            if np.isfinite(lengths).all():
+                return lengths
+        return np.asarray(np.sqrt(np.square(self.errors_of(rows)).sum(axis=1)))
+
+    def _difference(self, rows: slice | Array, reached: int) -> NDArray[np.float64]:
+        """Return W − Ŵ of some rows and the first columns, (rows, reached) in Fortran order."""
+        difference, problem = self.values(rows, slice(0, reached)), self.problem
+        every = isinstance(rows, slice)  # rows of the weights as they were given are contiguous
+        weights = problem.weights.T[:reached] if every else problem.columns(0, reached, rows)
+        np.subtract(weights, difference, out=difference)
         return difference.T
 
     def _residuals_of(self, row: Array, column: Array) -> NDArray[np.float64]:
         """Return residuals of single codes, (count,)."""
         if self._has_errors or len(row) > sum(self.codes.shape):
             return np.asarray(self.E[row, column] * self.U_jj[column])
-        found = np.empty(len(row))
-        for start in range(0, len(row), FEWEST_ROWS):
-            few = slice(start, start + FEWEST_ROWS)
-            R = self.problem.R[:, column[few]]
-            found[few] = np.einsum("ij,ji->i", self._difference(row[few]), R)
+        found, order = np.empty(len(row)), np.argsort(column, kind="stable")
+        for start in range(0, len(row), FEWEST_ROWS):  # columns after the last one do not count
+            few = order[start : start + FEWEST_ROWS]
+            reached = int(column[few[-1]]) + 1
+            R = self.problem.R[:reached, column[few]]
+            found[few] = np.einsum("ij,ji->i", self._difference(row[few], reached), R)
         return found * self.U_jj[column]
 
     @cached_property
@@ -218,61 +233,44 @@ class Evidence:
 
         They are those of all rows if rows share a range.
         """
-        lowest, highest, _ = self._ranges(self.E)
-        return lowest, highest
+        return self._ranges(self.E)
 
     def ranges_of(self, rows: Array) -> tuple[Array, Array]:
         """Return the ranges of some rows, (rows, n_groups) twice."""
         if self._has_errors or 2 * len(rows) > len(self.codes):
             return self.ranges[0][rows], self.ranges[1][rows]
-        return self._ranges(self.errors_of(rows), rows)[:2]
+        return self._ranges(self.errors_of(rows), rows)
 
-    def rough_ranges(self) -> tuple[Array, Array, Array]:
-        """Return ranges, and how far they may be from those that E gives, (n_out, n_groups)."""
-        if self.rough is None:
-            return *self.ranges, np.zeros(self.scale.shape)
-        lowest, highest, of_groups = self._ranges(self.rough.residuals)
-        return lowest, highest, np.outer(self.rough.of_row, of_groups)
-
-    def _ranges(self, E: Array, rows: Array | None = None) -> tuple[Array, Array, Array]:
-        """Return the ranges of rows with these errors; and per group what rough ones cost.
-
-        `E`: errors, or residuals in float32. `rows`: those of E; by default all.
-        """
+    def _ranges(self, E: Array, rows: Array | None = None) -> tuple[Array, Array]:
+        """Return the ranges of rows with these errors. `rows`: those of E; by default all."""
         lowest, highest = np.empty((2, len(E), len(self.problem.groups)))
-        of_groups, rough = np.zeros(lowest.shape[1]), E.dtype == np.float32
         for k, group in enumerate(self.problem.groups):
             c = self.problem.errors_applied(group)
             # The part of U between c and the group's end is enough.
-            U = upper_inverse(self.problem.R[c : group.end, c : group.end]) if c else None
-            if U is not None and rough and self.rough is not None:
-                U /= self.U_jj[c : group.end, None]
-                of_group = U[:, max(group.start - c, 0) :]
-                of_groups[k] = self.rough.of_base(slice(c, group.end), of_group)
+            U = self.factor.inverse_between(c, group.end) if c else None
             for few in stretches(len(E), group.end - min(c, group.start)):
                 base = self._base(few if rows is None else rows[few], E[few].T, group, c, U)
                 base.min(axis=0, out=lowest[few, k])
                 base.max(axis=0, out=highest[few, k])
         if not self.problem.config.per_channel:
             lowest[:], highest[:] = lowest.min(axis=0), highest.max(axis=0)
-        return lowest, highest, of_groups
+        return lowest, highest
 
     def _base(self, rows: slice | Array, E: Array, group: Group, c: int, U: Array | None) -> Array:
         """Return base weights (columns, rows) of a group, given E (n_in, rows).
 
         U is that of the columns from c on. From column c on, base weights are
         W − E[:, :c] U[:c, j] = ŵ_j + E[:, c:] U[c:, j]. Before c they are w', the weights as they
-        were rounded. If E are residuals in float32, U is diag(R) U.
+        were rounded.
         """
         columns = slice(group.start, group.end)
         if U is None:
             return self.problem.weights.T[columns, rows]
         base = self.values(rows, columns)
-        feedback = times_upper(E[c : group.end].T.astype(np.float64, order="F"), U).T
+        feedback = times_upper(E[c : group.end].copy().T, U).T
         done = max(c - group.start, 0)
         rounded = slice(group.start, group.start + done)
-        rough = E.dtype == np.float32
-        base[:done] += E[rounded] if rough else E[rounded] * self.U_jj[rounded, None]
+        base[:done] += E[rounded] * self.U_jj[rounded, None]
         base[done:] += feedback[max(group.start - c, 0) :]
         return base
 
@@ -432,10 +430,11 @@ def values_of(
     zero_point: Array,
     rows: slice | Array,
     columns: slice,
-) -> NDArray[np.float64]:
-    """Return s·(q − z) of some rows and columns, (columns, rows)."""
+) -> Array:
+    """Return s·(q − z) of some rows and columns, (columns, rows), in the dtype of s and z."""
     groups = problem.column_group[columns]
-    out = codes.T[columns, rows].astype(np.float64)
+    few = codes.T[columns]  # `take` is faster than an index of two axes
+    out = (few[:, rows] if isinstance(rows, slice) else few.take(rows, axis=1)).astype(scale.dtype)
     out -= of_columns(zero_point.T[:, rows], groups)
     out *= of_columns(scale.T[:, rows], groups)
     return out

@@ -54,14 +54,14 @@ def gather(
     largest, displaced = np.zeros(len(codes)), 0.0  # of rows; Σ (w − ŵ)²
     if rough:
         M_last = problem.R[:, -LAST:] / np.diagonal(problem.R)[-LAST:]
-        of_last = np.zeros((LAST, len(codes)))
+        of_last = np.zeros((len(codes), LAST))
     for rows, columns in column_tiles(*codes.shape):
         values = values_of(problem, codes, scale, zero_point, rows, columns)
         part = np.subtract(problem.weights.T[columns, rows], values)
         difference.T[columns, rows] = part
         add_signed_rows(d[columns], part, rows, sums)
         if rough:
-            of_last[:, rows] += M_last[columns].T @ part
+            of_last[rows] += part.T @ M_last[columns]
             displaced += float(np.vdot(part, part))
             np.maximum(largest[rows], np.abs(part, out=values).max(axis=0), out=largest[rows])
     sums.loss[:] = quadratic(problem, d.T)

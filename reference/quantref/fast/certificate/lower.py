@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from quantref.fast.certificate.bounds import deviations, own_noise
 from quantref.fast.certificate.evidence import Evidence
 from quantref.fast.certificate.tiles import FEWEST_ROWS, stretches
-from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 
 
@@ -67,7 +66,7 @@ def nearer_base(evidence: Evidence, unsettled: Array) -> NDArray[np.float64]:
         group, rows = evidence.problem.groups[k], np.flatnonzero(unsettled[:, k])
         c = evidence.problem.errors_applied(group)
         columns = slice(max(group.start, c), group.end)
-        U = upper_inverse(evidence.problem.R[c : group.end, c : group.end])
+        U = evidence.factor.inverse_between(c, group.end)
         moved = evidence.problem.R[: group.end, c : group.end] @ U[:, columns.start - c :]
         for start in range(0, len(rows), 4 * FEWEST_ROWS):
             few = rows[start : start + 4 * FEWEST_ROWS]

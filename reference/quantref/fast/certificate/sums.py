@@ -43,13 +43,21 @@ def rows_of_sums(sums: SignedSums, rows: slice) -> Iterator[tuple[int, int, int]
 def add_signed_rows(out: Array, tile: Array, rows: slice, sums: SignedSums) -> None:
     """Add the rows of a tile (columns, rows) to the sums (columns, sums) that they are in."""
     for k, first, stop in rows_of_sums(sums, rows):
-        out[:, k] += tile[:, first - rows.start : stop - rows.start] @ sums.signs[first:stop]
+        signs = sums.signs[first:stop].astype(tile.dtype)
+        out[:, k] += tile[:, first - rows.start : stop - rows.start] @ signs
 
 
 def quadratic(problem: GPTQProblem, d: Array) -> Array:
-    """Return d H dᵀ of every row d; H is the damped Hessian."""
-    original, product = _product(problem, d)
-    return np.asarray((product * original).sum(axis=1))
+    """Return d H dᵀ of every row d; H is the damped Hessian, and half of it is read."""
+    prepared, original = problem.prepared, _in_original_order(problem, d)
+    added = prepared.diagonal - np.diagonal(prepared.hessian)
+    found = (original**2) @ added
+    for band in bands(len(added)):
+        own, after = original[:, band], original[:, band.stop :]
+        part = own @ prepared.hessian[band, band]
+        part += 2 * (after @ prepared.hessian[band, band.stop :].T)
+        found += (part * own).sum(axis=1)
+    return np.asarray(found)
 
 
 def quadratic_variance(problem: GPTQProblem, d: Array) -> Array:
@@ -68,7 +76,12 @@ def quadratic_variance(problem: GPTQProblem, d: Array) -> Array:
 
 def _product(problem: GPTQProblem, d: Array) -> tuple[Array, Array]:
     """Return d and d H with columns in the original order."""
-    prepared, original = problem.prepared, np.empty_like(d)
-    original[:, prepared.order] = d
+    prepared, original = problem.prepared, _in_original_order(problem, d)
     added = prepared.diagonal - np.diagonal(prepared.hessian)
     return original, original @ prepared.hessian + original * added
+
+
+def _in_original_order(problem: GPTQProblem, d: Array) -> Array:
+    original = np.empty_like(d)
+    original[:, problem.prepared.order] = d
+    return original

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from quantref.certificate import LIKELY, U64
 from quantref.checks import LOOSE_SCALE, evenly_spaced
-from quantref.fast.certificate.bounds import Roundoffs
+from quantref.fast.certificate.bounds import Factor, Roundoffs
+from quantref.fast.certificate.errors import times_upper
 from quantref.fast.certificate.evidence import Evidence, group_bound
-from quantref.fast.hessian import bands
-from quantref.hessian import upper_inverse
 from quantref.inputs import Array
 
 Bounds = Callable[[Array], tuple[Array, Array]]  # β and δ of rows
@@ -67,8 +66,8 @@ def _undecided(evidence: Evidence, parts: list[Array], bounds: Bounds, most: int
 def most_bounds_by_solves(evidence: Evidence, rows: Array) -> tuple[Array, Array]:
     """Return upper bounds of β and δ of some rows, which need no inverse."""
     largest = np.abs(evidence.problem.weights[rows]).max(axis=1).astype(np.float64)
-    lengths = np.sqrt(np.square(evidence.errors_of(rows)).sum(axis=1))
-    most = MostBounds(evidence.problem.R, evidence.factor.h, largest, lengths, evidence.roundoffs)
+    lengths = evidence.most_lengths(rows)
+    most = MostBounds(evidence.factor, largest, lengths, evidence.roundoffs)
     beta, delta = most.codes(), np.zeros((len(rows), len(evidence.problem.groups)))
     for k in np.flatnonzero(evidence.compensated_groups):
         group = evidence.problem.groups[k]
@@ -81,57 +80,56 @@ def most_bounds_by_solves(evidence: Evidence, rows: Array) -> tuple[Array, Array
 class MostBounds:
     """Upper bounds of β and δ of some rows, which need no inverse, for a Hessian without η.
 
-    By Cauchy–Schwarz, A_k ≤ ‖E‖ √χ_k, G_k ≤ ‖E‖ √h_k and Θ(H)_kl ≤ (n_in + 1) h_k h_l. Diagonals of
-    products of U are estimated with random vectors and solves.
+    By Cauchy–Schwarz, A_k ≤ ‖E‖ √χ_k, G_k ≤ ‖E‖ √h_k and Θ(H)_kl ≤ (n_in + 1) h_k h_l; and
+    Σ_k h_k U_jk² ≤ max h · Σ χ. The diagonal χ of H⁻¹ = Uᵀ U is estimated with random vectors.
 
     Attributes
     ----------
-    R : (n_in, n_in) array
-    h : (n_in,) array
-        The diagonal of H.
+    factor : Factor
+        Its inverse is not asked for.
     largest : (rows,) array
         Largest |w| of each row.
     length : (rows,) array
-        ‖E‖₂ of each row.
+        ‖E‖₂ of each row, or more.
     u : Roundoffs
     """
 
-    R: NDArray[np.float64]
-    h: Array
+    factor: Factor
     largest: Array
     length: Array
     u: Roundoffs
 
     @cached_property
     def _chi(self) -> Array:
-        """An upper bound of χ, the diagonal of H⁻¹ = Uᵀ U."""
-        return _diagonal(_solve(self.R, self._signs, trans=True))
+        """An upper bound of χ."""
+        R = self.factor.R
+        signs = 2.0 * np.random.default_rng(0).integers(0, 2, (len(R), PROBES), dtype=np.int8) - 1
+        return np.asarray(LEAST_SHARE * np.square(_transposed_solve(R, signs)).mean(axis=1))
 
     @cached_property
     def _of_factor(self) -> float:
         """(n_in + 1) Σ_l χ_l h_l: what Σ_l G_l² Θ(H⁻¹)_lk is at most, ÷ χ_k ‖E‖²; so for V′."""
-        return (len(self.R) + 1) * float(self._chi @ self.h)
+        return (len(self.factor.R) + 1) * float(self._chi @ self.factor.h)
 
     @cached_property
-    def _of_gradients(self) -> Array:
+    def _of_gradients(self) -> float:
         """Of each row of U, Σ_k V′_k U_jk² / ‖E‖²."""
-        probes = np.sqrt(self.h)[:, None] * self._signs
-        return self._of_factor * _diagonal(_solve(self.R, probes))  # U diag(h) Uᵀ
+        return self._of_factor * float(self.factor.h.max() * self._chi.sum())
 
     @cached_property
-    def _signs(self) -> Array:
-        """Random vectors of −1 and 1, (n_in, PROBES)."""
-        return 2.0 * np.random.default_rng(0).integers(0, 2, (len(self.R), PROBES)) - 1.0
+    def _of_weights(self) -> Array:
+        """What roundings, and roundings of moves, make of (R t)_k², (2, n_in)."""
+        roundings = np.arange(len(self.factor.R)) + 4.0
+        return np.stack([roundings, roundings * self._chi])
 
     def codes(self) -> NDArray[np.float64]:
         """Return an upper bound of β, (rows, n_in)."""
-        size, spread = self.R.diagonal(), np.empty((3, len(self.R)))
-        for band in bands(len(size)):
-            squares = (self.R[: band.stop, band] / size[band]) ** 2
-            spread[:, band] = self._weights(squares)
-        of_gradients = self._of_gradients / size**2
+        R, size = self.factor.R, self.factor.R.diagonal()
+        most = np.maximum.accumulate(self._of_weights, axis=1)  # of the rows of R that are not 0
+        spread = most * (np.einsum("ij,ij->j", R, R) / size**2)
         compensated = self.largest[:, None] + np.outer(self.length, np.sqrt(self._chi))  # ≥ |w′|
-        return np.asarray(self._bound(spread, of_gradients) + 3 * self.u.feedback * compensated)
+        of_last = 3 * self.u.feedback * compensated
+        return np.asarray(self._bound(spread, self._of_gradients / size**2) + of_last)
 
     def base(self, columns: slice, c: int) -> NDArray[np.float64]:
         """Return an upper bound on base weights (rows, columns) of a column block from c on.
@@ -139,32 +137,23 @@ class MostBounds:
         The columns must not start before c. With t_m of the codes m, t = Σ_m (U_mj / U_mm) t_m. So
         the part of the gradients, which is a norm of t, is at most the sum of those of codes.
         """
-        U = upper_inverse(self.R[c : columns.stop, c : columns.stop])
-        t = U[:, columns.start - c :]
-        squares = (self.R[: columns.stop, c : columns.stop] @ t) ** 2
-        of_gradients = (np.sqrt(self._of_gradients[c : columns.stop]) @ np.abs(t)) ** 2
-        return self._bound(self._weights(squares), of_gradients)
-
-    def _weights(self, squares: Array) -> Array:
-        """Return what (R t)² makes of the variances of weights, (3, columns)."""
-        rows = len(squares)
-        roundings, chi = np.arange(rows) + 4.0, self._chi[:rows]
-        return np.stack([roundings, roundings * chi, self._of_factor * chi]) @ squares
+        U, own = self.factor.inverse_between(c, columns.stop), slice(columns.start - c, None)
+        of_gradients = self._of_gradients * np.abs(U[:, own]).sum(axis=0) ** 2
+        moved = times_upper(self.factor.R[:c, c : columns.stop].copy(order="F"), U)[:, own]
+        spread = self._of_weights[:, :c] @ np.square(moved)
+        spread += self._of_weights[:, columns]  # from c on, R U is 1
+        return self._bound(spread, of_gradients)
 
     def _bound(self, spread: Array, of_gradients: Array) -> NDArray[np.float64]:
         recurrence = np.outer(self.largest**2, spread[0]) + np.outer(self.length**2, spread[1])
-        by_factor = np.outer(self.length**2, spread[2] + of_gradients)
+        # Σ_k χ_k (R t)_k² is at most a quarter of Σ_k (k + 4) χ_k (R t)_k².
+        by_factor = np.outer(self.length**2, self._of_factor * spread[1] / 4 + of_gradients)
         variance = 2 * self.u.weights * recurrence + self.u.matrices * by_factor  # (a+b)² ≤ 2a²+2b²
         return np.asarray(LIKELY * np.sqrt(variance))
 
 
-def _solve(R: Array, vectors: Array, *, trans: bool = False) -> Array:
-    """Return U · vectors, or Uᵀ · vectors."""
+def _transposed_solve(R: Array, vectors: Array) -> Array:
+    """Return Uᵀ · vectors."""
     from scipy.linalg import solve_triangular
 
-    return np.asarray(solve_triangular(R, vectors, trans="T" if trans else "N", check_finite=False))
-
-
-def _diagonal(products: Array) -> Array:
-    """Return an upper bound of the diagonal of P Pᵀ, given products of P with random signs."""
-    return np.asarray(LEAST_SHARE * np.square(products).mean(axis=1))
+    return np.asarray(solve_triangular(R, vectors, trans="T", check_finite=False))
