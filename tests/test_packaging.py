@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import os
 import re
@@ -103,6 +104,26 @@ def test_the_core_needs_numpy_and_scipy_alone(project: dict[str, Any]) -> None:
     declared = importlib.metadata.requires("quantref") or []
     core = [r for r in map(Requirement, declared) if r.marker is None]
     assert {requirement.name for requirement in core} == {"numpy", "scipy"}
+
+
+def test_the_extra_of_the_suite_brings_all_that_it_imports(
+    root: Path, project: dict[str, Any]
+) -> None:
+    """Targets import their frameworks; the rest of quantcheck needs no other extra."""
+    suite = root / "conformance/quantcheck"
+    imported = set()
+    for path in set(suite.rglob("*.py")) - set((suite / "targets").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add((node.module or "").partition(".")[0])
+    others = imported - set(sys.stdlib_module_names) - {"quantref", "quantcheck"}
+    # jinja2 brings one; pytest imports its plugin itself; matplotlib is asked for in words.
+    others -= {"markupsafe", "pytest", "matplotlib"}
+    lines = [*project["dependencies"], *project["optional-dependencies"]["conformance"]]
+    brought = {Requirement(line).name for line in lines}
+    assert {name.replace("markdown_it", "markdown-it-py") for name in others} <= brought
 
 
 def test_frameworks_come_by_their_extras_alone(project: dict[str, Any]) -> None:
