@@ -115,11 +115,18 @@ def test_the_words_of_keras_are_in_keras() -> None:
     source = Path(keras.origin).parent / "src"
     missing = []
     for identity, found in sources.parse(spec_path().read_text(encoding="utf-8")).items():
-        if found.kind == "documented":
+        if found.kind == "documented" and found.where.startswith("`"):
             path = found.where.split("`")[1]
             text = " ".join((source / path).read_text(encoding="utf-8").split())
             missing += [f"{identity}: {found.words}"] if found.words not in text else []
     assert not missing
+
+
+def test_other_libraries_are_named_with_their_release() -> None:
+    found = sources.parse(spec_path().read_text(encoding="utf-8")).values()
+    others = [s.where for s in found if s.kind == "documented" and not s.where.startswith("`")]
+    assert others
+    assert all(re.match(r"[A-Za-z -]+ \d+(\.\d+)+, ", where) for where in others)
 
 
 def test_the_lines_of_the_original_are_named() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcheck.corpus.draw import integers, refused
+from quantcheck.corpus.packed import packed_layer_cases
 from quantcheck.oracle import exact
 from quantcheck.wire.cases import Case
 from quantref.inputs import Array
@@ -63,6 +64,12 @@ def _pack_pair(
 
 def pack_cases() -> Iterator[Case]:
     """Yield the cases of section PACK."""
+    yield from _byte_cases()
+    yield from packed_layer_cases()
+
+
+def _byte_cases() -> Iterator[Case]:
+    """Yield the cases of codes in bytes."""
     for k, (signed, shape, axis) in enumerate(
         [
             (True, (4, 3), 0),

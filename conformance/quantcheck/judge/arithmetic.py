@@ -85,6 +85,42 @@ def exactly(*names: str, requirement: str) -> Callable[[Judging], None]:
     return judged
 
 
+LAYOUTS = {
+    "gptq_v1": "PACK-100",
+    "gptq_v2": "PACK-100",
+    "compressed_tensors": "PACK-120",
+    "compressed_tensors_whole": "PACK-130",
+    "matmulnbits": "PACK-140",
+}
+
+
+def packed_layer(collector: Judging) -> None:
+    """Judge the arrays of a packed layer."""
+    made, bits = collector.case.parameters["format"], collector.case.parameters["bits"]
+    layout = LAYOUTS[made]
+    for name in ("packed", "packed_zero_point"):
+        requirement = "PACK-110" if (made, name) == ("gptq_v1", "packed_zero_point") else layout
+        given = isinstance(collector.outputs.get(name), np.ndarray)
+        got, expected = np.asarray(collector.outputs.get(name)), collector.expected[name]
+        straddles = given and bits == 3 and name == "packed" and layout in ("PACK-100", "PACK-120")
+        if straddles and _breaks_lines(got, expected, layout == "PACK-100"):
+            requirement = "PACK-090"
+        if given and got.shape != expected.shape:
+            message = f"{name}: expected shape {expected.shape}, got {got.shape}"
+            collector.add(requirement, False, message)
+            continue
+        collector.output(name)
+        collector.dtype(name, requirement)
+        collector.equal(name, requirement)
+
+
+def _breaks_lines(got: Array, expected: Array, columns: bool) -> bool:
+    """Tell whether no line of words is right, and not because they are in the other direction."""
+    if got.shape != expected.shape:
+        return got.shape != expected.shape[::-1]
+    return not (got == expected).all(axis=0 if columns else 1).any()
+
+
 def affine_parameters(collector: Judging) -> None:
     """Judge scales and zero-points of section 3."""
     if _without_groups(collector):

@@ -28,6 +28,8 @@ FORMS = {
     ("aff", "values"): "AFF-160",
     ("pack", "packed"): "PACK-070",
     ("pack", "codes"): "PACK-040",
+    ("pack", "packed_zero_point"): "PACK-100",
+    ("pack", "zero_point"): "PACK-150",
     ("hes", "hessian"): "HES-010",
     ("hes", "damped"): "HES-050",
     ("hes", "factor"): "HES-070",

@@ -408,6 +408,26 @@ def pack(codes: list[int], bits: int) -> list[int]:
     ]
 
 
+def words(codes: list[int], bits: int, word: int, whole: bool = False) -> list[int]:
+    """Return the words of one line of codes from 0, the first code in the lowest bits.
+
+    `word`: bits of a word. `whole`: a word holds whole codes; otherwise a code may begin in one
+    word and end in the next.
+
+    Examples
+    --------
+    >>> [hex(w) for w in words([7] * 11, 3, 32)], [hex(w) for w in words([7] * 11, 3, 32, True)]
+    (['0xffffffff', '0x1'], ['0x3fffffff', '0x7'])
+    """
+    per_word = word // bits if whole else max(len(codes), 1)
+    made = []
+    for start in range(0, len(codes), per_word):
+        run = codes[start : start + per_word]
+        number = sum(code << bits * k for k, code in enumerate(run))
+        made += [(number >> at) % 2**word for at in range(0, len(run) * bits, word)]
+    return made
+
+
 def unpack(packed: list[int], bits: int, length: int, signed: bool) -> list[int]:
     """Return the first `length` codes of one line of bytes 0 … 255.
 

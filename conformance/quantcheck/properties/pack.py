@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from quantcheck.corpus.draw import refused
+from quantcheck.corpus.packed import WORDS, layer_of, packed_pair
 from quantcheck.judge.verdict import Judgement
 from quantcheck.oracle import exact
 from quantcheck.properties import Answers, Sizes, law, single
@@ -141,6 +142,57 @@ def _inverse(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgem
     ]
 
 
+# Layers in the formats of other libraries
+
+OF_WORDS = ((32, 32), (32, 288), (96, 64))  # rows and columns that fill words
+OF_ANY = ((2, 300), (70, 9), (3, 17), (70, 9), (11, 70), (1, 1))
+
+
+@st.composite
+def _layer(draw: Draw, _: Sizes, *formats: str, bits: tuple[int, ...]) -> tuple[Case, Case]:
+    """Draw a layer, and the questions that pack and unpack it."""
+    made, width = draw(st.sampled_from(formats)), draw(st.sampled_from(bits))
+    n_out, n_in = draw(st.sampled_from(OF_WORDS if made.startswith("gptq") else OF_ANY))
+    group_size = draw(st.sampled_from((16, 32, -1)))
+    if made == "matmulnbits":
+        group_size = draw(st.sampled_from((16, 16, 32, 64)))
+    groups = 1 if group_size == -1 else -(-n_in // group_size)
+    layer = layer_of(draw(st.integers(0, 10**6)), (n_out, n_in), groups, width, made)
+    return packed_pair("drawn", *layer, made, width, group_size)
+
+
+def _layers(*formats: str, bits: tuple[int, ...] = (2, 4, 8)) -> Any:
+    return lambda sizes: _layer(sizes, *formats, bits=bits).map(lambda pair: pair[0])
+
+
+def _layers_back(sizes: Sizes) -> st.SearchStrategy[Case]:
+    words = _layer(sizes, *WORDS, bits=(2, 3, 4, 8))
+    return st.one_of(words, _layer(sizes, "matmulnbits", bits=(2, 4, 8))).map(lambda pair: pair[1])
+
+
+@st.composite
+def _refused_layer(draw: Draw, sizes: Sizes) -> Case:
+    """Draw a layer with one fault."""
+    case = draw(_layer(sizes, "gptq_v1", bits=(2, 4)))[0]
+    given, inputs = dict(case.parameters), {n: a.copy() for n, a in case.inputs.items()}
+    fault = draw(st.sampled_from(("format", "bits", "code", "zero", "rows", "dtype")))
+    error = "CodeRangeError"
+    if fault == "format":
+        given["format"], error = draw(st.sampled_from(("", "gptq", "GPTQ_V1"))), "ConfigError"
+    elif fault == "bits":
+        given["bits"], error = draw(st.sampled_from((0, 1, 5, 6, 16))), "BitsError"
+    elif fault == "code":
+        inputs["codes"][draw(st.integers(0, 31)), -1] = 2 ** given["bits"]
+    elif fault == "zero":
+        inputs["zero_point"][draw(st.integers(0, 31)), -1] = 0
+    elif fault == "rows":
+        inputs, error = {n: a[:-1] for n, a in inputs.items()}, "ShapeError"
+    else:
+        inputs["codes"], error = inputs["codes"].astype(np.int32), "DTypeError"
+    title = f"a generated layer that must be refused: {fault}"
+    return refused("pack", "drawn", title, "pack_layer", "PACK-160", error, given, inputs)
+
+
 # General properties come first, then one topic after another: the first failure names the cause.
 PROPERTIES = (
     single("prop-pack-4bit", "Generated 4-bit codes, whole bytes.",
@@ -161,5 +213,22 @@ PROPERTIES = (
            ("PACK-080",), _refused, 20),
     law("prop-pack-inverse", "Unpacking undoes packing.",
         ("PACK-010", "PACK-040"), _both, _inverse, 15),
+    single("prop-pack-layer-gptq", "Words of a row are in a column.",
+           ("PACK-100", "PACK-090"), _layers("gptq_v2"), 6),
+    single("prop-pack-layer-v1", "z − 1 is stored for z.",
+           ("PACK-110", "PACK-100", "PACK-090"), _layers("gptq_v1"), 8),
+    single("prop-pack-layer-rows", "Words of a row are in a row, zero-points along the rows.",
+           ("PACK-120", "PACK-090"), _layers("compressed_tensors"), 10),
+    single("prop-pack-layer-whole", "Ten 3-bit codes in a word.",
+           ("PACK-130",), _layers("compressed_tensors_whole", bits=(3, 3, 4)), 8),
+    single("prop-pack-layer-blocks", "Every block begins in a byte of its own.",
+           ("PACK-140",), _layers("matmulnbits"), 12),
+    single("prop-pack-layer-straddling", "3-bit codes begin in one word and end in the next.",
+           ("PACK-090", "PACK-100", "PACK-120"),
+           _layers("gptq_v2", "compressed_tensors", bits=(3,)), 8),
+    single("prop-pack-layer-back", "Packed layers are unpacked.",
+           ("PACK-150",), _layers_back, 12),
+    single("prop-pack-layer-refused", "Layers that a format cannot hold are refused.",
+           ("PACK-160",), _refused_layer, 10),
     *sizes.PROPERTIES,
 )  # fmt: skip

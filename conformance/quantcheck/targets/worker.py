@@ -26,6 +26,8 @@ OPERATIONS = (
     "affine_dequantize",
     "pack",
     "unpack",
+    "pack_layer",
+    "unpack_layer",
     "hessian",
     "prepare_hessian",
     "factor",

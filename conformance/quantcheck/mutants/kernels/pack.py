@@ -8,6 +8,8 @@ UNPACK = ("quantref.fast.packing", "_unpack")
 MOVED = (*PACK, "bytes_[: len(every)] |= moved")
 SIGN = (*UNPACK, "np.subtract(fields, sign, out=fields)")
 EVERY = (*UNPACK, "np.bitwise_and(moved, every_mask, out=every)")
+FIELDS = ("quantref.formats.packed", "pack_fields", "return words.astype(made.dtype)")
+LAYER = ("quantref.formats.packed", "pack_layer")
 
 MUTANTS: tuple[Mutant, ...] = (
     kernel("pack-byte-256", (*MOVED, "moved[256:] = every[256:] * np.uint8(1 << bits * (per_byte - 1 - k)); bytes_[: len(every)] |= moved"),
@@ -41,4 +43,22 @@ MUTANTS: tuple[Mutant, ...] = (
            "part.size and (int(part.max()) > hi or (lo < 0 and int(part.min()) < lo))",
            "part.size and (int(part[:64].max()) > hi or (lo < 0 and int(part[:64].min()) < lo))"),
            "Codes outside their range are found among the first 64 alone.", "pack", blames="PACK-080", size="65 codes that must be refused"),
+    kernel("pack-layer-straddling-late", (*FIELDS, "words[..., 16:] *= bits != 3 or made.whole; return words.astype(made.dtype)"),
+           "From word 16 of a line on, words of 3-bit codes are lost.", "pack", blames="PACK-090", size="171 codes of 3 bits in a line"),
+    kernel("pack-layer-rows-64", (*LAYER, "PackedLayer(np.ascontiguousarray(words.T), zeros)", "PackedLayer(np.where(np.arange(len(words)) < 64, words.T, 0), zeros)"),
+           "Rows from 64 on are lost in the formats of GPTQ.", "pack", blames="PACK-100", size="65 rows in a format of GPTQ"),
+    kernel("pack-layer-v1-64", (*LAYER, "z - np.uint8(made.off_by_one)", "z - np.uint8(made.off_by_one) * (np.arange(len(z)) < 64)[:, None]"),
+           "From row 64 on, z is stored for z.", "pack", blames="PACK-110", size="65 rows in gptq_v1"),
+    kernel("pack-layer-zeros-late", (*LAYER, "PackedLayer(words, np.ascontiguousarray(zeros.T))",
+           "PackedLayer(words, zeros.T * (made.whole | (np.arange(zeros.shape[1]) < 3))[:, None].astype(made.dtype))"),
+           "From the fourth word on, zero-points of compressed-tensors are lost.", "pack", blames="PACK-120", size="four words of zero-points"),
+    kernel("pack-layer-whole-64", (*LAYER, "words = pack_fields(q, bits, made)",
+           "words = pack_fields(q * ((not made.whole) | (np.arange(q.shape[1]) < 64)).astype(np.uint8), bits, made)"),
+           "From code 64 on, whole codes in words are lost.", "pack", blames="PACK-130", size="65 columns in compressed_tensors_whole"),
+    kernel("pack-layer-blocks-late", (*LAYER, "lines[:, : q.shape[1]] = q", "lines[:, : q.shape[1]] = q; lines[:, 8 * size :] = 0"),
+           "From block 8 on, codes of MatMulNBits are lost.", "pack", blames="PACK-140", size="nine blocks"),
+    kernel("pack-layer-back-late", ("quantref.formats.packed", "unpack_fields",
+           "fields = binary.reshape(*words.shape[:-1], count, bits)",
+           "fields = binary.reshape(*words.shape[:-1], count, bits).copy(); fields[..., 64:, :] = 0"),
+           "From code 64 of a line on, unpacked codes are lost.", "pack", blames="PACK-150", size="65 codes in a line to unpack"),
 )  # fmt: skip

@@ -116,6 +116,34 @@ def pack(inputs: Inputs, parameters: Parameters) -> Outputs:
     return {"packed": np.moveaxis(packed.reshape(*lines.shape[:-1], count), -1, axis)}
 
 
+def pack_layer(inputs: Inputs, parameters: Parameters) -> Outputs:
+    """`pack_to_int32` along the columns, and along the rows for zero-points."""
+    require(parameters["format"] == "compressed_tensors", "compressed-tensors packs as it does")
+    bits = parameters["bits"]
+    codes, zero = (
+        tensor((inputs[n].astype(np.int64) - 2 ** (bits - 1)).astype(np.int8))
+        for n in ("codes", "zero_point")
+    )
+    return {
+        "packed": packing.pack_to_int32(codes, bits).numpy(),
+        "packed_zero_point": packing.pack_to_int32(zero, bits, packed_dim=0).numpy(),
+    }
+
+
+def unpack_layer(inputs: Inputs, parameters: Parameters) -> Outputs:
+    """`unpack_from_int32`."""
+    require(parameters["format"] == "compressed_tensors", "compressed-tensors packs as it does")
+    bits, n_out, n_in = (parameters[name] for name in ("bits", "n_out", "n_in"))
+    groups = inputs["packed_zero_point"].shape[1]
+    codes, zero = (
+        packing.unpack_from_int32(tensor(inputs[name]), bits, torch.Size(shape), packed_dim=axis)
+        for name, shape, axis in (
+            ("packed", (n_out, n_in), 1), ("packed_zero_point", (n_out, groups), 0)
+        )
+    )  # fmt: skip
+    return {"codes": unsigned(codes.numpy(), bits), "zero_point": unsigned(zero.numpy(), bits)}
+
+
 # HES, GPTQ
 
 
@@ -153,7 +181,9 @@ def gptq_quantize(inputs: Inputs, parameters: Parameters) -> Outputs:
     }
 
 
-FUNCTIONS = (affine_parameters, affine_quantize, pack, hessian, gptq_quantize)
+FUNCTIONS = (
+    affine_parameters, affine_quantize, pack, pack_layer, unpack_layer, hessian, gptq_quantize,
+)  # fmt: skip
 LIBRARY = Library(
     "llmcompressor",
     {function.__name__: function for function in FUNCTIONS},

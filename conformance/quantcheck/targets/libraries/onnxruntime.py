@@ -11,7 +11,6 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import quant_utils
 from onnxruntime.quantization.neural_compressor import weight_only
@@ -29,31 +28,9 @@ from quantcheck.targets.libraries.library import (
     require_symmetric,
     size_of_groups,
 )
+from quantcheck.targets.libraries.onnx_models import OPSET, pack, run, unpack, unpack_layer
 
 TYPES = {4: TensorProto.UINT4, 8: TensorProto.UINT8}
-OPSET = 21  # the first with blocks and four bits
-
-
-# MODELS OF ONE NODE
-
-
-def run(nodes: list[Any], inputs: Inputs, dtype: Any, constants: list[Any] | None = None) -> Array:
-    """Run nodes, the last of which gives `y` of a dtype, in ONNX Runtime."""
-    given = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)
-        for name, x in inputs.items()
-    ]
-    result = helper.make_tensor_value_info(
-        "y", helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), None
-    )
-    graph = helper.make_graph(nodes, "one", given, [result], constants or [])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    session = ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return np.asarray(session.run(None, dict(inputs))[0])
 
 
 def round_half_even(inputs: Inputs, _: Parameters) -> Outputs:
@@ -118,32 +95,6 @@ def affine_dequantize(inputs: Inputs, _: Parameters) -> Outputs:
     return {"values": run([node], given, inputs["scale"].dtype)}
 
 
-# PACK
-
-
-def pack(inputs: Inputs, parameters: Parameters) -> Outputs:
-    """`pack_bytes_to_4bit`, line by line."""
-    require(parameters["bits"] == 4, "quant_utils packs four bits")
-    lines = np.moveaxis(inputs["codes"], parameters["axis"], -1)
-    rows = lines.reshape(-1, lines.shape[-1])
-    made = [quant_utils.pack_bytes_to_4bit(row.tobytes()) for row in rows]
-    packed = np.frombuffer(b"".join(made), lines.dtype).reshape(*lines.shape[:-1], -1)
-    return {"packed": np.moveaxis(packed, -1, parameters["axis"])}
-
-
-def unpack(inputs: Inputs, parameters: Parameters) -> Outputs:
-    """Run Cast on a constant of four bits."""
-    require(parameters["bits"] == 4, "ONNX packs four bits")
-    lines = np.moveaxis(inputs["packed"], parameters["axis"], -1)
-    require(-(-parameters["length"] // 2) == lines.shape[-1], "bytes that hold no codes")
-    code = TensorProto.INT4 if lines.dtype == np.int8 else TensorProto.UINT4
-    shape = (*lines.shape[:-1], 2 * lines.shape[-1])
-    data = helper.make_tensor("packed", code, shape, lines.tobytes(), raw=True)
-    to = helper.np_dtype_to_tensor_dtype(lines.dtype)
-    codes = run([helper.make_node("Cast", ["packed"], ["y"], to=to)], {}, lines.dtype, [data])
-    return {"codes": np.moveaxis(codes[..., : parameters["length"]], -1, parameters["axis"])}
-
-
 # HES, GPTQ
 
 
@@ -203,7 +154,7 @@ LIBRARY = Library(
         f.__name__: f
         for f in (
             round_half_even, saturating_cast, affine_parameters, affine_quantize,
-            affine_dequantize, pack, unpack, hessian, gptq_quantize,
+            affine_dequantize, pack, unpack, unpack_layer, hessian, gptq_quantize,
         )
     },
     rules=("any_scale_of_zeros", "count_sequences", "scale_rounded_twice"),

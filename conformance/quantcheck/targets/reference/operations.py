@@ -30,8 +30,9 @@ from quantref import (
 )
 from quantref.config import Quantizer, deserialize_quantizer
 from quantref.errors import ConfigError, QuantrefError
+from quantref.formats.packed import pack_layer, unpack_layer
 from quantref.hessian import reversed_cholesky
-from quantref.inputs import require_hessian, require_instance
+from quantref.inputs import Array, require_hessian, require_instance
 
 COMPILED_USES = (COMPILED, COMPILED_TRAINING)
 
@@ -97,6 +98,18 @@ def _round_trip(route: str = "", **description: Any) -> Outputs:
     return {"fields": describe(again)["fields"]}
 
 
+def _pack_layer(codes: Array, zero_point: Array, **settings: Any) -> Outputs:
+    made = pack_layer(codes, zero_point, **settings)
+    return {"packed": made.weights, "packed_zero_point": made.zero_point}
+
+
+def _unpack_layer(
+    packed: Array, packed_zero_point: Array, n_out: int, n_in: int, **settings: Any
+) -> Outputs:
+    codes, zero = unpack_layer(packed, packed_zero_point, shape=(n_out, n_in), **settings)
+    return {"codes": codes, "zero_point": zero}
+
+
 OPERATIONS: dict[str, Callable[..., Outputs]] = {
     "round_half_even": lambda x: {"values": round_half_even(x)},
     "saturating_cast": lambda x, dtype: {"codes": saturating_cast(x, dtype)},
@@ -110,6 +123,8 @@ OPERATIONS: dict[str, Callable[..., Outputs]] = {
     "unpack": lambda packed, bits, axis, length: {
         "codes": unpack_codes(packed, bits, length, axis)
     },
+    "pack_layer": _pack_layer,
+    "unpack_layer": _unpack_layer,
     "hessian": lambda batches: {"hessian": accumulate_hessian(batches)},
     "prepare_hessian": _prepare,
     "factor": _factor,
