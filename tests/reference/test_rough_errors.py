@@ -144,6 +144,44 @@ def test_the_deviation_of_rough_ranges_is_bounded(group_size: int, activation_or
     assert (share.max(axis=0) > 0.03).all()
 
 
+def on_a_grid(*rows: int) -> GPTQProblem:
+    """Return a problem in which the weights of rows are multiples of a power of two."""
+    given = problem(2)
+    W = given.weights[:, given.prepared.place].copy()
+    codes = np.random.default_rng(0).integers(0, 16, W.shape)
+    codes[:, ::128], codes[:, 1::128] = 0, 15
+    W[list(rows)] = (codes[list(rows)] - 7) * np.float32(0.125)
+    return prepare_problem(W, given.prepared.hessian, given.config, dtype=np.float32)
+
+
+@pytest.mark.parametrize("rows", [range(N_OUT), range(0, N_OUT, 2)], ids=["all", "half"])
+def test_weights_that_need_no_rounding(rows: range) -> None:
+    """Rows without an error have exact ranges, and nothing is divided by zero."""
+    given = on_a_grid(*rows)
+    evidence = gather(given, solved(given), Roundoffs.declared(U32), rough=True)
+    lowest, highest, slack = rough_ranges(evidence)
+    assert not farther(evidence, lowest, highest)[list(rows)].any()
+    assert not slack[list(rows)].any()
+    assert all(check.passed for check in judged(evidence))
+
+
+def test_a_huge_scale_is_judged_in_float64() -> None:
+    """Its codes are all z, so that W − Ŵ is what it was."""
+    given = on_a_grid(*range(N_OUT))
+    right = solved(given)
+    codes, scale = right.codes.copy(), right.scale.astype(np.float64)
+    codes[3, 512:], scale[3, -1] = right.zero_point[3, -1], 1e30
+    answer = with_arrays(right, codes=codes, scale=scale)
+    roundoffs = Roundoffs.declared(U32)
+    rough, exact = (gather(given, answer, roundoffs, rough=r) for r in (True, False))
+    assert not isinstance(rough.known, RoughErrors)
+    assert_same(rough, exact)
+    codes[3, 599] ^= 1  # now a displacement is beyond float32, too
+    assert not judged(gather(given, with_arrays(answer, codes=codes), roundoffs, rough=True))[
+        0
+    ].passed
+
+
 def test_lengths_of_rough_errors_are_upper_bounds() -> None:
     """Of the rows whose undecided codes are counted; and nearly the lengths themselves."""
     given = problem(0)

@@ -18,6 +18,7 @@ from quantref.fast.certificate.sums import SignedSums
 from quantref.fast.hessian import bands
 from quantref.inputs import Array
 
+LEAST_DISPLACED = 2.0**-500  # of a sum of squares by which is divided
 LAST = 16  # columns whose products are in float64
 
 
@@ -96,7 +97,7 @@ def rough_errors(
     deviation -= signed / size
     deviation *= deviation
     deviation /= length**2
-    deviation *= len(R) / max(displaced, np.finfo(float).tiny)
+    deviation *= len(R) / max(displaced, LEAST_DISPLACED)
     parts = [deviation[:, band].mean(axis=1).sum() for band in bands(last.start)]
     mean = np.repeat([max(parts), deviation[:, last].mean(axis=1).sum()], [last.start, LAST])
     of_column = LIKELY * np.sqrt(2 * mean) * length

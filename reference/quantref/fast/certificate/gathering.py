@@ -21,6 +21,7 @@ from quantref.fast.problem import GPTQProblem
 from quantref.inputs import Array
 from quantref.rules import DEFAULT_PROFILE
 
+LARGEST_SCALE = 2.0**40  # of an answer whose errors are computed in float32 first
 LARGE = 512, 2**18  # columns and weights from which on E is computed in float32 first
 
 
@@ -46,7 +47,7 @@ def gather(
     given, scale, zero_point = require_answer(problem, answer)
     codes = _in_processing_order(problem, given)
     scale, zero_point = np.asfortranarray(scale), np.asfortranarray(zero_point)
-    rough = rough and _is_large(problem, roundoffs)
+    rough = rough and _is_large(problem, roundoffs) and bool(scale.max() < LARGEST_SCALE)
     difference = np.empty(codes.shape, np.float32 if rough else np.float64, order="F")  # W − Ŵ
     of_sums, signs = zip(*signed_sums(len(codes)), strict=True)
     d = np.zeros((codes.shape[1], len(of_sums)))
@@ -58,7 +59,8 @@ def gather(
     for rows, columns in column_tiles(*codes.shape):
         values = values_of(problem, codes, scale, zero_point, rows, columns)
         part = np.subtract(problem.weights.T[columns, rows], values)
-        difference.T[columns, rows] = part
+        with np.errstate(over="ignore"):  # `rough_errors` refuses what float32 does not hold
+            difference.T[columns, rows] = part
         add_signed_rows(d[columns], part, rows, sums)
         if rough:
             of_last[rows] += part.T @ M_last[columns]

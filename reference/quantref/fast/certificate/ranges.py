@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantref.certificate import LIKELY, U32
-from quantref.fast.certificate.errors import RoughErrors, times_upper
+from quantref.fast.certificate.errors import LEAST_DISPLACED, RoughErrors, times_upper
 from quantref.fast.certificate.evidence import Evidence, values_of
 from quantref.fast.certificate.sums import add_signed_rows
 from quantref.fast.certificate.tiles import stretches
@@ -34,7 +34,9 @@ def rough_ranges(evidence: Evidence) -> tuple[Array, Array, Array]:
     z, s = evidence.zero_point, evidence.scale
     values = s * np.maximum(z, np.abs(evidence.problem.maxq - z))  # at least |ŵ|
     roundings = U32 * (2 * values + np.maximum(-lowest, highest))
-    slack += np.where(slack > 0, roundings, 0)
+    # Where ŵ = w, base weights are numbers of float32, and nothing is added to them.
+    rounded = (evidence.rough.of_row > 0)[:, None] | (evidence.single[0] != s)
+    slack += np.where(rounded & evidence.compensated_groups, roundings, 0)
     return lowest, highest, slack
 
 
@@ -61,5 +63,6 @@ def _base_weights(
         found[0][rows], found[1][rows] = base.min(axis=0), base.max(axis=0)
     sums -= (rough.signed[:, reached] @ U).T
     length = np.sqrt(rough.of_column[reached] ** 2 @ of_residuals**2)
+    length = np.maximum(length, 2.0**-200)  # nothing deviates where nothing was rounded
     mean = np.square(sums / length[:, None]).sum(axis=1).mean()
-    return mean * len(rough.length) / max(rough.displaced, np.finfo(float).tiny), length.max()
+    return mean * len(rough.length) / max(rough.displaced, LEAST_DISPLACED), length.max()
