@@ -5,6 +5,7 @@ import { absMaxDequantize, absMaxQuantize, absMaxQuantizer } from "./absmax.mjs"
 import { affineDequantize, affineParameters, affineQuantize } from "./affine.mjs";
 import { gptqQuantize } from "./gptq.mjs";
 import { accumulateHessian, factorOperation, prepareHessian } from "./hessian.mjs";
+import { packLayer, unpackLayer } from "./packed_layers.mjs";
 import { pack, unpack } from "./packing.mjs";
 import { serve } from "./protocol.mjs";
 import { roundHalfEven, saturatingCast } from "./rounding.mjs";
@@ -23,6 +24,12 @@ const OPERATIONS = {
   affine_dequantize: operation(["codes", "scale", "zero_point", "g_idx"], [], affineDequantize),
   pack: operation(["codes"], ["bits", "axis"], pack),
   unpack: operation(["packed"], ["bits", "axis", "length"], unpack),
+  pack_layer: operation(["codes", "zero_point"], ["format", "bits", "group_size"], packLayer),
+  unpack_layer: operation(
+    ["packed", "packed_zero_point"],
+    ["format", "bits", "group_size", "n_out", "n_in"],
+    unpackLayer,
+  ),
   hessian: operation(["batches"], [], accumulateHessian),
   prepare_hessian: operation(["hessian"], ["damping", "activation_order"], prepareHessian),
   factor: operation(["hessian"], [], factorOperation),

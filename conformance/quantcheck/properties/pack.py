@@ -173,11 +173,13 @@ def _layers_back(sizes: Sizes) -> st.SearchStrategy[Case]:
 @st.composite
 def _refused_layer(draw: Draw, sizes: Sizes) -> Case:
     """Draw a layer with one fault."""
-    case = draw(_layer(sizes, "gptq_v1", bits=(2, 4)))[0]
+    fault = draw(st.sampled_from(("stored", "format", "bits", "code", "zero", "rows", "dtype")))
+    case = draw(_layer(sizes, "gptq_v1", bits=(2, 4)))[fault == "stored"]
     given, inputs = dict(case.parameters), {n: a.copy() for n, a in case.inputs.items()}
-    fault = draw(st.sampled_from(("format", "bits", "code", "zero", "rows", "dtype")))
     error = "CodeRangeError"
-    if fault == "format":
+    if fault == "stored":
+        inputs["packed_zero_point"][-1, -1] |= 2 ** given["bits"] - 1
+    elif fault == "format":
         given["format"], error = draw(st.sampled_from(("", "gptq", "GPTQ_V1"))), "ConfigError"
     elif fault == "bits":
         given["bits"], error = draw(st.sampled_from((0, 1, 5, 6, 16))), "BitsError"
@@ -190,7 +192,7 @@ def _refused_layer(draw: Draw, sizes: Sizes) -> Case:
     else:
         inputs["codes"], error = inputs["codes"].astype(np.int32), "DTypeError"
     title = f"a generated layer that must be refused: {fault}"
-    return refused("pack", "drawn", title, "pack_layer", "PACK-160", error, given, inputs)
+    return refused("pack", "drawn", title, case.operation, "PACK-160", error, given, inputs)
 
 
 # General properties come first, then one topic after another: the first failure names the cause.
