@@ -6,12 +6,14 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from quantcheck import deviations
 from quantref import GPTQConfig, gptq_quantize
+from quantref.formats.packed import pack_layer, unpack_layer
 from quantref.inputs import Array
 
 from .libraries import NAMES, python_of, version_of
@@ -76,3 +78,26 @@ def test_the_losses_that_findings_are_compared_with(
     text = (root / "conformance" / "FINDINGS.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith(f"| {bits} |")]
     assert any(row.endswith(f"| {said} |") for row in rows)
+
+
+def test_the_cost_of_words_that_are_read_in_another_format(root: Path) -> None:
+    """3-bit codes of GPTQ with whole codes in a word, read as a run of bits."""
+    data = np.load(root / "tests" / "data" / "digits" / "digits.npz")
+    x = np.maximum(data["pixels"] / 16 @ data["kernel_0"] + data["bias_0"], 0)
+    weights, hessian = data["kernel_1"].T.copy(), 2 / len(x) * x.T @ x
+    config = GPTQConfig(None, None, weight_bits=3, group_size=-1)
+    made = gptq_quantize(weights, hessian, config)
+
+    def loss(values: Array) -> float:
+        return float(np.trace((weights - values) @ hessian @ (weights - values).T))
+
+    settings: dict[str, Any] = {"bits": 3, "group_size": -1}
+    whole = pack_layer(made.codes, made.zero_point, format="compressed_tensors_whole", **settings)
+    run = pack_layer(made.codes, made.zero_point, format="compressed_tensors", **settings)
+    words = np.ascontiguousarray(whole.weights[:, : run.weights.shape[1]])
+    given = {**settings, "format": "compressed_tensors", "shape": made.codes.shape}
+    read, _ = unpack_layer(words, run.zero_point, **given)
+    rounded = loss(gptq_quantize(weights, np.eye(len(hessian)), config).dequantized())
+    values = made.scale * (read.astype(np.float64) - made.zero_point)
+    losses = [f"{loss(v) / rounded:.0f}" for v in (values, 0 * values)]
+    assert (f"{(read == made.codes).mean():.0%}", *losses) == ("26%", "124", "86")

@@ -12,13 +12,13 @@ from quantref.formats.packed import PACKED_FORMATS, pack_layer, unpack_layer
 from quantref.inputs import Array
 
 WIDTHS = [(name, bits) for name, made in PACKED_FORMATS.items() for bits in made.widths]
-ORDER = np.random.default_rng(0)
 
 
 def drawn(shape: tuple[int, int], groups: int, bits: int) -> tuple[Array, Array]:
     """Return codes, and zero-points from 1 on."""
-    codes = ORDER.integers(0, 2**bits, shape).astype(np.uint8)
-    return codes, ORDER.integers(1, 2**bits, (shape[0], groups)).astype(np.uint8)
+    rng = np.random.default_rng(bits)
+    codes = rng.integers(0, 2**bits, shape).astype(np.uint8)
+    return codes, rng.integers(1, 2**bits, (shape[0], groups)).astype(np.uint8)
 
 
 def settings_of(name: str, bits: int, group_size: int) -> dict[str, Any]:
@@ -86,9 +86,10 @@ def test_a_zero_point_of_0_has_no_form_in_v1(bits: int) -> None:
     ("changes", "words"),
     [
         ({"format": "awq"}, "a format of gptq_v1, gptq_v2"),
-        ({"bits": True}, "bits in"),
-        ({"group_size": 0}, "group_size of -1 or at least 1"),
-        ({"group_size": 2.0}, "group_size of -1 or at least 1"),
+        ({"bits": True}, "bits to be an integer"),
+        ({"bits": 4.0}, "bits to be an integer"),
+        ({"group_size": 0}, "group_size >= 1, or -1"),
+        ({"group_size": 2.0}, "group_size to be an integer"),
         ({"format": "matmulnbits", "group_size": 24}, "a power of two of at least 16"),
         ({"bits": 3, "format": "matmulnbits", "group_size": 16}, r"bits in \(2, 4, 8\) for matmul"),
     ],

@@ -102,7 +102,7 @@ MUTANTS: tuple[Mutant, ...] = (
            "False",
            "A stored zero-point of 2^b - 1 in GPTQ's v1 is read as 2^b.", "pack", blames="PACK-160"),
     mutant("pack-layer-range-unchecked", "quantref.formats.packed", "_require_fields",
-           "array.max() >= 2**bits",
-           "False",
+           "require_codes(array, 0, 2**bits - 1, bits, name=name, requirement='PACK-160')",
+           "pass",
            "Codes that do not fit are accepted, and lose their upper bits.", "pack", blames="PACK-160"),
 )  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from quantref.errors import BitsError, CodeRangeError, ConfigError, DTypeError, ShapeError
-from quantref.inputs import Array
+from quantref.inputs import Array, require_codes, require_group_size, require_integer
 
 
 @dataclass(frozen=True)
@@ -165,19 +165,18 @@ def unpack_layer(
     n_groups = -(-n_in // size)
     if made.blocks:
         blocks = (n_out, n_groups, _words(size, bits, made))
-        packed = _require_words(weights, "weights", made, blocks)
-        zeros = _require_words(
-            zero_point, "zero_point", made, (n_out, _words(n_groups, bits, made))
-        )
+        packed = _require_array(weights, "weights", made.dtype, blocks)
+        of_zeros = (n_out, _words(n_groups, bits, made))
+        zeros = _require_array(zero_point, "zero_point", made.dtype, of_zeros)
         codes = unpack_fields(packed, size, bits, made).reshape(n_out, -1)[:, :n_in]
         return np.ascontiguousarray(codes), unpack_fields(zeros, n_groups, bits, made)
     along_in, along_out = (n_out, _words(n_in, bits, made)), (n_groups, _words(n_out, bits, made))
     if made.columns_first:
-        words = _require_words(weights, "weights", made, along_in[::-1]).T
-        zeros = _require_words(zero_point, "zero_point", made, along_out)
+        words = _require_array(weights, "weights", made.dtype, along_in[::-1]).T
+        zeros = _require_array(zero_point, "zero_point", made.dtype, along_out)
     else:
-        words = _require_words(weights, "weights", made, along_in)
-        zeros = _require_words(zero_point, "zero_point", made, along_out[::-1]).T
+        words = _require_array(weights, "weights", made.dtype, along_in)
+        zeros = _require_array(zero_point, "zero_point", made.dtype, along_out[::-1]).T
 
     # CODES
     codes = unpack_fields(words, n_in, bits, made)
@@ -240,14 +239,13 @@ def _require_format(
     made = PACKED_FORMATS.get(name) if isinstance(name, str) else None
     if made is None:
         raise ConfigError(f"a format of {', '.join(PACKED_FORMATS)}", repr(name), "PACK-160")
-    if isinstance(bits, bool) or bits not in made.widths:
+    if require_integer(bits, "bits", "PACK-160") not in made.widths:
         raise BitsError(f"bits in {made.widths} for {name}", repr(bits), "PACK-160")
     if len(shape) != 2 or min(shape) < 1:
         raise ShapeError("codes of shape (n_out, n_in), not empty", f"{shape}", "PACK-160")
     n_out, n_in = shape
-    size = n_in if group_size == -1 else group_size
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise ConfigError("group_size of -1 or at least 1", repr(group_size), "PACK-160")
+    size = require_group_size(group_size, "PACK-160")
+    size = n_in if size == -1 else size
     if made.blocks and (size < LEAST_BLOCK or size & (size - 1)):
         expected = f"a power of two of at least {LEAST_BLOCK} columns in a group of {name}"
         raise ConfigError(expected, f"{size}", "PACK-160")
@@ -261,25 +259,18 @@ def _require_fields(
     given: ArrayLike, name: str, bits: int, shape: tuple[int, ...]
 ) -> NDArray[np.uint8]:
     """Return codes or zero-points of a shape, or raise.  [PACK-160]"""
-    array = np.asarray(given)
-    if array.dtype != np.uint8:
-        raise DTypeError(f"{name} of uint8", f"{array.dtype.name}", "PACK-160")
-    if array.shape != shape:
-        raise ShapeError(f"{name} of shape {shape}", f"{array.shape}", "PACK-160")
-    if array.max() >= 2**bits:
-        raise CodeRangeError(
-            f"{name} of {bits} bits, 0 … {2**bits - 1}", f"{array.max()}", "PACK-160"
-        )
-    return array
+    array = _require_array(given, name, np.uint8, shape)
+    require_codes(array, 0, 2**bits - 1, bits, name=name, requirement="PACK-160")
+    return array.astype(np.uint8, copy=False)
 
 
-def _require_words(
-    given: ArrayLike, name: str, made: PackedFormat, shape: tuple[int, ...]
+def _require_array(
+    given: ArrayLike, name: str, dtype: type[np.integer], shape: tuple[int, ...]
 ) -> NDArray[np.integer]:
-    """Return packed words of a shape, or raise.  [PACK-160]"""
+    """Return an array of a dtype and shape, or raise.  [PACK-160]"""
     array = np.asarray(given)
-    if array.dtype != made.dtype:
-        expected = f"{name} of {np.dtype(made.dtype).name}"
+    if array.dtype != dtype:
+        expected = f"{name} of {np.dtype(dtype).name}"
         raise DTypeError(expected, f"{array.dtype.name}", "PACK-160")
     if array.shape != shape:
         raise ShapeError(f"{name} of shape {shape}", f"{array.shape}", "PACK-160")

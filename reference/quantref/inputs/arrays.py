@@ -221,12 +221,20 @@ def outside(codes: Array, lo: int, hi: int) -> bool:
     return bool(codes.size) and not lo <= int(codes.min()) <= int(codes.max()) <= hi
 
 
-def require_codes(codes: Array, lo: int, hi: int, bits: int) -> None:
+def require_codes(
+    codes: Array,
+    lo: int,
+    hi: int,
+    bits: int,
+    *,
+    name: str = "codes",
+    requirement: str = "PACK-080",
+) -> None:
     """Raise if a code is below lo or above hi; the message names the first.  [PACK-080]"""
     if outside(codes, lo, hi):
         index = tuple(int(i) for i in np.argwhere((codes < lo) | (codes > hi))[0])
-        got = f"codes{list(index)}={int(codes[index])}"
-        raise CodeRangeError(f"codes in [{lo}, {hi}] for {bits} bits", got, "PACK-080")
+        got = f"{name}{list(index)}={int(codes[index])}"
+        raise CodeRangeError(f"{name} in [{lo}, {hi}] for {bits} bits", got, requirement)
 
 
 def require_length(length: Any, n_bytes: int, per_byte: int) -> int:

@@ -38,7 +38,7 @@ class RoughErrors:
         Σ (w − ŵ)² of all weights.
     signed : (sums, n_in) float64 array
         Sums f of rows of E.
-    lengths : (n_out,) float64 array
+    row_length : (n_out,) float64 array
         At least ‖E‖₂ of the rows from which undecided codes are counted; infinite for the others.
     """
 
@@ -48,7 +48,7 @@ class RoughErrors:
     length: NDArray[np.float64]
     displaced: float
     signed: NDArray[np.float64]
-    lengths: NDArray[np.float64]
+    row_length: NDArray[np.float64]
 
 
 def rough_errors(
@@ -102,11 +102,12 @@ def rough_errors(
     mean = np.repeat([max(parts), deviation[:, last].mean(axis=1).sum()], [last.start, LAST])
     of_column = LIKELY * np.sqrt(2 * mean) * length
     of_row = np.where(largest > 0, np.maximum(largest, 2.0**-80), 0.0)  # nothing underflows unseen
-    lengths = np.full(len(residuals), np.inf)
+    row_length = np.full(len(residuals), np.inf)
     few = evenly_spaced(len(residuals))
     errors = residuals.T.take(few, axis=1) * size[:, None]
-    lengths[few] = np.linalg.norm(errors, axis=0) + of_row[few] * np.linalg.norm(of_column * size)
-    return RoughErrors(residuals, of_row, of_column, length, displaced, signed, lengths)
+    off = of_row[few] * np.linalg.norm(of_column * size)
+    row_length[few] = np.linalg.norm(errors, axis=0) + off
+    return RoughErrors(residuals, of_row, of_column, length, displaced, signed, row_length)
 
 
 def times_upper(matrix: Array, upper: Array) -> Array:

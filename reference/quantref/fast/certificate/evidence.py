@@ -129,7 +129,7 @@ class Evidence:
     def most_lengths(self, rows: Array) -> NDArray[np.float64]:
         """Return upper bounds of ‖E‖₂ of some rows, (rows,)."""
         if isinstance(self.known, RoughErrors) and not self._has_errors:
-            lengths: Array = self.known.lengths[rows]
+            lengths: Array = self.known.row_length[rows]
             if np.isfinite(lengths).all():
                 return lengths
         return np.asarray(np.sqrt(np.square(self.errors_of(rows)).sum(axis=1)))
