@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from quantcheck.mutants import MUTANTS, load
 from quantcheck.wire.arrays import decode
 from quantref import gptq_quantize, gptq_textbook
-from quantref.certificate import MOST_SUMS
+from quantref.certificate import LIKELY, MOST_SUMS
 from quantref.fast.certificate import (
     LazyCertificate,
     certify,
@@ -29,7 +29,7 @@ from quantref.fast.certificate.evidence import Evidence
 from quantref.fast.certificate.gathering import gather
 from quantref.fast.certificate.lower import least_base, least_beta, nearer_base, nearer_beta
 from quantref.fast.certificate.tiles import column_tiles
-from quantref.fast.certificate.undecided import most_bounds_by_solves
+from quantref.fast.certificate.undecided import MostBounds, most_bounds_by_solves
 from quantref.fast.problem import prepare_problem
 from quantref.hessian import upper_inverse
 from quantref.inputs import Array
@@ -240,6 +240,34 @@ def test_what_is_allowed_at_the_least(kind: str, u: float) -> None:
     np.testing.assert_allclose(v.beta_of(rows), v.beta[rows], rtol=1e-9)
     if problem.config.per_channel:
         np.testing.assert_allclose(v.delta_of(rows), v.delta[rows], rtol=1e-9)
+
+
+@pytest.mark.parametrize("u", [Roundoffs(U32, U64), Roundoffs(U64, U32)], ids=["u", "u_f"])
+def test_bounds_by_solves_are_no_smaller_than_their_sums(u: Roundoffs) -> None:
+    """With χ itself in place of its estimate, each sum that they take more of, term by term."""
+    problem = normal_problem(3, 4, 40, correlation=2.0, group_size=8, block_size=8)
+    v = evidence_of(problem, solve(problem, "float32"), U32)
+    R, U = v.problem.R, v.factor.U
+    largest, length = np.abs(v.problem.weights).max(axis=1), np.linalg.norm(v.E, axis=1)
+    most = MostBounds(v.factor, largest, length, u)
+    vars(most).update(_chi=v.factor.chi)
+    of_factor = 41 * float(v.factor.chi @ v.factor.h)
+    gradients = of_factor * (U**2 @ v.factor.h)
+    roundings = np.arange(40) + 4
+
+    def bound(moved: Array, of_gradients: Array) -> Array:
+        squares = moved**2
+        recurrence = np.outer(largest**2, roundings @ squares)
+        recurrence += np.outer(length**2, (roundings * v.factor.chi) @ squares)
+        by_factor = np.outer(length**2, of_factor * (v.factor.chi @ squares) + of_gradients)
+        return LIKELY * np.sqrt(2 * u.weights * recurrence + u.matrices * by_factor)
+
+    size = R.diagonal()
+    assert (most.codes() >= bound(R / size, gradients / size**2) * (1 - 1e-9)).all()
+    t = U[16:24, 16:24]
+    of_gradients = (np.sqrt(gradients[16:24]) @ np.abs(t)) ** 2
+    base = bound(R[:, 16:24] @ t, of_gradients)
+    assert (most.base(slice(16, 24), 16) >= base * (1 - 1e-9)).all()
 
 
 def base_by_definition(v: Evidence, k: int) -> Array:
