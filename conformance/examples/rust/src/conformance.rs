@@ -102,9 +102,8 @@ fn answer(operation: &str, parameters: &Json, inputs: &Json) -> Answer<Json> {
     let Some((_, names, needed, optional)) = known(operation) else {
         return unsupported(format!("the operation {operation} is not known"));
     };
-    let is_parameter = |name: &&str| {
-        names.contains(name) || (*name == "route" && ROUTED.contains(&operation))
-    };
+    let is_parameter =
+        |name: &&str| names.contains(name) || (*name == "route" && ROUTED.contains(&operation));
     if let Some(name) = parameters.names().iter().find(|n| !is_parameter(n)) {
         return unsupported(format!("the parameter {name} is not known"));
     }

@@ -16,6 +16,7 @@ mod layer_files;
 mod layer_operations;
 mod layers;
 mod operations;
+mod packed_layers;
 mod packing;
 mod rounding;
 

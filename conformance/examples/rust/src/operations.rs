@@ -11,6 +11,7 @@ use crate::hessian::{factor, hessian, prepare};
 use crate::inputs::Inputs;
 use crate::json::Json;
 use crate::layer_operations::{embedding_layer, gptq_layer, int8_layer};
+use crate::packed_layers::{pack_layer, unpack_layer};
 use crate::packing::{pack, unpack};
 use crate::rounding::{round_half_even, saturating_cast};
 
@@ -29,6 +30,13 @@ pub const OPERATIONS: &[Operation] = &[
     ("affine_dequantize", &[], &["codes", "scale", "zero_point", "g_idx"], &[]),
     ("pack", &["bits", "axis"], &["codes"], &[]),
     ("unpack", &["bits", "axis", "length"], &["packed"], &[]),
+    ("pack_layer", &["format", "bits", "group_size"], &["codes", "zero_point"], &[]),
+    (
+        "unpack_layer",
+        &["format", "bits", "group_size", "n_out", "n_in"],
+        &["packed", "packed_zero_point"],
+        &[],
+    ),
     ("hessian", &[], &["batches"], &[]),
     ("prepare_hessian", &["damping", "activation_order"], &["hessian"], &[]),
     ("factor", &[], &["hessian"], &[]),
@@ -199,6 +207,16 @@ pub fn compute(operation: &str, p: &Arguments, inputs: &Inputs) -> Answer<Json> 
         "unpack" => {
             let (bits, axis, length) = (p.int("bits")?, p.int("axis")?, p.int("length")?);
             outputs(vec![("codes", unpack(inputs.one("packed")?, bits, axis, length)?)])
+        }
+        "pack_layer" => {
+            let (codes, zero_point) = (inputs.one("codes")?, inputs.one("zero_point")?);
+            let (packed, packed_zero_point) = pack_layer(codes, zero_point, p)?;
+            outputs(vec![("packed", packed), ("packed_zero_point", packed_zero_point)])
+        }
+        "unpack_layer" => {
+            let (packed, zeros) = (inputs.one("packed")?, inputs.one("packed_zero_point")?);
+            let (codes, zero_point) = unpack_layer(packed, zeros, p)?;
+            outputs(vec![("codes", codes), ("zero_point", zero_point)])
         }
         "hessian" => outputs(vec![("hessian", hessian(inputs.several("batches")?)?)]),
         "prepare_hessian" => {
