@@ -74,6 +74,19 @@ def test_a_part_of_the_draws_has_a_part_of_the_sizes() -> None:
     )
 
 
+@pytest.mark.parametrize("name", sorted(SWEPT))
+def test_a_target_that_compiles_gets_one_of_three_sizes_in_a_row(name: str) -> None:
+    every = [s.cases[0].id for s in draw(SWEPT[name])]
+    some = [s.cases[0].id for s in draw(SWEPT[name], Draws(compiled=True))]
+    places = [every.index(identity) for identity in some]
+    step = min(3, len(every))
+    rows = [place // step for place in places]
+    assert rows == list(dict.fromkeys(rows))
+    assert set(rows) >= set(range(len(every) // step))
+    if len(some) > 2:
+        assert len({place % step for place in places}) == 3
+
+
 @pytest.mark.parametrize("axis", [0, -1])
 def test_absmax(axis: int) -> None:
     x = of_abs._values((17, 9, axis), 3).astype(np.float32)

@@ -35,6 +35,7 @@ def empty(spec: str, exit_code: int, aborted: dict[str, str] | None) -> dict[str
         "choices": [],
         "rules": [],
         "calibration_order": "",
+        "compiles": False,
     }
     return {
         "format": FORMAT,

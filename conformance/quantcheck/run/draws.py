@@ -1,7 +1,7 @@
-"""Draws the samples of a property: the seed alone decides them, and not the target.  [VER-070]
+"""Draws the samples of a property: the seed alone decides them.  [VER-070]
 
 All samples are drawn before the first question, so that the questions can also be written to a
-file.
+file. A target that declares that it compiles gets fewer sizes, and the same samples otherwise.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # imported in functions: what draws nothing needs no Hypothes
     from hypothesis import Phase
 
 SEED = 20221031
+COMPILED = 3  # a backend that compiles gets one of so many sizes in a row
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,15 @@ class Draws:
         Factor of the number of examples of each property.
     seconds : float
         Time budget for further samples of each property.
+    compiled : bool
+        Whether the target compiles its code for each shape: it gets a third of the sizes.
     """
 
     seed: int = SEED
     free: bool = False
     factor: float = 1.0
     seconds: float = 0.0
+    compiled: bool = False
 
     def next_draws(self) -> Draws:
         """Return the draws of the next seed."""
@@ -66,8 +70,8 @@ def seed_of(prop: Property, base: int) -> int:
 def draw(prop: Property, draws: Draws | None = None) -> list[Sample]:
     """Draw the samples of a property; equal draws give equal samples.
 
-    A property of sizes has a sample of each size. With a factor below 1 it has some of the sizes,
-    others for the next seed.
+    A property of sizes has a sample of each size. With a factor below 1, or for a target that
+    compiles, it has some of the sizes, others for the next seed.
     """
     if prop.sweep is not None:
         return _swept(prop, prop.sweep, draws or Draws())
@@ -83,9 +87,18 @@ def draw(prop: Property, draws: Draws | None = None) -> list[Sample]:
 
 
 def _swept(prop: Property, sweep: Sweep, draws: Draws) -> list[Sample]:
+    """Return one sample of every few sizes in a row, each time at another place in the row.
+
+    The sizes n − 1, n and n + 1 are such a row.
+    """
     makers = sweep(seed_of(prop, draws.seed))
-    step = max(1, round(1 / draws.factor))
-    return [make() for make in makers[draws.seed % step :: step]]
+    step = max(1, round(1 / draws.factor), COMPILED if draws.compiled else 1)
+    step = min(step, len(makers))
+    return [
+        make()
+        for row in range(0, len(makers), step)
+        for make in makers[row : row + step][(draws.seed + row // step) % step :][:1]
+    ]
 
 
 def walk(test: Callable[[Sample], None], prop: Property, draws: Draws, *phases: Phase) -> None:

@@ -32,6 +32,7 @@ FACTS = (
     "choices",
     "rules",
     "calibration_order",
+    "compiles",
     "versions",
 )  # of a handshake
 
@@ -70,7 +71,7 @@ def report(run: Run) -> dict[str, Any]:
         "deviations": provenance.of_deviations(run.deviation_file),
     }
     if run.cases:  # vectors and specification were read
-        made["examples"] = {**run.settings.draws.to_json(), "properties": len(run.properties)}
+        made["examples"] = {**run.asking.draws.to_json(), "properties": len(run.properties)}
         made["requirements"] = [_requirement(run, r) for r in _by_requirement(run)]
         made["cases"] = [to_json(result) for result in _results(run)]
         different = [row for row in made["requirements"] if row["counts"].get(Verdict.DIFFERENCE)]

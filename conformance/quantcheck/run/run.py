@@ -124,6 +124,7 @@ class Run:
         self.event({"event": "starting", "target": self.target.spec})
         handshake = self.target.start()
         self.event({"event": "ready", "name": handshake.name, "version": handshake.version})
+        self.asking.draws = replace(self.settings.draws, compiled=handshake.compiles)
         self.asking.undeclared = choices.undeclared(self.requirements, handshake.choices)
         path = self.deviation_file or deviations.path_for(handshake)
         self.deviation_file = path
@@ -143,7 +144,7 @@ class Run:
     def _draw(self, section: str, drawn: Iterable[Property]) -> None:
         """Draw the samples of a section, and show that they detect a canary."""
         self.event({"event": "drawing", "section": section})
-        samples = {prop: draw(prop, self.settings.draws) for prop in drawn}
+        samples = {prop: draw(prop, self.asking.draws) for prop in drawn}
         mutant, found = generated.canary(section, samples)
         self.canaries.append({"section": section, "mutant": mutant, "case": found})
         self.asking.samples.update({prop.id: made for prop, made in samples.items()})

@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
         "choices": [choices] if isinstance(choices, str) else list(choices),
         "rules": list(getattr(thing, "rules", ())),
         "calibration_order": str(getattr(thing, "calibration_order", "block")),
+        "compiles": getattr(thing, "compiles", False),
         "versions": versions_of("numpy"),
     }
     if hasattr(thing, "factor_precision"):

@@ -26,7 +26,8 @@ class Handshake:
 
     `choices`: the choices of SPEC.md that the target follows, see `quantcheck.judge.choices`.
     `rules`: the rules of appendix A that it follows in place of the default ones, see
-    `quantcheck.deviations.declared`. `calibration_order`: one of `ORDERS`.
+    `quantcheck.deviations.declared`. `calibration_order`: one of `ORDERS`. `compiles`: whether the
+    target compiles its code for each shape, so that each size of generated cases costs it time.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Handshake:
     choices: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     calibration_order: str = "block"
+    compiles: bool = False
 
     @property
     def unit_roundoff(self) -> float:
@@ -90,6 +92,9 @@ class Handshake:
         order = ready.get("calibration_order", "block")
         if order not in ORDERS:
             raise TargetProtocolError(f"calibration_order in {list(ORDERS)}", repr(order))
+        compiles = ready.get("compiles", False)
+        if not isinstance(compiles, bool):
+            raise TargetProtocolError("ready.compiles as true or false", repr(compiles))
         operations, choices = _names(ready, "operations"), _names(ready, "choices")
         backend = ready.get("backend", "")
         if not isinstance(backend, str):
@@ -108,6 +113,7 @@ class Handshake:
             choices=choices,
             rules=_names(ready, "rules"),
             calibration_order=order,
+            compiles=compiles,
         )
 
 

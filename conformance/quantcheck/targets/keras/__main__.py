@@ -23,6 +23,9 @@ ABSENT = {
     "factor": "Keras inverts the Hessian, it does not factor it",
 }
 
+COMPILING = ("jax", "openvino")
+"""Backends that compile each operation for each shape."""
+
 # By backend.
 OUT_OF_REACH = {
     "openvino": {
@@ -115,6 +118,7 @@ def main(arguments: list[str] | None = None) -> None:
         "precision": "float32",
         "operations": sorted(OPERATIONS),
         "calibration_order": releases.current().calibration_order,
+        "compiles": keras.backend.backend() in COMPILING,
         "versions": versions_of(
             "keras", "keras-nightly", "numpy", "jax", "tensorflow", "torch", "openvino"
         ),
