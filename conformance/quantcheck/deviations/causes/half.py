@@ -1,4 +1,4 @@
-"""Causes of sections AFF and GPTQ for weights of float16 and bfloat16."""
+"""Causes of sections AFF and GPTQ for weights of float16, bfloat16 and float64."""
 
 from __future__ import annotations
 
@@ -21,6 +21,14 @@ def half_precision_refused(asked: Asked, message: str, kind: str = "TypeError") 
     `message`: a part of the message, a regular expression. `kind`: the type of the exception.
     """
     return _half(asked.case) and asked.raised(kind, message)
+
+
+def double_precision_refused(asked: Asked, message: str, kind: str) -> bool:
+    """Predict that float64 weights are refused for a mixture of dtypes, whatever the range is.
+
+    `message`: a part of the message, a regular expression. `kind`: the type of the exception.
+    """
+    return _double_concerns(asked.case) and asked.raised(kind, message)
 
 
 def half_precision_weights(asked: Asked) -> bool:
@@ -157,6 +165,12 @@ def _half_concerns(case: Case, **_: Any) -> bool:
     return "refused" not in case.expected and _half(case)
 
 
+def _double_concerns(case: Case, **_: Any) -> bool:
+    double = case.inputs["weights"].dtype == np.float64
+    return "refused" not in case.expected and bool(double)
+
+
+MIXED = {"message": "Minimum as input #1.* to be a double tensor", "kind": "InvalidArgumentError"}
 GPTQ = ("gptq_quantize",)
 CAUSES = (
     Cause(
@@ -168,6 +182,7 @@ CAUSES = (
             {"message": "tensor but is a float tensor", "kind": "InvalidArgumentError"},
         ),
     ),
+    Cause(double_precision_refused, ("affine_parameters",), _double_concerns, (MIXED,)),
     Cause(half_precision_weights, GPTQ, _half_concerns),
     Cause(half_precision_parameters, ("affine_parameters",), _half_concerns),
 )
