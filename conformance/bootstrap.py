@@ -36,6 +36,7 @@ EXTRAS = {
     "neural-compressor": "neural-compressor",
     "nncf": "nncf",
     "torchao": "torchao",
+    "gptqmodel": "gptqmodel",
 }
 # Targets with an environment of their own: each asks for other versions of the same packages.
 LIBRARIES = tuple(name for name in EXTRAS if not name.startswith("keras:"))

@@ -134,7 +134,7 @@ def test_frameworks_come_by_their_extras_alone(project: dict[str, Any]) -> None:
         for extra, lines in extras.items()
         if {Requirement(line).name for line in lines} & frameworks
     }
-    libraries = {"llmcompressor", "neural-compressor", "torchao"}
+    libraries = {"llmcompressor", "neural-compressor", "torchao", "gptqmodel"}
     backends = {"jax", "tensorflow", "torch", "openvino"}
     assert with_frameworks == backends | libraries | {"dev", "everything"}
 

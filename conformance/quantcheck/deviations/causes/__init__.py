@@ -20,6 +20,7 @@ from quantcheck.deviations.causes import (
     plain,
     rounding,
     rule,
+    stored,
     weight_only,
 )
 from quantcheck.deviations.causes.cause import Cause
@@ -38,6 +39,7 @@ CAUSES: dict[str, Cause] = {
         copies,
         calibration,
         nan,
+        stored,
         weight_only,
     )
     for cause in module.CAUSES

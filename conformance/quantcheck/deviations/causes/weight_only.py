@@ -10,6 +10,7 @@ from quantcheck.deviations.causes.certified import certified
 from quantcheck.deviations.causes.rules import Rules
 from quantcheck.wire.cases import Case
 from quantcheck.wire.configs import gptq_config
+from quantref.errors import NotPositiveDefiniteError
 from quantref.fast.gptq import gptq_quantize
 from quantref.inputs import Array
 from quantref.rules import groups_once, mirror_where_negative, range_with_zero, widen_zeros
@@ -105,6 +106,27 @@ def plain_rounding_where_no_factor(asked: Asked) -> bool:
     return certified(asked, Rules.named(asked.rules), weights, identity, arrays, given)
 
 
+def damping_raised_where_no_factor(asked: Asked, step: float) -> bool:
+    """Predict GPTQ under the known rules with the next damping for which there is a factor.
+
+    `step`: by how much the damping is raised at a time. It stays below 1.
+    """
+    case, given = asked.case, asked.case.parameters
+    if not refused(case, "NotPositiveDefiniteError"):
+        return False
+    arrays, rules = {name: asked.array(name) for name in NAMES}, Rules.named(asked.rules)
+    raised = given["damping"] + step
+    while raised < 1:
+        try:
+            return certified(
+                asked, rules, case.inputs["weights"], case.inputs["hessian"], arrays,
+                {**given, "damping": raised},
+            )  # fmt: skip
+        except NotPositiveDefiniteError:
+            raised += step
+    return False
+
+
 def _has_no_factor(case: Case) -> bool:
     return refused(case, "NotPositiveDefiniteError") or (
         refused(case, "NonFiniteError") and bool(np.isnan(case.inputs["hessian"]).any())
@@ -159,6 +181,12 @@ CAUSES = (
     Cause(plain_rounding_quantized_again, GPTQ, _answers),
     Cause(nan_in_hessian_shown, GPTQ, _has_nan),
     Cause(plain_rounding_where_no_factor, GPTQ, _has_no_factor),
+    Cause(
+        damping_raised_where_no_factor,
+        GPTQ,
+        lambda case, **_: refused(case, "NotPositiveDefiniteError"),
+        ({"step": 0.01},),
+    ),
     Cause(steps_wrapped_to_int8, ("affine_dequantize",), _wraps),
     Cause(groups_of_one_fail, ("affine_parameters",), _has_groups_of_one),
 )

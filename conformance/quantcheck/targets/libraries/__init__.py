@@ -15,6 +15,7 @@ LIBRARIES = {
     "neural-compressor": "neural_compressor",
     "nncf": "nncf",
     "torchao": "torchao",
+    "gptqmodel": "gptqmodel",
 }
 """The name of each target, and the module of its adapter in this package."""
 
