@@ -101,3 +101,25 @@ def test_the_cost_of_words_that_are_read_in_another_format(root: Path) -> None:
     values = made.scale * (read.astype(np.float64) - made.zero_point)
     losses = [f"{loss(v) / rounded:.0f}" for v in (values, 0 * values)]
     assert (f"{(read == made.codes).mean():.0%}", *losses) == ("26%", "124", "86")
+
+
+def test_the_cost_of_zero_points_that_borrow_from_the_next_field(root: Path) -> None:
+    """2-bit zero-points: 1 is subtracted from their words at once, and added to each field."""
+    data = np.load(root / "tests" / "data" / "digits" / "digits.npz")
+    x, weights = data["pixels"] / 16, data["kernel_0"].T.copy()
+    hessian, settings = 2 / len(x) * x.T @ x, {"bits": 2, "group_size": 16}
+    config = GPTQConfig(None, None, weight_bits=2, group_size=16)
+    made = gptq_quantize(weights, hessian, config)
+
+    def loss(values: Array) -> float:
+        return float(np.trace((weights - values) @ hessian @ (weights - values).T))
+
+    packed = pack_layer(made.codes, made.zero_point, format="gptq_v2", **settings)
+    v1 = packed.zero_point.view(np.uint32) - np.uint32(0x55555555)
+    fields = v1[..., None] >> np.arange(0, 32, 2, dtype=np.uint32)
+    read = ((fields + 1) % 4).reshape(len(v1), -1).T.astype(np.float64)
+    steps = made.codes - read[:, made.g_idx]
+    right, wrong = loss(made.dequantized()), loss(made.scale[:, made.g_idx] * steps)
+    rounded = loss(gptq_quantize(weights, np.eye(len(hessian)), config).dequantized())
+    assert (int((read != made.zero_point).sum()), read.size) == (9, 256)
+    assert (f"{wrong / right:.1f}", f"{wrong / rounded:.1f}") == ("13.6", "2.3")
