@@ -260,6 +260,14 @@ class Environment:
                 "and room on the disk? It printed:",
             )
 
+    def leave_nightly_alone(self, release: str) -> None:
+        """Take away the Keras that TensorFlow brings: it has the files of keras-nightly."""
+        with step("removing the Keras of TensorFlow"):
+            self.pip("uninstall", "--yes", "keras", complaint="pip could not remove Keras:")
+            again = ["install", "--no-compile", "--no-deps", "--force-reinstall"]
+            complaint = "pip could not install keras-nightly again. It printed:"
+            self.pip(*again, f"keras-nightly=={release}", complaint=complaint)
+
 
 def require_python() -> None:
     """Refuse a Python that is too old."""
@@ -304,6 +312,8 @@ def conformance_of(release: str, arguments: Sequence[str]) -> int:
             wanted = requirements_of(release, extras)
             what = f"Keras {release}, {', '.join(extras)}"
             environment.install(what, ".", *wanted, "--editable")
+            if "dev" in release and "tensorflow" in extras:
+                environment.leave_nightly_alone(release)
             environment.record(extras)
     return run([environment.scripts / "quantcheck", *arguments])
 

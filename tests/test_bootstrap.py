@@ -145,6 +145,18 @@ def test_a_release_of_keras_is_asked_for(bootstrap: ModuleType) -> None:
     assert "keras==3.12.4" in bootstrap.requirements_of("3.12.4", ["jax"])
 
 
+def test_the_keras_of_tensorflow_is_removed_beside_a_development_version(
+    bootstrap: ModuleType, recorded: Recorded, root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "pyproject.toml").write_text((root / "pyproject.toml").read_text("utf-8"))
+    bootstrap.conformance(["--keras", "3.16.0.dev2026102704", "keras:tensorflow"])
+    made, *removed, asked = recorded.taken()[1:]
+    assert (made, asked) == (".", "quantcheck keras:tensorflow")
+    assert removed == ["keras", "keras-nightly==3.16.0.dev2026102704"]
+    bootstrap.conformance(["--keras", "3.15.1", "keras:tensorflow"])
+    assert "keras" not in recorded.taken()
+
+
 @pytest.mark.parametrize("words", [["--keras"], ["--keras", "keras:jax"], ["--keras=latest"]])
 def test_a_release_that_is_no_version(words: list[str], bootstrap: ModuleType) -> None:
     with pytest.raises(bootstrap.BootstrapError, match="expected a version after --keras"):
