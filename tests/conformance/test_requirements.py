@@ -126,7 +126,7 @@ def test_other_libraries_are_named_with_their_release() -> None:
     found = sources.parse(spec_path().read_text(encoding="utf-8")).values()
     others = [s.where for s in found if s.kind == "documented" and not s.where.startswith("`")]
     assert others
-    assert all(re.match(r"[A-Za-z -]+ \d+(\.\d+)+, ", where) for where in others)
+    assert all(re.match(r"[A-Za-z -]+ \d+(\.\d+)+(\.dev\d+)?, ", where) for where in others)
 
 
 def test_the_lines_of_the_original_are_named() -> None:

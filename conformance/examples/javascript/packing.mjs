@@ -44,10 +44,10 @@ export function unpack(packed, { bits, axis, length }) {
 }
 
 /** The lines of an array along an axis: their length, and a walk beside those of a second array. */
-function linesAlong(shape, axis) { // [PACK-070]
-  demandInteger(axis, "PACK-080", "axis");
+export function linesAlong(shape, axis, requirement = "PACK-080") { // [PACK-070]
+  demandInteger(axis, requirement, "axis");
   const rank = shape.length;
-  demand(axis >= -rank && axis < rank, "PACK-080", `an axis of rank ${rank}`, axis);
+  demand(axis >= -rank && axis < rank, requirement, `an axis of rank ${rank}`, axis);
   const at = axis < 0 ? axis + rank : axis;
   const inner = shape.slice(at + 1).reduce((product, n) => product * n, 1);
   const outer = shape.slice(0, at).reduce((product, n) => product * n, 1);

@@ -9,6 +9,7 @@ import { packLayer, unpackLayer } from "./packed_layers.mjs";
 import { pack, unpack } from "./packing.mjs";
 import { serve } from "./protocol.mjs";
 import { roundHalfEven, saturatingCast } from "./rounding.mjs";
+import { packTernary, unpackTernary } from "./ternary.mjs";
 
 /** `optional`: parameters that may be left out; all routes are one here. */
 const operation = (inputs, parameters, run, optional = []) => ({ inputs, parameters, run, optional });
@@ -24,6 +25,8 @@ const OPERATIONS = {
   affine_dequantize: operation(["codes", "scale", "zero_point", "g_idx"], [], affineDequantize),
   pack: operation(["codes"], ["bits", "axis"], pack),
   unpack: operation(["packed"], ["bits", "axis", "length"], unpack),
+  pack_ternary: operation(["codes"], ["axis"], packTernary),
+  unpack_ternary: operation(["packed"], ["axis", "length"], unpackTernary),
   pack_layer: operation(["codes", "zero_point"], ["format", "bits", "group_size"], packLayer),
   unpack_layer: operation(
     ["packed", "packed_zero_point"],

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from quantcheck.corpus.draw import integers, refused
 from quantcheck.corpus.packed import packed_layer_cases
+from quantcheck.corpus.ternary import ternary_cases
 from quantcheck.oracle import exact
 from quantcheck.wire.cases import Case
 from quantref.inputs import Array
@@ -65,6 +66,7 @@ def _pack_pair(
 def pack_cases() -> Iterator[Case]:
     """Yield the cases of section PACK."""
     yield from _byte_cases()
+    yield from ternary_cases()
     yield from packed_layer_cases()
 
 

@@ -85,6 +85,21 @@ def exactly(*names: str, requirement: str) -> Callable[[Judging], None]:
     return judged
 
 
+def ternary(collector: Judging) -> None:
+    """Judge bytes of ternary codes; where nothing but the fill is wrong, it is that of PACK-180."""
+    case, expected = collector.case, collector.expected["packed"]
+    got, axis = collector.output("packed"), case.parameters["axis"]
+    used = case.inputs["codes"].shape[axis] % 5  # codes in the last byte
+    requirement = "PACK-170"
+    if used and got.dtype.kind in "iu":
+        lines, wanted = (np.moveaxis(a, axis, 0).astype(np.int64) for a in (got, expected))
+        same = (lines[:-1] == wanted[:-1]).all()
+        filled = same and (lines[-1] % 3**used == wanted[-1] % 3**used).all()
+        requirement = "PACK-180" if filled else requirement
+    collector.dtype("packed", "PACK-170")
+    collector.equal("packed", requirement)
+
+
 LAYOUTS = {
     "gptq_v1": "PACK-100",
     "gptq_v2": "PACK-100",

@@ -408,6 +408,21 @@ def pack(codes: list[int], bits: int) -> list[int]:
     ]
 
 
+def trits(codes: list[int]) -> list[int]:
+    """Return the bytes of one line of ternary codes, the first code the lowest digit in base 3.
+
+    Examples
+    --------
+    >>> trits([1, -1, 0, 1, 1, -1])
+    [227, 120]
+    """
+    padded = codes + [0] * (-len(codes) % 5)
+    return [
+        sum((code + 1) * 3**k for k, code in enumerate(padded[i : i + 5]))
+        for i in range(0, len(padded), 5)
+    ]
+
+
 def words(codes: list[int], bits: int, word: int, whole: bool = False) -> list[int]:
     """Return the words of one line of codes from 0, the first code in the lowest bits.
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from quantcheck.corpus.draw import refused
 from quantcheck.corpus.packed import WORDS, layer_of, packed_pair
+from quantcheck.corpus.ternary import other_fill, ternary_pair
 from quantcheck.judge.verdict import Judgement
 from quantcheck.oracle import exact
 from quantcheck.properties import Answers, Sizes, law, single
@@ -142,6 +143,58 @@ def _inverse(cases: tuple[Case, ...], answers: Answers, _: float) -> list[Judgem
     ]
 
 
+# Ternary codes
+
+
+@st.composite
+def _ternary(draw: Draw, sizes: Sizes, residues: tuple[int, ...]) -> tuple[Case, Case]:
+    """Draw ternary codes, so many of them modulo 5, and the questions that pack and unpack them."""
+    shape = list(draw(st.sampled_from(FREE if sizes.free else SHAPES)))
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    shape[axis] = 5 * draw(st.integers(0, 3)) + draw(st.sampled_from(residues))
+    count = int(np.prod(shape))
+    data = draw(st.binary(min_size=count, max_size=count))
+    codes = (np.frombuffer(data, np.uint8) % 3).astype(np.int8) - np.int8(1)
+    return ternary_pair("drawn", codes.reshape(shape), axis)
+
+
+def _ternary_packed(*residues: int) -> Any:
+    return lambda sizes: _ternary(sizes, residues).map(lambda pair: pair[0])
+
+
+@st.composite
+def _ternary_codes(draw: Draw, sizes: Sizes) -> Case:
+    """Draw bytes of ternary codes, with any digits behind the last code."""
+    case = draw(_ternary(sizes, (1, 2, 3, 4, 5)))[1]
+    used, axis = case.parameters["length"] % 5, case.parameters["axis"]
+    digits = draw(st.integers(0, 80))
+    packed = case.inputs["packed"]
+    return replace(case, inputs={"packed": other_fill(packed, axis, used, digits)} if used else
+                   case.inputs)  # fmt: skip
+
+
+@st.composite
+def _refused_ternary(draw: Draw, sizes: Sizes) -> Case:
+    fault = draw(st.sampled_from(("code", "byte", "dtype", "signed", "axis", "length")))
+    back = fault in ("byte", "signed", "length")
+    case = draw(_ternary(sizes, (1, 4, 5)))[back]
+    given = dict(case.parameters)
+    (name, array), error = next(iter(case.inputs.items())), "CodeRangeError"
+    array = array.copy()
+    if fault == "code":
+        array.reshape(-1)[-1] = draw(st.sampled_from((-128, -2, 2, 127)))
+    elif fault == "byte":
+        array.reshape(-1)[-1] = draw(st.integers(243, 255))
+    elif fault == "axis":
+        given["axis"], error = draw(st.sampled_from((9, -9))), "AxisError"
+    elif fault == "length":
+        given["length"], error = given["length"] + draw(st.sampled_from((-5, 5))), "ShapeError"
+    else:
+        array, error = array.astype(np.int16 if fault == "dtype" else np.int8), "DTypeError"
+    title = f"generated ternary codes that must be refused: {fault}"
+    return refused("pack", "drawn", title, case.operation, "PACK-200", error, given, {name: array})
+
+
 # Layers in the formats of other libraries
 
 OF_WORDS = ((32, 32), (32, 288), (96, 64))  # rows and columns that fill words
@@ -215,6 +268,14 @@ PROPERTIES = (
            ("PACK-080",), _refused, 20),
     law("prop-pack-inverse", "Unpacking undoes packing.",
         ("PACK-010", "PACK-040"), _both, _inverse, 15),
+    single("prop-pack-ternary", "Ternary codes, five to a byte.",
+           ("PACK-170",), _ternary_packed(5), 12),
+    single("prop-pack-ternary-fill", "Codes 0 behind ternary codes that do not fill a byte.",
+           ("PACK-180", "PACK-170"), _ternary_packed(1, 2, 3, 4), 12),
+    single("prop-pack-ternary-back", "Bytes of ternary codes are unpacked, with any fill.",
+           ("PACK-190",), _ternary_codes, 12),
+    single("prop-pack-ternary-refused", "Codes, bytes, axes and dtypes that are not ternary.",
+           ("PACK-200",), _refused_ternary, 12),
     single("prop-pack-layer-gptq", "Words of a row are in a column.",
            ("PACK-100", "PACK-090"), _layers("gptq_v2"), 6),
     single("prop-pack-layer-v1", "z − 1 is stored for z.",

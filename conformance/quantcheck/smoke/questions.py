@@ -18,6 +18,7 @@ SMALL = 4  # least size of an input, since a single element cannot show a wrong 
 USUAL = ("float32", "float64", "int8", "uint8", "int32")
 WRONG = {
     "bits": 99,
+    "axis": 99,
     "class": "NoSuchClass",
     "sequence_length": 0,
 }  # values outside the domain of parameters

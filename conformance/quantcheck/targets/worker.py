@@ -26,6 +26,8 @@ OPERATIONS = (
     "affine_dequantize",
     "pack",
     "unpack",
+    "pack_ternary",
+    "unpack_ternary",
     "pack_layer",
     "unpack_layer",
     "hessian",

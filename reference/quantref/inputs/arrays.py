@@ -207,13 +207,18 @@ def require_packing(x: ArrayLike, bits: Any, axis: Any, name: str) -> tuple[Arra
     bits = require_integer(bits, "bits", "PACK-080")
     if bits not in WEIGHT_BITS:
         raise BitsError(f"bits in {WEIGHT_BITS}", f"bits={bits}", "PACK-080")
+    return array, bits, _axis_of(array, axis, name, "PACK-080")
+
+
+def _axis_of(array: Array, axis: Any, name: str, requirement: str) -> int:
+    """Return the axis that an array is packed along, counted from 0, or raise."""
     if array.ndim == 0:
-        raise ShapeError(f"{name} of rank 1 or more", "rank 0", "PACK-080")
-    axis = require_integer(axis, "axis", "PACK-080")
-    if not -array.ndim <= axis < array.ndim:
+        raise ShapeError(f"{name} of rank 1 or more", "rank 0", requirement)
+    number = require_integer(axis, "axis", requirement)
+    if not -array.ndim <= number < array.ndim:
         expected = f"axis in [-{array.ndim}, {array.ndim})"
-        raise AxisError(expected, f"axis={axis}", "PACK-080")
-    return array, bits, axis % array.ndim
+        raise AxisError(expected, f"axis={number}", requirement)
+    return number % array.ndim
 
 
 def outside(codes: Array, lo: int, hi: int) -> bool:
@@ -237,13 +242,27 @@ def require_codes(
         raise CodeRangeError(f"{name} in [{lo}, {hi}] for {bits} bits", got, requirement)
 
 
-def require_length(length: Any, n_bytes: int, per_byte: int) -> int:
+def require_ternary(
+    x: ArrayLike, axis: Any, name: str, dtype: type, bounds: tuple[int, int]
+) -> tuple[Array, int]:
+    """Return the array and the axis counted from 0, or raise.  [PACK-200]"""
+    array = np.asarray(x)
+    if array.dtype != np.dtype(dtype):
+        expected = f"{name} of dtype {np.dtype(dtype).name}"
+        raise DTypeError(expected, f"dtype={array.dtype.name}", "PACK-200")
+    if outside(array, *bounds):
+        got = f"[{int(array.min())}, {int(array.max())}]"
+        raise CodeRangeError(f"{name} in [{bounds[0]}, {bounds[1]}]", got, "PACK-200")
+    return array, _axis_of(array, axis, name, "PACK-200")
+
+
+def require_length(length: Any, n_bytes: int, per_byte: int, requirement: str = "PACK-080") -> int:
     """Return the number of codes if `n_bytes` bytes hold that many, or raise.  [PACK-080]"""
-    number = require_integer(length, "length", "PACK-080")
+    number = require_integer(length, "length", requirement)
     if number < 0 or -(-number // per_byte) != n_bytes:
         most = n_bytes * per_byte
         expected = f"length in [{max(most - per_byte + 1, 0)}, {most}] for {n_bytes} bytes"
-        raise ShapeError(expected, f"length={number}", "PACK-080")
+        raise ShapeError(expected, f"length={number}", requirement)
     return number
 
 

@@ -12,7 +12,7 @@ use crate::inputs::Inputs;
 use crate::json::Json;
 use crate::layer_operations::{embedding_layer, gptq_layer, int8_layer};
 use crate::packed_layers::{pack_layer, unpack_layer};
-use crate::packing::{pack, unpack};
+use crate::packing::{pack, pack_ternary, unpack, unpack_ternary};
 use crate::rounding::{round_half_even, saturating_cast};
 
 /// Name, parameters, inputs, and inputs that are not in every question.
@@ -30,6 +30,8 @@ pub const OPERATIONS: &[Operation] = &[
     ("affine_dequantize", &[], &["codes", "scale", "zero_point", "g_idx"], &[]),
     ("pack", &["bits", "axis"], &["codes"], &[]),
     ("unpack", &["bits", "axis", "length"], &["packed"], &[]),
+    ("pack_ternary", &["axis"], &["codes"], &[]),
+    ("unpack_ternary", &["axis", "length"], &["packed"], &[]),
     ("pack_layer", &["format", "bits", "group_size"], &["codes", "zero_point"], &[]),
     (
         "unpack_layer",
@@ -207,6 +209,13 @@ pub fn compute(operation: &str, p: &Arguments, inputs: &Inputs) -> Answer<Json> 
         "unpack" => {
             let (bits, axis, length) = (p.int("bits")?, p.int("axis")?, p.int("length")?);
             outputs(vec![("codes", unpack(inputs.one("packed")?, bits, axis, length)?)])
+        }
+        "pack_ternary" => {
+            outputs(vec![("packed", pack_ternary(inputs.one("codes")?, p.int("axis")?)?)])
+        }
+        "unpack_ternary" => {
+            let (axis, length) = (p.int("axis")?, p.int("length")?);
+            outputs(vec![("codes", unpack_ternary(inputs.one("packed")?, axis, length)?)])
         }
         "pack_layer" => {
             let (codes, zero_point) = (inputs.one("codes")?, inputs.one("zero_point")?);

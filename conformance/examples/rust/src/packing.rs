@@ -10,9 +10,14 @@ fn check(array: &Array, bits: i128, axis: i128) -> Answer<usize> {
     if !matches!(array.dtype, Dtype::Int(8) | Dtype::Uint(8)) {
         return refused(format!("expected int8 or uint8, got {} [PACK-080]", array.dtype.name()));
     }
+    axis_of(array, axis, "PACK-080")
+}
+
+/// The axis, counted from the start. [PACK-070]
+fn axis_of(array: &Array, axis: i128, requirement: &str) -> Answer<usize> {
     let rank = array.rank() as i128;
     if axis < -rank || axis >= rank {
-        return refused(format!("expected an axis of rank {rank}, got {axis} [PACK-080]"));
+        return refused(format!("expected an axis of rank {rank}, got {axis} [{requirement}]"));
     }
     Ok(axis.rem_euclid(rank) as usize)
 }
@@ -107,4 +112,49 @@ pub fn unpack(packed: &Array, bits: i128, axis: i128, length: i128) -> Answer<Ar
         let field = byte >> (bits * (at % count) as i128) & ((1 << bits) - 1);
         as_dtype(field, packed.dtype, bits)
     }))
+}
+
+/// Ternary codes in a byte.
+const TRITS: usize = 5;
+
+/// An array of ternary codes or of their bytes, and the axis. [PACK-200]
+fn check_ternary(array: &Array, dtype: Dtype, bounds: (i128, i128), axis: i128) -> Answer<usize> {
+    if array.dtype != dtype {
+        let (wanted, got) = (dtype.name(), array.dtype.name());
+        return refused(format!("expected {wanted}, got {got} [PACK-200]"));
+    }
+    let (low, high) = bounds;
+    if array.whole("codes")?.iter().any(|number| !(low..=high).contains(number)) {
+        return refused(format!("expected numbers in {low} to {high} [PACK-200]"));
+    }
+    axis_of(array, axis, "PACK-200")
+}
+
+/// Bytes of five digits in base 3, the first code the lowest. [PACK-170]
+pub fn pack_ternary(codes: &Array, axis: i128) -> Answer<Array> {
+    let axis = check_ternary(codes, Dtype::Int(8), (-1, 1), axis)?;
+    let length = codes.shape[axis].div_ceil(TRITS);
+    let mut packed = along(codes, axis, length, |line, at| {
+        let digit = |k| line.get(at * TRITS + k).map_or(1, |code| code + 1); // [PACK-180]
+        (0..TRITS).map(|k| digit(k) * 3_i128.pow(k as u32)).sum()
+    });
+    packed.dtype = Dtype::Uint(8);
+    Ok(packed)
+}
+
+/// The first `length` codes, whatever digits follow. [PACK-190]
+pub fn unpack_ternary(packed: &Array, axis: i128, length: i128) -> Answer<Array> {
+    let axis = check_ternary(packed, Dtype::Uint(8), (0, 242), axis)?;
+    let bytes = packed.shape[axis];
+    let fits = length >= 0
+        && length <= (bytes * TRITS) as i128
+        && (length as usize).div_ceil(TRITS) == bytes;
+    if !fits {
+        return refused(format!("expected a length of {bytes} bytes, got {length} [PACK-200]"));
+    }
+    let mut codes = along(packed, axis, length as usize, |line, at| {
+        line[at / TRITS] / 3_i128.pow((at % TRITS) as u32) % 3 - 1
+    });
+    codes.dtype = Dtype::Int(8);
+    Ok(codes)
 }

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from quantcheck.corpus.draw import refused
+from quantcheck.corpus.ternary import ternary_pair
 from quantcheck.oracle import wide
 from quantcheck.properties.sizes import PAIRS, SIZES, integers, swept
 from quantcheck.wire.cases import Case
@@ -16,6 +17,8 @@ from quantref.packing import code_bounds
 
 Size = tuple[str, tuple[int, ...]]  # operation, shape
 LINES = [(n,) for n in SIZES]
+TERNARY_WHOLE = ((5,), (65, 3), (255,), (2, 4095))
+TERNARY = ((1,), (64,), (129, 3), (1024,), (4097,), (2, 4096))
 ACROSS = [s for s in PAIRS if s[0] < s[1]]
 
 
@@ -67,6 +70,29 @@ def _refused(length: int, seed: int) -> Case:
                    {"codes": codes})  # fmt: skip
 
 
+def _ternary(shape: tuple[int, ...], seed: int) -> tuple[Array, int]:
+    """Return ternary codes and the axis that they are packed along, the longer one."""
+    codes = (np.abs(integers(seed, 5, shape, 2**14)) % 3 - 1).astype(np.int8)
+    return codes, int(np.argmax(shape))
+
+
+def _ternary_packed(shape: tuple[int, ...], seed: int) -> Case:
+    return ternary_pair("drawn", *_ternary(shape, seed))[0]
+
+
+def _ternary_codes(shape: tuple[int, ...], seed: int) -> Case:
+    return ternary_pair("drawn", *_ternary(shape, seed))[1]
+
+
+def _refused_ternary(length: int, seed: int) -> Case:
+    """Return a case whose last code alone is not ternary."""
+    codes, _ = _ternary((length,), seed)
+    codes[-1] = 2 + seed % 99
+    title = f"{length} generated codes that must be refused: the last one is not ternary"
+    return refused("pack", "drawn", title, "pack_ternary", "PACK-200", "CodeRangeError",
+                   {"axis": 0}, {"codes": codes})  # fmt: skip
+
+
 # General properties come first, then one topic after another: the first failure names the cause.
 PROPERTIES = (
     swept("prop-pack-sizes", "Numbers of codes around powers of two along the first axis.",
@@ -79,4 +105,12 @@ PROPERTIES = (
           ("PACK-060",), _sizes(*LINES, (127, 65)), _bytes),
     swept("prop-pack-sizes-refused", "One of many codes that is outside its range is refused.",
           ("PACK-080",), (9, 65, 257, 4097), _refused),
+    swept("prop-pack-sizes-ternary", "Many ternary codes, whole bytes.",
+          ("PACK-170",), TERNARY_WHOLE, _ternary_packed),
+    swept("prop-pack-sizes-ternary-fill", "Many ternary codes that do not fill the last byte.",
+          ("PACK-180", "PACK-170"), TERNARY, _ternary_packed),
+    swept("prop-pack-sizes-ternary-back", "Many bytes of ternary codes.",
+          ("PACK-190",), (*TERNARY_WHOLE, *TERNARY), _ternary_codes),
+    swept("prop-pack-sizes-ternary-refused", "One of many codes that is not ternary is refused.",
+          ("PACK-200",), (9, 257, 4097), _refused_ternary),
 )  # fmt: skip

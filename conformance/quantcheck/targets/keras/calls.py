@@ -182,6 +182,30 @@ def unpack(inputs: Inputs, parameters: Parameters) -> Outputs:
     return {"codes": to_numpy(codes)}
 
 
+def pack_ternary(inputs: Inputs, parameters: Parameters) -> Outputs:
+    """`keras.quantizers.pack_ternary`, which Keras has from 3.16 on."""
+    packed, _, _ = _of_release("pack_ternary")(inputs["codes"], axis=parameters["axis"])
+    return {"packed": to_numpy(packed)}
+
+
+def unpack_ternary(inputs: Inputs, parameters: Parameters) -> Outputs:
+    """`keras.quantizers.unpack_ternary`, which Keras has from 3.16 on."""
+    codes = _of_release("unpack_ternary")(
+        tensor(inputs["packed"]), parameters["length"], axis=parameters["axis"]
+    )
+    return {"codes": to_numpy(codes)}
+
+
+def _of_release(name: str) -> Any:
+    """Return a function of `keras.quantizers` that some releases lack."""
+    import keras
+
+    function = getattr(keras.quantizers, name, None)
+    if function is None:
+        raise Unsupported(f"Keras {keras.__version__} has no {name}")
+    return function
+
+
 def _packing(verb: str, bits: int) -> Any:
     """Return the function of `keras.quantizers` that packs or unpacks codes of some bits."""
     import keras
@@ -233,6 +257,8 @@ OPERATIONS: dict[str, Callable[[Inputs, Parameters], Outputs]] = {
     "affine_dequantize": affine_dequantize,
     "pack": pack,
     "unpack": unpack,
+    "pack_ternary": pack_ternary,
+    "unpack_ternary": unpack_ternary,
     "hessian": hessian,
     "gptq_quantize": gptq_quantize,
     "config_round_trip": config_round_trip,

@@ -31,6 +31,7 @@ from quantref import (
 from quantref.config import Quantizer, deserialize_quantizer
 from quantref.errors import ConfigError, QuantrefError
 from quantref.formats.packed import pack_layer, unpack_layer
+from quantref.formats.ternary import pack_ternary, unpack_ternary
 from quantref.hessian import reversed_cholesky
 from quantref.inputs import Array, require_hessian, require_instance
 
@@ -123,6 +124,8 @@ OPERATIONS: dict[str, Callable[..., Outputs]] = {
     "unpack": lambda packed, bits, axis, length: {
         "codes": unpack_codes(packed, bits, length, axis)
     },
+    "pack_ternary": lambda codes, axis: {"packed": pack_ternary(codes, axis)},
+    "unpack_ternary": lambda packed, axis, length: {"codes": unpack_ternary(packed, length, axis)},
     "pack_layer": _pack_layer,
     "unpack_layer": _unpack_layer,
     "hessian": lambda batches: {"hessian": accumulate_hessian(batches)},
