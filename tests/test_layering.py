@@ -32,9 +32,9 @@ OF_PARTS = {
 # Section modules that are the specification and nothing else, in the order of SPEC.md.
 SECTIONS = (
     "config", "rounding", "affine", "absmax", "packing", "hessian", "gptq", "checks", "certificate",
-    "layers", "calibration",
+    "layers", "calibration", "int4",
 )  # fmt: skip
-MOST_LINES = 2500
+MOST_LINES = 2650
 # Rooms of the reference, each with those that it may import; sections are open to all of them.
 REFERENCE_ROOMS: dict[str, set[str]] = {
     "fast": set(),
@@ -235,9 +235,9 @@ def test_rules_are_below_the_sections(reference: dict[str, Path]) -> None:
 
 
 def test_the_sections_are_short(reference: dict[str, Path]) -> None:
-    """Eleven modules, the ten of SPEC.md's sections and the rules, have at most 2,500 lines."""
+    """Twelve modules, the eleven of SPEC.md's sections and the rules, have few lines."""
     names = [*(name for name in SECTIONS if name != "checks"), "rules"]
-    assert len(names) == 11
+    assert len(names) == 12
     lines = {n: len(reference[f"quantref.{n}"].read_text("utf-8").splitlines()) for n in names}
     assert sum(lines.values()) <= MOST_LINES, lines
 

@@ -9,6 +9,7 @@ Reading order; each module is a section of SPEC.md as code:
 4. `certificate`: the check of an answer of GPTQ (section 8). `checks` has its messages.
 5. `layers`: the outputs of quantized layers (section 9).
 6. `calibration`: windows of a dataset, and small models block by block (section 10).
+7. `int4`: kernels in groups with zero-points, without calibration (section 13).
 
 `fast` has the same functions for speed. This module makes the fast form public if there is one;
 `gptq_textbook` is the plain form of `gptq_quantize`.

@@ -39,6 +39,10 @@ QUESTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "affine_parameters": ({"weights": W}, AFFINE),
     "affine_quantize": ({"weights": W, **MAPPED}, {"bits": 4}),
     "affine_dequantize": ({"codes": np.full((1, 4), 9, np.uint8), **MAPPED}, {}),
+    "grouped_quantize": (
+        {"weights": W.T},
+        {"block_size": 2, "value_range": [-8, 7], "epsilon": 1e-7, "output_dtype": "int8"},
+    ),
     "pack": ({"codes": CODES}, {"bits": 4, "axis": 0}),
     "unpack": ({"packed": CODES}, {"bits": 4, "axis": 0, "length": 7}),
     "hessian": ({"batches": [W, W]}, {}),

@@ -33,7 +33,7 @@ from quantref.inputs import ASYMMETRY
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
 SECTIONS = ("0 Conventions", "1 Configs", "2 Rounding", "3 Affine", "4 AbsMax", "5 Packing",
             "6 Hessian", "7 GPTQ", "8 Certificate", "9 Layers", "10 Calibration", "11 Vectors",
-            "12 Conformance")  # fmt: skip
+            "12 Conformance", "13 Four bits")  # fmt: skip
 SKELETON = ["Purpose", "Inputs and outputs", "Semantics", "Requirements", "Rationale",
             "Worked example"]  # fmt: skip
 

@@ -12,6 +12,7 @@ from quantcheck.corpus.cal.windows import cal_cases
 from quantcheck.corpus.cfg import cfg_cases
 from quantcheck.corpus.gptq.plain import gptq_cases
 from quantcheck.corpus.hessian import hes_cases
+from quantcheck.corpus.int4 import four_cases
 from quantcheck.corpus.lay.cases import lay_cases
 from quantcheck.corpus.pack import pack_cases
 from quantcheck.corpus.rnd import rnd_cases
@@ -33,6 +34,7 @@ BUILDERS = {
     "gptq": gptq_cases,
     "lay": lay_cases,
     "cal": _calibration_cases,
+    "four": four_cases,
 }
 
 

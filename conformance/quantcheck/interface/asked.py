@@ -327,6 +327,17 @@ def _abs_max_quantize(case: Case) -> Iterator[Given]:
     return _all("abs_max_quantize", "array", values)
 
 
+def _grouped(case: Case) -> Iterator[Given]:
+    weights, parameters = case.inputs["weights"], case.parameters
+    values = {
+        "inputs": _array(weights) if weights.ndim == 2 else BAD_VALUES,
+        "dtype": parameters["output_dtype"],
+        **{name: parameters[name] for name in ("block_size", "value_range", "epsilon")},
+        **_to_numpy(parameters),
+    }
+    return _all("abs_max_quantize_grouped_with_zero_point", "array", values)
+
+
 def _abs_max_quantizer(case: Case) -> Iterator[Given]:
     x, parameters = case.inputs["x"], case.parameters
     values = {"x": _array(x), **_to_numpy(parameters)}
@@ -399,6 +410,7 @@ FINDERS = {
     "config_round_trip": _round_trip,
     "abs_max_quantize": _abs_max_quantize,
     "abs_max_quantizer": _abs_max_quantizer,
+    "grouped_quantize": _grouped,
     "pack": _packed,
     "unpack": _packed,
     "calibration_windows": _windows,

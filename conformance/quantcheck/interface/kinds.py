@@ -121,6 +121,11 @@ RANGES = (
     lists("reversed or without zero", lambda v: not _good(*v), refused=True),
     lists("beyond the output dtype", lambda v: _good(*v) and _wide(*v), refused=True),
 )
+LEVELS = (
+    one_of("(-8, 7)", [-8, 7]),
+    lists("another one of int8", lambda v: -128 <= v[0] < v[1] <= 127 and v != [-8, 7]),
+    lists("reversed, or beyond int8", lambda v: not -128 <= v[0] < v[1] <= 127, refused=True),
+)
 EPSILONS = (
     one_of("1e-07", 1e-07),
     numbers("smaller than 1e-07", above=0, below=1e-07),

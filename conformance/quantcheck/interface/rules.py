@@ -119,7 +119,7 @@ def _several(layer: str) -> bool:
 
 RULES = (
     Rule(
-        "Outside SPEC.md, which has AbsMax and GPTQ, and of packing that of 4 bits.",
+        "Outside SPEC.md, which has AbsMax, groups with zero-points, GPTQ, and packing of 4 bits.",
         lambda c: c.row.signature.outside,
     ),
     Rule(

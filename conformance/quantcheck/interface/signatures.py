@@ -228,6 +228,17 @@ SIGNATURES = (
             TO_NUMPY,
         ),
     ),
+    Signature(
+        "abs_max_quantize_grouped_with_zero_point",
+        (
+            _required("inputs", ARRAY, ARRAYS[2], ARRAYS[4]),
+            _required("block_size", ARRAY, *COUNTS),
+            _optional("value_range", (-8, 7), ARRAY, *k.LEVELS),
+            _optional("dtype", "int8", ARRAY, *k.OUTPUT_DTYPES),
+            _optional("epsilon", 1e-07, ARRAY, *k.EPSILONS),
+            TO_NUMPY,
+        ),
+    ),
     Signature("pack_int4", (_required("arr", ARRAY, *CODES), PACKED_AXIS, PACKED_DTYPE)),
     Signature(
         "unpack_int4",
@@ -294,10 +305,6 @@ SIGNATURES = (
     _outside(
         "Int4QuantizationConfig", weight_quantizer=None, activation_quantizer="default",
         block_size=128,
-    ),
-    _outside(
-        "abs_max_quantize_grouped_with_zero_point", inputs=REQUIRED, block_size=REQUIRED,
-        value_range=(-8, 7), dtype="int8", epsilon=1e-07, to_numpy=False,
     ),
     _outside("compute_float8_amax_history", x=REQUIRED, amax_history=REQUIRED),
     _outside(

@@ -58,12 +58,16 @@ def abs_max(collector: Judging) -> None:
     collector.within("codes", "ABS-090", step, 0.5 + 3 * collector.u * np.abs(t))
 
 
+OF_DTYPE = {"AFF-160": "AFF-170", "FOUR-080": "FOUR-100"}
+"""The requirement of the dtype of values, where it is another one."""
+
+
 def values(requirement: str) -> Callable[[Judging], None]:
     """Return the judge of dequantized weights or inputs."""
 
     def judged(collector: Judging) -> None:
         got, expected = collector.output("values"), collector.expected["values"].astype(np.float64)
-        collector.dtype("values", "AFF-170" if requirement == "AFF-160" else requirement)
+        collector.dtype("values", OF_DTYPE.get(requirement, requirement))
         double = collector.expected["values"].dtype == np.float64 and not collector.in_single
         ulp = ULP64 if double else ULP32
         difference = got.astype(np.float64) - expected

@@ -41,6 +41,10 @@ FORMS = {
     ("lay", "kernel_scale"): "LAY-160",
     ("lay", "reloaded"): "LAY-130",
     ("cal", "windows"): "CAL-010",
+    ("four", "codes"): "FOUR-050",
+    ("four", "scale"): "FOUR-010",
+    ("four", "zero_point"): "FOUR-010",
+    ("four", "values"): "FOUR-080",
 }
 BELOW_SINGLE = 2.0**-25  # a number between the two unit roundoffs
 
@@ -166,9 +170,9 @@ class Judging:
         self.add(requirement, worst <= 1, message, **details)
 
     def teacher_forced(self, requirement: str, t: Array, lo: int, hi: int, z: Array) -> None:
-        """Judge codes = clip(rint(t) + z, lo, hi); the error of t + z is at most 3u|t| + u·z."""
+        """Judge codes = clip(rint(t) + z, lo, hi); the error of t + z is at most 3u|t| + u·|z|."""
         codes = self.output("codes").astype(np.float64)
         inside = np.clip(t, lo - z, hi - z)  # all t beyond the clip have the same code
         excess = np.maximum(np.abs(codes - z - inside) - 0.5, 0.0)
         excess = np.where((codes >= lo) & (codes <= hi), excess, np.inf)
-        self.within("codes", requirement, excess, self.u * (3 * np.abs(t) + z))
+        self.within("codes", requirement, excess, self.u * (3 * np.abs(t) + np.abs(z)))

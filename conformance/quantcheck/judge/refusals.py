@@ -10,7 +10,10 @@ import numpy as np
 from quantcheck.spec.requirements import choices
 from quantcheck.wire.cases import Case
 
-SHOWN = {"ABS-140": "scale", "AFF-200": "scale", "GPTQ-170": "scale", "HES-140": "hessian"}
+SHOWN = {
+    **dict.fromkeys(("ABS-140", "AFF-200", "FOUR-110", "GPTQ-170"), "scale"),
+    "HES-140": "hessian",
+}
 """By requirement: the output in which NaN and infinity of the inputs may show themselves."""
 DOCUMENTED_BITS = 4
 WIDTHS = {2: "PACK-050", 3: "PACK-060", 8: "PACK-060"}  # of codes whose packing is a choice
@@ -38,7 +41,7 @@ def shows(case: Case, outputs: Mapping[str, Any]) -> bool:
     """Tell whether an answer shows NaN or infinity of the inputs, where it may.
 
     A sum shows them as NaN or infinity, a scale as one that is not finite and positive.
-    [ABS-140] [AFF-200] [GPTQ-170] [HES-140]
+    [ABS-140] [AFF-200] [FOUR-110] [GPTQ-170] [HES-140]
 
     Examples
     --------

@@ -9,7 +9,7 @@ has the names that the suite has to give.
 
 from __future__ import annotations
 
-from quantcheck.mutants import abs, aff, cal, cfg, gptq, hes, kernels, lay, pack, rnd
+from quantcheck.mutants import abs, aff, cal, cfg, four, gptq, hes, kernels, lay, pack, rnd
 from quantcheck.mutants.loading import LoadedMutant, load_mutant
 from quantcheck.mutants.mutant import Edit, Mutant
 from quantcheck.mutants.names import NAMES
@@ -31,6 +31,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *kernels.gptq.MUTANTS,
     *lay.MUTANTS,
     *cal.MUTANTS,
+    *four.MUTANTS,
 )
 
 

@@ -122,6 +122,22 @@ def affine_range(
     return scale, zero_point, margin
 
 
+def grouped_range(
+    least: Fraction, most: Fraction, lo: int, hi: int, epsilon: Fraction
+) -> tuple[Fraction, int, Fraction]:
+    """Return scale, zero-point and the zero-point's margin of a group of section 13.
+
+    Examples
+    --------
+    >>> grouped_range(Fraction(-1), Fraction(1, 2), -2, 1, Fraction(0))
+    (Fraction(1, 2), 0, Fraction(1, 2))
+    """
+    least, most = min(least, Fraction(0)), max(most, Fraction(0))
+    scale = nearest_float((most - least + epsilon) / (hi - lo))
+    zero_point, margin = code_and_margin(-least / scale, lo, lo, hi)
+    return scale, zero_point, margin
+
+
 @dataclass(frozen=True)
 class ExactFactor:
     """H = M D Mᵀ with M unit upper triangular, D diagonal; M_kj = numerators[k][j] / minors[j].

@@ -45,6 +45,8 @@ OPERATIONS = (
     "calibration_processes",
     "quantize_model_int8",
     "quantize_model_gptq",
+    "grouped_quantize",
+    "grouped_dequantize",
 )
 
 

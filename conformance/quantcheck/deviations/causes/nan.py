@@ -19,7 +19,7 @@ def nan_left_out_of_maximum(asked: Asked) -> bool:
 
     Of a slice without such numbers nothing is predicted.
     """
-    if not _has_nan(asked.case):
+    if not has_nan(asked.case):
         return False
     x = asked.case.inputs["x"].astype(np.float64)
     hole = np.isnan(x)
@@ -31,16 +31,16 @@ def nan_left_out_of_maximum(asked: Asked) -> bool:
 def nan_left_out_of_ranges(asked: Asked) -> bool:
     """Predict scales and zero-points of the weights that are not NaN, by all known rules."""
     weights, size = asked.case.inputs["weights"], asked.case.parameters["group_size"]
-    if weights.ndim != 2 or not _has_nan(asked.case):
+    if weights.ndim != 2 or not has_nan(asked.case):
         return False
-    filled = _filled(weights, size if size > 0 else weights.shape[1])
+    filled = filled_groups(weights, size if size > 0 else weights.shape[1])
     if np.isnan(filled).any():
         return False
     case = replace(asked.case, inputs={**asked.case.inputs, "weights": filled})
     return predicted(replace(asked, case=case), Rules.named(asked.rules))
 
 
-def _filled(weights: Array, size: int) -> Array:
+def filled_groups(weights: Array, size: int) -> Array:
     """Return weights with each NaN replaced by another number of its group, if there is one."""
     filled = weights.copy()
     for start in range(0, weights.shape[1], size):
@@ -51,12 +51,13 @@ def _filled(weights: Array, size: int) -> Array:
     return filled
 
 
-def _has_nan(case: Case) -> bool:
+def has_nan(case: Case) -> bool:
+    """Tell whether a question has NaN, which has to be refused."""
     values = next(iter(case.inputs.values()))
     return refused(case, "NonFiniteError") and bool(np.isnan(values.astype(np.float64)).any())
 
 
 CAUSES = (
-    Cause(nan_left_out_of_maximum, ("abs_max_quantize",), _has_nan),
-    Cause(nan_left_out_of_ranges, ("affine_parameters",), _has_nan),
+    Cause(nan_left_out_of_maximum, ("abs_max_quantize",), has_nan),
+    Cause(nan_left_out_of_ranges, ("affine_parameters",), has_nan),
 )

@@ -145,8 +145,9 @@ def _fill(template: str, parameters: Mapping[str, Any], inputs: Mapping[str, Any
     words = {key: _value(value) for key, value in parameters.items()}
     words["arguments"] = _call(parameters.get("arguments", {}))
     words.setdefault("call_axis", "None")
-    tensor = "keras.ops.convert_to_tensor(x)"
-    words["x"] = {"": "x", "numpy": f"{tensor}, to_numpy=True"}.get(route_of(parameters), tensor)
+    name = "weights" if "block_size" in parameters and "bits" not in parameters else "x"
+    tensor = f"keras.ops.convert_to_tensor({name})"
+    words["x"] = {"": name, "numpy": f"{tensor}, to_numpy=True"}.get(route_of(parameters), tensor)
     words["maxq"] = str(2 ** parameters.get("bits", 0) - 1)
     words["made"] = _value(parameters)
     words |= _layer_words(parameters, inputs)

@@ -258,6 +258,12 @@ from keras.src.quantizers.quantizers import dequantize_with_sz_map
 t = keras.ops.convert_to_tensor
 print(dequantize_with_sz_map(t(codes), t(scale), t(zero_point), t(g_idx)))
 """,
+    "grouped_quantize": """
+codes, scale, zero_point = keras.quantizers.abs_max_quantize_grouped_with_zero_point(
+    {x}, block_size={block_size}, value_range={value_range}, dtype={output_dtype},
+    epsilon={epsilon})
+print(codes, scale, zero_point)
+""",
     "pack": """
 print(keras.quantizers.pack_int4(codes, axis={axis}, dtype=str(codes.dtype))[0])
 """,

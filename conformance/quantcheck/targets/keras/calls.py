@@ -20,20 +20,12 @@ from quantcheck.targets.keras.config import (
     axis_of,
     keyword_arguments,
 )
+from quantcheck.targets.keras.grouped import grouped_dequantize, grouped_quantize
 from quantcheck.targets.keras.layers import LAYER_OPERATIONS
 from quantcheck.targets.keras.round_trips import config_round_trip
+from quantcheck.targets.keras.routes import called, of_release, tensor
 from quantcheck.targets.keras.tensors import to_numpy
 from quantcheck.wire.configs import gptq_fields
-
-# Arrays
-
-
-def tensor(array: NDArray[Any]) -> Any:
-    """Turn the array into a tensor of the backend."""
-    import keras
-
-    return keras.ops.convert_to_tensor(array)
-
 
 # RND
 
@@ -92,35 +84,8 @@ def abs_max_quantizer(inputs: Inputs, parameters: Parameters) -> Outputs:
 
 def _by_route(call: Callable[..., Any], x: NDArray[Any], route: str) -> Outputs:
     """Call a function with an array, a tensor, `to_numpy`, or compiled.  [ABS-150]"""
-    if route == "numpy":
-        codes, scale = call(tensor(x), to_numpy=True)
-    elif route == "compiled":
-        codes, scale = compiled(call)(tensor(x))
-    else:
-        codes, scale = call(tensor(x), to_numpy=False) if route == "tensor" else call(x)
+    codes, scale = called(call, x, route)
     return {"codes": to_numpy(codes), "scale": to_numpy(scale)}
-
-
-def compiled(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function of tensors as the backend compiles it.
-
-    Raises
-    ------
-    Unsupported
-        The backend compiles no functions, or needs a compiler of C++ for it, as PyTorch does.
-    """
-    import keras
-
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        return jax.jit(call)  # type: ignore[no-any-return]
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(call)  # type: ignore[no-any-return]
-    raise Unsupported(f"no functions are compiled on {backend}")
 
 
 # AFF
@@ -184,26 +149,16 @@ def unpack(inputs: Inputs, parameters: Parameters) -> Outputs:
 
 def pack_ternary(inputs: Inputs, parameters: Parameters) -> Outputs:
     """`keras.quantizers.pack_ternary`, which Keras has from 3.16 on."""
-    packed, _, _ = _of_release("pack_ternary")(inputs["codes"], axis=parameters["axis"])
+    packed, _, _ = of_release("pack_ternary")(inputs["codes"], axis=parameters["axis"])
     return {"packed": to_numpy(packed)}
 
 
 def unpack_ternary(inputs: Inputs, parameters: Parameters) -> Outputs:
     """`keras.quantizers.unpack_ternary`, which Keras has from 3.16 on."""
-    codes = _of_release("unpack_ternary")(
+    codes = of_release("unpack_ternary")(
         tensor(inputs["packed"]), parameters["length"], axis=parameters["axis"]
     )
     return {"codes": to_numpy(codes)}
-
-
-def _of_release(name: str) -> Any:
-    """Return a function of `keras.quantizers` that some releases lack."""
-    import keras
-
-    function = getattr(keras.quantizers, name, None)
-    if function is None:
-        raise Unsupported(f"Keras {keras.__version__} has no {name}")
-    return function
 
 
 def _packing(verb: str, bits: int) -> Any:
@@ -259,6 +214,8 @@ OPERATIONS: dict[str, Callable[[Inputs, Parameters], Outputs]] = {
     "unpack": unpack,
     "pack_ternary": pack_ternary,
     "unpack_ternary": unpack_ternary,
+    "grouped_quantize": grouped_quantize,
+    "grouped_dequantize": grouped_dequantize,
     "hessian": hessian,
     "gptq_quantize": gptq_quantize,
     "config_round_trip": config_round_trip,

@@ -34,6 +34,7 @@ from quantref.formats.packed import pack_layer, unpack_layer
 from quantref.formats.ternary import pack_ternary, unpack_ternary
 from quantref.hessian import reversed_cholesky
 from quantref.inputs import Array, require_hessian, require_instance
+from quantref.int4 import grouped_dequantize, grouped_quantize
 
 COMPILED_USES = (COMPILED, COMPILED_TRAINING)
 
@@ -58,6 +59,17 @@ def _abs_max_quantizer(
     quantizer = build({"class": "AbsMaxQuantizer", "arguments": arguments})
     codes, scale = quantizer(x, axis=call_axis)
     return {"codes": codes, "scale": scale}
+
+
+def _grouped(weights: Any, **given: Any) -> Outputs:
+    codes, scale, zero_point = grouped_quantize(
+        weights,
+        given["block_size"],
+        given["value_range"],
+        given["output_dtype"],
+        given["epsilon"],
+    )
+    return {"codes": codes, "scale": scale, "zero_point": zero_point}
 
 
 def _affine_parameters(weights: Any, **parameters: Any) -> Outputs:
@@ -133,6 +145,8 @@ OPERATIONS: dict[str, Callable[..., Outputs]] = {
     "factor": _factor,
     "gptq_quantize": _gptq,
     "config_round_trip": _round_trip,
+    "grouped_quantize": _grouped,
+    "grouped_dequantize": lambda **given: {"values": grouped_dequantize(**given)},
     **LAYER_OPERATIONS,
     **CALIBRATION_OPERATIONS,
 }
