@@ -19,7 +19,7 @@ from tests.conformance.example_programs import (
 
 PROGRAM = (EXAMPLES / "javascript" / "quantizer.mjs").as_posix()
 COMMAND = ["node", PROGRAM]
-SECTIONS = ("rnd", "aff", "abs", "pack", "hes", "gptq")
+SECTIONS = ("rnd", "aff", "abs", "pack", "hes", "gptq", "four")
 LACKS = {"config_round_trip"}
 
 pytestmark = [

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
-/** A target of quantcheck: sections 2 to 7 of SPEC.md, without dependencies. */
+/** A target of quantcheck: sections 2 to 7 and 13 of SPEC.md, without dependencies. */
 
 import { absMaxDequantize, absMaxQuantize, absMaxQuantizer } from "./absmax.mjs";
 import { affineDequantize, affineParameters, affineQuantize } from "./affine.mjs";
 import { gptqQuantize } from "./gptq.mjs";
+import { groupedDequantize, groupedQuantize } from "./grouped.mjs";
 import { accumulateHessian, factorOperation, prepareHessian } from "./hessian.mjs";
 import { packLayer, unpackLayer } from "./packed_layers.mjs";
 import { pack, unpack } from "./packing.mjs";
@@ -41,6 +42,13 @@ const OPERATIONS = {
     ["bits", "symmetric", "per_channel", "group_size", "activation_order", "damping", "block_size"],
     gptqQuantize,
   ),
+  grouped_quantize: operation(
+    ["weights"],
+    ["block_size", "value_range", "epsilon", "output_dtype"],
+    groupedQuantize,
+    ["route"],
+  ),
+  grouped_dequantize: operation(["codes", "scale", "zero_point", "g_idx"], [], groupedDequantize),
 };
 
 const ABOUT = {

@@ -6,7 +6,8 @@ use crate::inputs::Inputs;
 use crate::json::{parse, Json};
 use crate::operations::{compute, Operation, OPERATIONS};
 /// Operations with the parameter `route`, which may be left out; all routes are one here.
-const ROUTED: [&str; 3] = ["abs_max_quantize", "abs_max_quantizer", "config_round_trip"];
+const ROUTED: [&str; 4] =
+    ["abs_max_quantize", "abs_max_quantizer", "config_round_trip", "grouped_quantize"];
 
 use std::io::{BufRead, Write};
 use std::panic::{catch_unwind, AssertUnwindSafe};

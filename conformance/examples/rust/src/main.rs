@@ -9,6 +9,7 @@ mod config;
 mod conformance;
 mod equations;
 mod gptq;
+mod grouped;
 mod hessian;
 mod inputs;
 mod json;

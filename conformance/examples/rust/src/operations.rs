@@ -7,6 +7,7 @@ use crate::arrays::{refused, Answer, Array, Dtype, Failure};
 use crate::calibration::{calibration_windows, windows_of, Item, Model};
 use crate::config::{AbsMaxQuantizer, Object};
 use crate::gptq::{check_settings, gptq_quantize, Settings, BLOCK_SIZE};
+use crate::grouped::{grouped_dequantize, grouped_quantize};
 use crate::hessian::{factor, hessian, prepare};
 use crate::inputs::Inputs;
 use crate::json::Json;
@@ -120,6 +121,13 @@ pub const OPERATIONS: &[Operation] = &[
         &["embedding", "weights", "biases", "dataset"],
         &[],
     ),
+    (
+        "grouped_quantize",
+        &["block_size", "value_range", "epsilon", "output_dtype"],
+        &["weights"],
+        &[],
+    ),
+    ("grouped_dequantize", &[], &["codes", "scale", "zero_point", "g_idx"], &[]),
 ];
 
 fn outputs(arrays: Vec<(&str, Array)>) -> Answer<Json> {
@@ -226,6 +234,25 @@ pub fn compute(operation: &str, p: &Arguments, inputs: &Inputs) -> Answer<Json> 
             let (packed, zeros) = (inputs.one("packed")?, inputs.one("packed_zero_point")?);
             let (codes, zero_point) = unpack_layer(packed, zeros, p)?;
             outputs(vec![("codes", codes), ("zero_point", zero_point)])
+        }
+        "grouped_quantize" => {
+            let (codes, scale, zero_point) = grouped_quantize(
+                inputs.one("weights")?,
+                p.int("block_size")?,
+                p.range("value_range")?,
+                &p.text("output_dtype")?,
+                p.number("epsilon")?,
+            )?;
+            outputs(vec![("codes", codes), ("scale", scale), ("zero_point", zero_point)])
+        }
+        "grouped_dequantize" => {
+            let values = grouped_dequantize(
+                inputs.one("codes")?,
+                inputs.one("scale")?,
+                inputs.one("zero_point")?,
+                inputs.one("g_idx")?,
+            )?;
+            outputs(vec![("values", values)])
         }
         "hessian" => outputs(vec![("hessian", hessian(inputs.several("batches")?)?)]),
         "prepare_hessian" => {
