@@ -11,13 +11,17 @@ import pytest
 
 from quantcheck.interface.table import Table
 from quantcheck.judge.judges import judge
+from quantcheck.judge.verdict import Judgement
 from quantcheck.properties import load
 from quantcheck.properties.crossed.cases import Draw, case_of
 from quantcheck.properties.crossed.domain import SAVED, Domain
-from quantcheck.properties.crossed.drawn import DOMAINS, spoken_of
+from quantcheck.properties.crossed.drawn import DOMAINS, REFUSED, spoken_of
+from quantcheck.properties.crossed.kinds import WITH_KERNEL
+from quantcheck.properties.crossed.refusals import FAULTS
 from quantcheck.run.draws import Draws, draw
 from quantcheck.targets.reference.operations import answer
 from quantcheck.wire.arrays import decode
+from quantcheck.wire.calibrated import equation_of, matrix_of
 from quantcheck.wire.cases import Case
 from quantcheck.wire.policies import (
     CALLED,
@@ -29,6 +33,7 @@ from quantcheck.wire.policies import (
     TRAINING,
 )
 from quantcheck.wire.schema import fault, schema
+from quantref.errors import AnswerError
 
 BY_ID = {domain.identity: domain for domain in DOMAINS}
 Outputs = dict[str, Any]
@@ -42,7 +47,7 @@ def empty() -> Table:
 @pytest.mark.parametrize("identity", BY_ID)
 def test_what_is_drawn_lies_in_its_domain(identity: str, empty: Table) -> None:
     inside = empty.in_domain(BY_ID[identity])
-    for sample in draw(load(["lay"])[identity], Draws(seed=7, factor=2.0)):
+    for sample in draw(load(["lay", "cal"])[identity], Draws(seed=7, factor=2.0)):
         for case in sample.cases:
             cells = set(empty.covered_by(case))
             assert cells
@@ -91,16 +96,19 @@ def test_a_draw_is_about_what_its_question_asks() -> None:
 
 def drawn(mode: str, policy: str, use: str, place: int = 0) -> Case:
     """Return the case of a Dense layer, or of another kind of layer in its place."""
-    domain = next(d for d in DOMAINS if d.mode == mode)
+    domain = next(d for d in DOMAINS if d.mode == mode and d not in REFUSED)
     kind = domain.kinds[place]
-    case = case_of(Draw(mode, kind, policy, use, next(domain.fields(kind))), 2)
-    topics = load(["lay"])[domain.identity].requirements
+    case = case_of(Draw(mode, kind, policy, use, next(domain.fields(kind)), domain.places[0]), 2)
+    topics = load(["lay", "cal"])[domain.identity].requirements
     return replace(case, requirements=topics)
 
 
 def failed(case: Case, outputs: Outputs) -> set[str]:
-    found = judge(case, {"outputs": outputs}, unit_roundoff=2.0**-24)
-    return {finding.requirement for finding in found if not finding.passed}
+    return {finding.requirement for finding in judged(case, outputs) if not finding.passed}
+
+
+def judged(case: Case, outputs: Outputs) -> list[Judgement]:
+    return judge(case, {"outputs": outputs}, unit_roundoff=2.0**-24)
 
 
 def answered(case: Case) -> Outputs:
@@ -148,6 +156,49 @@ def test_a_copy_with_another_config_fails() -> None:
     outputs = answered(case)
     fields = {**outputs["fields"], "group_size": 7}
     assert failed(case, {**outputs, "fields": fields}) == {"LAY-200"}
+
+
+@pytest.mark.parametrize("kind", range(len(WITH_KERNEL)))
+def test_codes_of_calibration_are_those_of_the_inputs(kind: int) -> None:
+    """Plain rounding, and the codes of other inputs, are not those of a calibrated layer."""
+    case = drawn("calibrated", "float32", CALLED, kind)
+    outputs = answered(case)
+    assert {finding.requirement for finding in judged(case, outputs)} >= {"CAL-140", "CAL-090"}
+    scale, zero = (outputs[name].astype(np.float64) for name in ("scale", "zero_point"))
+    groups = outputs["g_idx"]
+    weights = matrix_of(case.inputs["kernel"], equation_of(case.parameters, case.inputs["x"]))
+    plain = np.clip(np.rint(weights / scale[:, groups]) + zero[:, groups], 0, 15).astype(np.uint8)
+    moved = plain if (plain != outputs["codes"]).any() else outputs["codes"] ^ 1
+    assert failed(case, {**outputs, "codes": moved}) <= {"CAL-100", "CAL-110", "CAL-140"}
+    assert "CAL-140" in failed(case, {**outputs, "codes": outputs["codes"] ^ 2})
+
+
+def test_calibrated_codes_have_their_dtypes() -> None:
+    case = drawn("calibrated", "mixed_bfloat16", CALLED, 3)
+    outputs = answered(case)
+    wide = outputs["codes"].astype(np.int32)
+    assert failed(case, {**outputs, "codes": wide}) == {"CAL-090"}
+
+
+def test_codes_of_another_matrix_are_an_error() -> None:
+    case = drawn("calibrated", "float32", CALLED, 3)
+    outputs = answered(case)
+    with pytest.raises(AnswerError, match="CAL-090"):
+        failed(case, {**outputs, "codes": outputs["codes"].T.copy()})
+
+
+@pytest.mark.parametrize("domain", REFUSED, ids=lambda domain: domain.identity)
+def test_every_fault_is_refused_by_every_kind_of_layer(domain: Domain) -> None:
+    seen = set()
+    for number, kind in enumerate(domain.kinds):
+        for fields in domain.fields(kind):
+            place = domain.places[number % len(domain.places)]
+            case = case_of(Draw(domain.mode, kind, "float32", CALLED, fields, place), number)
+            assert answer(case.question())["type"] == case.expected["refused"], case.title
+            good = judge(case, {"outputs": {}}, unit_roundoff=2.0**-24)
+            assert [(g.requirement, g.passed) for g in good] == [(case.requirements[0], False)]
+            seen.add(fields["fault"])
+    assert seen <= set(FAULTS)
 
 
 @pytest.mark.parametrize("use", [COMPILED, COMPILED_TRAINING])

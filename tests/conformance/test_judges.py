@@ -18,6 +18,8 @@ from quantcheck import mutants
 from quantcheck.judge.findings import Judging
 from quantcheck.judge.judgements import decode as read
 from quantcheck.judge.judges import JUDGES, TABLE, judge
+from quantcheck.properties import load
+from quantcheck.run.draws import draw
 from quantcheck.spec.sections import SECTIONS
 from quantcheck.targets.reference import operations
 from quantcheck.wire.arrays import decode, encode
@@ -75,6 +77,13 @@ def _in_other_order(value: NDArray[Any]) -> Iterator[NDArray[Any]]:
         fields = moved[:whole].reshape(-1, per_byte, *moved.shape[1:])[:, ::-1]
         turned = np.concatenate([fields.reshape(-1, *moved.shape[1:]), moved[whole:]])
         yield np.moveaxis(turned, 0, axis)
+
+
+@pytest.fixture(scope="module")
+def cases(cases: dict[str, Case]) -> dict[str, Case]:
+    """The vectors, and drawn cases of operations that no vector has."""
+    drawn = [case for s in draw(load(["cal"])["prop-cal-crossed"]) for case in s.cases]
+    return cases | {case.id: case for case in drawn if len(case.judging["dataset_tokens"]) < 1000}
 
 
 @pytest.fixture(scope="module")

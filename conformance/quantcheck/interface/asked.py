@@ -91,7 +91,9 @@ def place_of(case: Case) -> Place | None:
 
 
 def _uses(case: Case) -> tuple[str, ...]:
-    """Return the uses of a layer; one that GPTQ quantizes comes with its codes."""
+    """Return the uses of a layer; one that is given codes of GPTQ is not made by it."""
+    if case.operation in CALIBRATED:
+        return (axes.MADE,)
     made = (axes.MADE,) if MODES[case.operation] == "int8" else ()
     saved = (axes.SAVED,) if case.parameters["reload"] else ()
     return (*made, *USES[use_of(case.parameters)], axes.CODES, *saved)
@@ -123,7 +125,10 @@ MODES = {
     "reversible_embedding_int8": "int8",
     "dense_gptq": "gptq",
     "einsum_dense_gptq": "gptq",
+    "dense_calibrated": "gptq",
+    "einsum_dense_calibrated": "gptq",
 }
+CALIBRATED = ("dense_calibrated", "einsum_dense_calibrated")
 USES = {
     CALLED: (axes.CALLED,),
     TRAINING: (axes.TRAINED,),
@@ -144,6 +149,8 @@ STANDS = {
     IN_LAYER: axes.IN_LAYER,
 }
 """By the place of a Dense layer."""
+STRUCTURES = {"given": ["block"], "null": None, "left out": LEFT_OUT, "no blocks": []}
+"""Layer structures by what a question says of them."""
 CONFIG_MODES = {"Int8QuantizationConfig": "int8", "GPTQConfig": "gptq"}
 
 
@@ -274,11 +281,13 @@ def _of_model(
 
 def _calibration(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a GPTQConfig by what a model is calibrated with."""
-    structures = {"given": ["block"], "null": None, "left out": LEFT_OUT}
     if not given:
         return {}
-    made = {name: given[name] for name in ("dataset", "tokenizer")}
-    return {**made, "quantization_layer_structure": structures[given["structure"]]}
+    return {
+        "dataset": {"no tokens": BAD_VALUES}.get(given["dataset"], given["dataset"]),
+        "tokenizer": {"none": "none for strings"}.get(given["tokenizer"], given["tokenizer"]),
+        "quantization_layer_structure": STRUCTURES[given["structure"]],
+    }
 
 
 def _contracted(case: Case) -> tuple[set[int], int]:

@@ -64,7 +64,8 @@ class Cell:
     @property
     def int8_alone(self) -> bool:
         """Whether no layer of GPTQ can have this: the row, the kind of layer, or the use."""
-        return self.row.int8 or self.layer in axes.LOOKED_UP or self.use == axes.MADE
+        made = self.use == axes.MADE and self.of_one_layer
+        return self.row.int8 or self.layer in axes.LOOKED_UP or made
 
     def of_weights(self, *kinds: str) -> bool:
         """Tell whether a weight quantizer of a layer stores an axis of one of these kinds."""
@@ -105,6 +106,7 @@ USES_OF = {
 }
 
 FLOAT16 = tuple(name for name, p in DTYPE_POLICIES.items() if p.compute == "float16")
+HALF_VARIABLES = tuple(name for name, p in DTYPE_POLICIES.items() if p.variable != "float32")
 OTHER_CODES = ("uint8", "int16", "uint16", "int32", "uint32", "wider than int8")
 REFUSED_BY_LAYERS = (BAD_AXIS.name, "a config of the other mode")
 ONE_AXIS = (
@@ -207,6 +209,18 @@ RULES = (
         ),
     ),
     Rule(
+        "Where variables have half precision, scales are stored in few digits, after which no"
+        " certificate of codes holds (CAL-170); weights of half precision are asked about where"
+        " they are quantized with a Hessian.",
+        lambda c: (
+            c.row.operation == "model"
+            and (c.row.gptq or c.policy in FLOAT16)
+            and c.use == axes.MADE
+            and not c.row.kind.refused
+            and c.policy in HALF_VARIABLES
+        ),
+    ),
+    Rule(
         "So many axes do not fit the weights of this layer, which refuses them (LAY-170).",
         lambda c: (
             c.of_weights("an empty tuple")
@@ -218,16 +232,6 @@ RULES = (
 
 
 GAPS = (
-    Gap(
-        "Not asked: the codes that GPTQ gives the layer of a model are read for Dense layers of"
-        " blocks in float32; in other questions on models, those of the question replace them.",
-        lambda c, _: (
-            c.row.operation == "model"
-            and c.row.gptq
-            and c.use == axes.MADE
-            and (c.layer, c.policy) != (axes.IN_BLOCK, "float32")
-        ),
-    ),
     Gap(
         "Not asked: no question gives this value in this operation.",
         lambda c, covered: c.row not in covered.rows,

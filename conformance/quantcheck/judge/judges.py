@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from quantcheck.judge import arithmetic, calibration, gptq, grouped, layers, models
+from quantcheck.judge import arithmetic, calibrated, calibration, gptq, grouped, layers, models
 from quantcheck.judge.findings import Judging
 from quantcheck.judge.naming.explain import explain
 from quantcheck.judge.naming.gptq import unaffected
@@ -111,6 +111,10 @@ TABLE = (
          "CAL-070 CAL-090 CAL-100 CAL-110 CAL-120 CAL-130 CAL-140 CAL-160"),
     _row("cal", "quantize_model_int8", models.model_int8,
          "CAL-150"),
+    _row("cal", "dense_calibrated", calibrated.calibrated,
+         "CAL-090 CAL-100 CAL-110 CAL-140"),
+    _row("cal", "einsum_dense_calibrated", calibrated.calibrated,
+         "CAL-090 CAL-100 CAL-110 CAL-140"),
     _row("four", "grouped_quantize", grouped.grouped_quantize,
          "FOUR-010 FOUR-020 FOUR-030 FOUR-040 FOUR-050 FOUR-060 FOUR-070 FOUR-100 FOUR-120"),
     _row("four", "grouped_dequantize", _values("FOUR-080"),

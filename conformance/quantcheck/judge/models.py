@@ -83,7 +83,7 @@ def model_gptq(collector: Judging) -> None:
         collector.add("CAL-090", right, f"{name}: dtype {', '.join(dtypes)}")
 
     for layer in layers_of(case, given, collector.output("windows"), collector.order, collector.u):
-        _layer(collector, layer)
+        judge_layer(collector, layer, parameters)
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,8 @@ def layers_of(
     arrays = {name: case.inputs[name] for name in ("embedding", "weights", "biases")}
     model = model_of(blocks=case.parameters["blocks"], **arrays)
     u = u + U64  # of the answer, and of the float model
-    value = model.embedding.astype(np.float64)[_windows(case, windows, len(model.embedding))]
-    x, done = Bounded(value, np.zeros_like(value)), 0
+    value = model.embedding.astype(np.float64)[windows_of(case, windows, len(model.embedding))]
+    x, done = exactly(value), 0
     for number, block in enumerate(model.blocks):
         inputs, _ = run_block_bounded(block, block.weights, x, u=u)
         values: list[Array] = []
@@ -148,7 +148,12 @@ def layers_of(
         _, x = run_block_bounded(block, values, x, u=u, dequantized=len(values))
 
 
-def _windows(case: Case, windows: Array, count: int) -> Array:
+def exactly(value: Array) -> Bounded:
+    """Return inputs without an error."""
+    return Bounded(value, np.zeros_like(value))
+
+
+def windows_of(case: Case, windows: Array, count: int) -> Array:
     """Return the windows of an answer, which must be consecutive tokens of the dataset."""
     tokens = case.judging["dataset_tokens"]
     if windows.dtype.kind not in "iu":
@@ -175,12 +180,15 @@ def hessian_of(layer: Layer, parameters: Mapping[str, Any], u: float) -> tuple[A
     return hessian_bounded(layer.x, batches=batches, damping=damping, u=u + U64)
 
 
-def _layer(collector: Judging, layer: Layer) -> None:
-    """Judge one layer: parameters, the first two columns, all columns, and the use of H."""
-    config = gptq_config(collector.case.parameters)
+def judge_layer(collector: Judging, layer: Layer, settings: Mapping[str, Any]) -> None:
+    """Judge one layer: parameters, the first two columns, all columns, and the use of H.
+
+    `settings` are those of GPTQ, under their names in questions.
+    """
+    config = gptq_config(settings)
     where, place = f"block {layer.number}, layer {layer.place}", layer.requirement
     weights, answer = layer.weights, layer.answer
-    hessian, error = hessian_of(layer, collector.case.parameters, collector.u)
+    hessian, error = hessian_of(layer, settings, collector.u)
     problem = prepare_problem(weights, hessian, config)
     diagonal = np.diagonal(problem.hessian)
     close = np.abs(np.diff(diagonal)) <= error * (diagonal[1:] + diagonal[:-1])
@@ -196,7 +204,7 @@ def _layer(collector: Judging, layer: Layer) -> None:
         collector.add("CAL-140", True, f"{where}: undecided, {undecided}")
         return
     covered = place if place in collector.case.requirements else "CAL-140"
-    other = _of_other_inputs(collector, weights, answer)
+    other = _of_other_inputs(settings, weights, answer)
     wrong_codes = any(not check.passed for check in check_residuals(evidence))
     for check in check_parameters(evidence):  # [CAL-100]
         taken_over = not check.passed and wrong_codes and other
@@ -212,14 +220,15 @@ def _layer(collector: Judging, layer: Layer) -> None:
         _add(collector, "CAL-140", where + note, check)
 
 
-def _of_other_inputs(collector: Judging, weights: Array, answer: dict[str, Array]) -> bool:
+def _of_other_inputs(
+    parameters: Mapping[str, Any], weights: Array, answer: dict[str, Array]
+) -> bool:
     """Tell whether parameters are right for the order and the dead columns that the answer shows.
 
     If they are, the Hessian was computed from wrong inputs. Dead columns are those whose
     dequantized weights are zero; the answer's groups show the order. Ranges that contain errors of
     earlier blocks are not explained.
     """
-    parameters = collector.case.parameters
     groups = np.floor(answer["g_idx"]).astype(np.int64)
     if sorted(set(groups.tolist())) != list(range(answer["scale"].shape[1])):
         return False

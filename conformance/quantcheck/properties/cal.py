@@ -12,6 +12,7 @@ from quantcheck.corpus.cal.models import model_gptq_case, model_int8_case, rando
 from quantcheck.corpus.cal.windows import FULL, windows_case
 from quantcheck.corpus.draw import refused
 from quantcheck.properties import Sizes, single
+from quantcheck.properties.crossed.drawn import CALIBRATED
 from quantcheck.properties.strategies import Draw, grids
 from quantcheck.wire.cases import Case
 from quantref.inputs import Array
@@ -226,5 +227,6 @@ PROPERTIES = (
            ("CAL-180",), _refused_windows, 8),
     single("prop-cal-refused-models", "Models that are none are refused.",
            ("CAL-160",), _refused_models, 4),
+    *CALIBRATED,
     single("prop-cal-few", "Too few tokens are refused.", ("CAL-070",), _few, 8),
 )  # fmt: skip

@@ -45,6 +45,8 @@ OPERATIONS = (
     "calibration_processes",
     "quantize_model_int8",
     "quantize_model_gptq",
+    "dense_calibrated",
+    "einsum_dense_calibrated",
     "grouped_quantize",
     "grouped_dequantize",
 )

@@ -11,6 +11,12 @@ from quantref.errors import ConfigError
 from quantref.inputs import require_arguments
 
 Outputs = dict[str, Any]
+NAMES = {"bits": "weight_bits", "damping": "hessian_damping"}
+"""Names in GPTQConfig that are others than in questions."""
+SETTINGS = (
+    "bits", "per_channel", "damping", "group_size", "symmetric", "activation_order",
+    "num_samples", "sequence_length",
+)  # fmt: skip
 CLASSES: dict[str, type] = {
     "Quantizer": Quantizer,
     "AbsMaxQuantizer": AbsMaxQuantizer,
@@ -81,12 +87,18 @@ def gptq_fields(parameters: Mapping[str, Any]) -> dict[str, Any]:
     >>> gptq_fields({"bits": 3, "symmetric": True, "block_size": 8})
     {'weight_bits': 3, 'symmetric': True}
     """
-    names = {"bits": "weight_bits", "damping": "hessian_damping"}
-    settings = (
-        "bits", "per_channel", "damping", "group_size", "symmetric", "activation_order",
-        "num_samples", "sequence_length",
-    )  # fmt: skip
-    return {names.get(k, k): parameters[k] for k in settings if k in parameters}
+    return {NAMES.get(k, k): parameters[k] for k in SETTINGS if k in parameters}
+
+
+def settings_of(config: GPTQConfig) -> dict[str, Any]:
+    """Return the fields of a GPTQConfig under their names in questions on GPTQ.
+
+    Examples
+    --------
+    >>> settings_of(GPTQConfig(None, None, weight_bits=3))["bits"]
+    3
+    """
+    return {name: getattr(config, NAMES.get(name, name)) for name in SETTINGS}
 
 
 def gptq_config(parameters: Mapping[str, Any]) -> GPTQConfig:

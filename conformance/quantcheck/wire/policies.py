@@ -96,6 +96,12 @@ CALIBRATED_WITH: dict[str, tuple[str, ...]] = {
     "structure": ("given", "null", "left out"),
 }  # fmt: skip
 """With what a model of a packed layer is calibrated: the forms of each."""
+CALIBRATED_BADLY: dict[str, tuple[str, ...]] = {
+    "dataset": ("one string", "no tokens"),
+    "tokenizer": ("none",),
+    "structure": ("no blocks",),
+}
+"""Further forms, which have to be refused."""
 
 
 def place_of(parameters: Mapping[str, Any]) -> str:

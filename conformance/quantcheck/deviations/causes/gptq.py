@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from quantcheck.deviations.causes.affine import affine_parameters
+from quantcheck.deviations.causes.calibrated import CALIBRATED, kernel_shape, matrix
 from quantcheck.deviations.causes.cause import Asked, Cause, refused
 from quantcheck.deviations.causes.certified import certified
 from quantcheck.deviations.causes.rules import Rules
@@ -75,21 +76,23 @@ def short_group_refused(asked: Asked) -> bool:
 def _ends_short(case: Case) -> bool:
     if "refused" in case.expected:
         return False
-    if "kernel_shape" in case.parameters:
+    if "kernel_shape" in case.parameters or case.operation in CALIBRATED:
         return _calibrated_with_short_group(case)
     size = case.parameters["group_size"]
     return bool(size > 0 and case.inputs["weights"].shape[1] % size > 0)
 
 
 def _calibrated_with_short_group(case: Case) -> bool:
-    """Tell whether calibration of a packed layer meets such a group.
+    """Tell whether calibration of a layer meets such a group.
 
     Keras may take another number of the kernel's axes for those of the inputs.
     """
     size = case.parameters["config"]["arguments"].get("group_size", 128)
-    shape = case.parameters["kernel_shape"]
+    shape = kernel_shape(case)
     columns = {math.prod(shape[:count]) for count in range(1, len(shape))}
-    short = size > 0 and any(n % size > 0 for n in {*columns, len(case.inputs["g_idx"])})
+    read = case.operation in CALIBRATED
+    own = matrix(case).shape[1] if read else len(case.inputs["g_idx"])
+    short = size > 0 and any(n % size > 0 for n in {*columns, own})
     return "calibrated_with" in case.parameters and short
 
 
@@ -182,7 +185,7 @@ CAUSES = (
     Cause(groups_of_blocks_refused, GPTQ, _groups_go_on),
     Cause(
         short_group_refused,
-        (*GPTQ, "affine_parameters", "dense_gptq", "einsum_dense_gptq"),
+        (*GPTQ, "affine_parameters", "dense_gptq", "einsum_dense_gptq", *CALIBRATED),
         _ends_short,
     ),
     Cause(unchecked_gptq, GPTQ, _refuses, tuple({"kind": kind} for kind in BAD)),

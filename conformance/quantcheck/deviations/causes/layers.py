@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from quantcheck.deviations.causes.calibrated import (
+    badly_calibrated,
+    contracted_otherwise,
+    kernel_shape,
+    taken_as_inputs,
+)
 from quantcheck.deviations.causes.cause import Asked, Cause, near, refused, rounds
 from quantcheck.deviations.causes.gptq import shapes_of_refusal
 from quantcheck.deviations.causes.squeezing import (
@@ -60,7 +65,7 @@ def rows_of_largest_axis(asked: Asked) -> bool:
     shape = asked.case.parameters["kernel_shape"]
     if not _packed_otherwise(asked.case):
         return False
-    taken = len(_taken_as_inputs(shape))
+    taken = len(taken_as_inputs(shape))
     rows, columns = math.prod(shape[:taken]), math.prod(shape[taken:])
     stored = asked.case.inputs["packed"].shape
     bits = asked.case.parameters["config"]["arguments"].get("weight_bits", 4)
@@ -71,20 +76,14 @@ def rows_of_largest_axis(asked: Asked) -> bool:
 
 def _packed_otherwise(case: Case) -> bool:
     shape = case.parameters["kernel_shape"]
-    letters = parse_equation(case.parameters["equation"]).kernel
-    contracted = parse_equation(case.parameters["equation"]).axes(letters)
-    return len(shape) in (2, 3) and contracted != _taken_as_inputs(shape)
-
-
-def _taken_as_inputs(shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the axes of a kernel of rank 2 or 3 that Keras takes for those of the inputs."""
-    return (0,) if len(shape) == 2 or shape.index(max(shape)) == 0 else (0, 1)
+    return contracted_otherwise(parse_equation(case.parameters["equation"]), shape)
 
 
 def rank_four_not_packed(asked: Asked) -> bool:
     """Predict that a packed kernel of rank 4 is not taken: ranks 2 and 3 alone have rows.
 
-    Up to 3.15 it fails with UnboundLocalError, then it is refused.
+    Up to 3.15 it fails with UnboundLocalError, then it is refused. It fails before data of a
+    calibration are looked at that have to be refused.
     """
     if not _rank_four(asked.case):
         return False
@@ -93,7 +92,8 @@ def rank_four_not_packed(asked: Asked) -> bool:
 
 
 def _rank_four(case: Case) -> bool:
-    return len(case.parameters["kernel_shape"]) > 3 and "refused" not in case.expected
+    good = "refused" not in case.expected or badly_calibrated(case)
+    return good and len(kernel_shape(case)) > 3
 
 
 def two_bits_not_packed(asked: Asked) -> bool:
@@ -268,7 +268,7 @@ CAUSES = (
     Cause(squeeze_ignored, ("einsum_dense_int8",), squeezes_kept_axes),
     Cause(weight_axis_refused, ("dense_int8",), _no_weight_axis, ()),
     Cause(rows_of_largest_axis, ("einsum_dense_gptq",), _packed_otherwise),
-    Cause(rank_four_not_packed, ("einsum_dense_gptq",), _rank_four),
+    Cause(rank_four_not_packed, ("einsum_dense_gptq", "einsum_dense_calibrated"), _rank_four),
     Cause(two_bits_not_packed, GPTQ, _two_bits),
     Cause(zero_point_not_saved, GPTQ, _saved_gptq, ({}, {"loaded": "none"})),
     Cause(nonfinite_layer, ("dense_int8", "dense_gptq"), _nonfinite),

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from quantcheck.deviations.causes.affine import affine_parameters, affine_quantize
+from quantcheck.deviations.causes.calibrated import CALIBRATED, as_ruled
 from quantcheck.deviations.causes.cause import Asked, Cause, UnlikeError
 from quantcheck.deviations.causes.certified import certified, gptq, is_asymmetric, rows_as_given
 from quantcheck.deviations.causes.hessian import hessian
@@ -47,12 +48,13 @@ PREDICTED = {
     "gptq_quantize": gptq,
     "hessian": hessian,
     "quantize_model_gptq": calibrated,
+    **dict.fromkeys(CALIBRATED, as_ruled),
 }
 
 
 def _concerns(case: Case, rule: str) -> bool:
     """Tell whether this rule alone, in place of that of SPEC.md, gives an answer that is wrong."""
-    if "refused" in case.expected or case.operation == "quantize_model_gptq":
+    if "refused" in case.expected or case.operation in ("quantize_model_gptq", *CALIBRATED):
         return False  # of models nothing is said
     if case.operation != "gptq_quantize":
         return _moves_parameters(case, rule)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from quantcheck.corpus.lay.build import lay_gptq_case, lay_int8_case
+from quantcheck.corpus.draw import refused
+from quantcheck.corpus.lay.build import lay_gptq_case, lay_int8_case, named_sizes
 from quantcheck.corpus.lay.options import Options
 from quantcheck.corpus.lay.rows import lay_embedding_case, lay_reverse_case
 from quantcheck.properties.crossed.domain import (
@@ -20,11 +21,16 @@ from quantcheck.properties.crossed.domain import (
     reversed_of,
 )
 from quantcheck.properties.crossed.kinds import DENSE, EMBEDDING, REVERSIBLE, LayerKind
+from quantcheck.properties.crossed.refusals import fault_of, faulty_config
 from quantcheck.properties.sizes import integers
+from quantcheck.wire.calibrated import matrix_of, table_of, tokens_of
 from quantcheck.wire.cases import Case
+from quantcheck.wire.configs import build
 from quantcheck.wire.policies import ALONE, CALLED
 from quantref.affine import group_index
+from quantref.equations import parse_equation, require_sizes
 from quantref.inputs import Array
+from quantref.layers import DENSE as DENSE_EQUATION
 from quantref.packing import pack_codes
 
 MOST = 255  # eight binary digits: exact in bfloat16, and in float16
@@ -37,7 +43,7 @@ class Draw:
     Attributes
     ----------
     mode : str
-        "int8" or "gptq".
+        "int8", "gptq" or "calibrated".
     kind : LayerKind
     policy, use : str
     fields : dict
@@ -62,7 +68,7 @@ class Draw:
     def options(self) -> Options:
         """Policy, use, and how `quantize` is called."""
         use = CALLED if self.use == SAVED else self.use
-        calibrated = self.mode == "gptq" and self.place != ALONE
+        calibrated = self.mode != "int8" and self.place != ALONE
         return Options(
             self.policy,
             use,
@@ -75,26 +81,23 @@ class Draw:
     def title(self) -> str:
         """The title of the case."""
         stands = "" if self.place == ALONE else f", {self.place}"
-        return f"a generated {self.kind.family}, {self.mode}, {self.policy}, {self.use}{stands}"
+        faulty = f", a fault of {self.fields['fault']}" if "fault" in self.fields else ""
+        named = f"{self.kind.family}, {self.mode}, {self.policy}, {self.use}"
+        return f"a generated {named}{stands}{faulty}"
 
     def skeleton(self) -> Case:
         """Return the question without its arrays, for `quantcheck interface`."""
-        parameters = {
-            "config": config_of(self.mode, self.fields),
-            "reload": self.use == SAVED,
-            **self.options.parameters(),
-        }
+        parameters: dict[str, Any] = {"config": config_of(self.mode, self.fields)}
+        if self.mode != "calibrated":
+            parameters["reload"] = self.use == SAVED
+        parameters |= self.options.parameters()
         if self.kind.equation is not None:
             parameters["equation"] = self.kind.equation
         if self.kind.family == REVERSIBLE:
             parameters["tie_weights"] = self.kind.tied
         expected: dict[str, Any] = {"outputs": {}}
-        return Case("drawn", "lay", self.title, self.operation, (), parameters, {}, expected)
-
-
-def case_of(draw: Draw, seed: int) -> Case:
-    """Return the case of a draw with arrays of a seed."""
-    return _packed(draw, seed) if draw.mode == "gptq" else _int8(draw, seed)
+        made = Case("drawn", "lay", self.title, self.operation, (), parameters, {}, expected)
+        return _with_fault(self, made)
 
 
 def _array(seed: int, place: int, shape: tuple[int, ...]) -> Array:
@@ -145,4 +148,59 @@ def _packed(draw: Draw, seed: int) -> Case:
         kernel_shape=kind.kernel, bits=bits, equation=kind.equation,
         activation="relu" if dense and seed % 3 == 0 else None, reload=draw.use == SAVED,
         config=config_of("gptq", fields), options=draw.options,
+    )  # fmt: skip
+
+
+def _calibrated(draw: Draw, seed: int) -> Case:
+    """Return the case of codes that GPTQ gives a layer; the certificate alone judges them."""
+    kind, options = draw.kind, draw.options
+    config = config_of("calibrated", draw.fields)
+    x, kernel = _array(seed, 0, kind.inputs), _array(seed, 1, kind.kernel)
+    equation = parse_equation(kind.equation or DENSE_EQUATION, x.ndim)
+    n_out, n_in = matrix_of(kernel, equation).shape
+    given = build(config)
+    shape = (given.num_samples, given.sequence_length)
+    groups = int(group_index(n_in, given.group_size).max()) + 1
+    forms = {
+        "windows": ("int32", shape),
+        "codes": ("uint8", (n_out, n_in)),
+        "scale": ("float32", (n_out, groups)),
+        "zero_point": ("uint8", (n_out, groups)),
+        "g_idx": ("int32", (n_in,)),
+    }
+    parameters: dict[str, Any] = {"config": config, **options.parameters()}
+    if kind.equation is not None:
+        sizes = require_sizes(equation, x.shape, kernel.shape)
+        outputs = tuple(sizes[letter] for letter in equation.outputs)
+        parameters |= {
+            "equation": kind.equation,
+            "output_shape": named_sizes(kind.equation, outputs),
+        }
+    return Case(
+        "drawn", "cal", draw.title, draw.operation, (), parameters, {"x": x, "kernel": kernel},
+        {"forms": {name: {"dtype": d, "shape": list(s)} for name, (d, s) in forms.items()}},
+        {"dataset_tokens": tokens_of(len(table_of(x)), *shape).ravel()},
+    )  # fmt: skip
+
+
+MAKERS = {"int8": _int8, "gptq": _packed, "calibrated": _calibrated}
+
+
+def case_of(draw: Draw, seed: int) -> Case:
+    """Return the case of a draw with arrays of a seed."""
+    return _with_fault(draw, MAKERS[draw.mode](draw, seed))
+
+
+def _with_fault(draw: Draw, good: Case) -> Case:
+    """Return the case with the fault of a draw, which has to be refused; else the case itself."""
+    fault = fault_of(draw.fields)
+    if fault is None:
+        return good
+    config = faulty_config(draw.mode, draw.kind, draw.fields, good.parameters["config"])
+    parameters = {**good.parameters, "config": config}
+    if fault.calibrated_with:
+        parameters["calibrated_with"] = {**parameters["calibrated_with"], **fault.calibrated_with}
+    return refused(
+        good.section, good.id, good.title, good.operation, fault.requirement, fault.error,
+        parameters, dict(good.inputs),
     )  # fmt: skip

@@ -44,7 +44,7 @@ class Domain:
     ----------
     identity, title : str
     mode : str
-        "int8" or "gptq".
+        "int8", "gptq", or "calibrated": GPTQ, whose codes are read.
     kinds : tuple of LayerKind
     policies, uses : tuple of str
         Names of dtype policies; uses of `quantcheck.wire.policies`, and `SAVED`.
@@ -162,7 +162,7 @@ def config_of(mode: str, fields: Fields) -> dict[str, Any]:
     >>> config_of("gptq", {"weight_bits": 8, "group_size": OMIT, "per_channel": True})
     {'class': 'GPTQConfig', 'arguments': {'weight_bits': 8, 'per_channel': True}}
     """
-    if mode == "gptq":
+    if mode != "int8":
         names = ("weight_bits", "group_size", "per_channel")
         given = {name: fields[name] for name in names if fields[name] != OMIT}
         return {"class": "GPTQConfig", "arguments": given | _calibration(fields)}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from quantcheck.corpus.draw import refused
 from quantcheck.properties import Property, Sample, Sizes, named, single
+from quantcheck.properties.crossed import refusals
 from quantcheck.properties.crossed.cases import Draw, case_of
 from quantcheck.properties.crossed.domain import (
     SAVED,
@@ -69,6 +70,18 @@ def _calibrated(name: str, uses: tuple[str, ...]) -> Domain:
     return Domain(identity, "gptq", WITH_KERNEL, ALL, uses, calibrated_choices, OF_BLOCKS)
 
 
+FLOAT32_VARIABLES = tuple(n for n, p in DTYPE_POLICIES.items() if p.variable == "float32")
+READ = Domain("prop-cal-crossed", "calibrated", WITH_KERNEL, FLOAT32_VARIABLES, (CALLED,),
+              calibrated_choices, OF_BLOCKS)  # fmt: skip
+REFUSED = (
+    Domain("prop-lay-crossed-refused-int8", "int8", LAYER_KINDS, WIDE, (CALLED,), refusals.INT8),
+    Domain("prop-lay-crossed-refused-gptq", "gptq", WITH_KERNEL, ALL, (CALLED,), refusals.GPTQ),
+    Domain("prop-lay-placed-refused", "int8", LAYER_KINDS, WIDE, (CALLED,), refusals.PLACED,
+           LAYER_PLACES[1:]),
+    Domain("prop-cal-crossed-refused", "calibrated", WITH_KERNEL, ALL, (CALLED,),
+           refusals.CALIBRATED, OF_BLOCKS),
+)  # fmt: skip
+"""Faults, of which every one has to be refused."""
 AXIS = Domain("prop-lay-crossed-axis", "int8", LAYER_KINDS, WIDE, EVERY_USE, axis_choices)
 DOMAINS = (
     _int8("int8", EAGER),
@@ -84,6 +97,8 @@ DOMAINS = (
     _calibrated("gptq", EAGER),
     _calibrated("gptq-compiled", IN_FUNCTION),
     _calibrated("gptq-saved", (SAVED,)),
+    *REFUSED,
+    READ,
 )
 """The domains, in the order of their properties."""
 
@@ -134,19 +149,21 @@ ROWS = ("embedding_int8", "reversible_embedding_int8")
 
 
 def spoken_of(case: Case, requirements: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the requirements that the question of a draw is about.
+    """Return the requirements that the question of a draw is about; those of a fault are its own.
 
     A target that answers questions about float32 layers alone, and passes them, has shown nothing
     about half precision, copies or files.
     """
+    if "refused" in case.expected:
+        return case.requirements
     asked = case.parameters
     rows = case.operation in ROWS
     about = {
         "LAY-060": rows and not asked.get("reverse"),
         "LAY-070": rows and asked.get("reverse") and asked.get("tie_weights"),
         "LAY-080": rows and asked.get("tie_weights") is False,
-        "LAY-130": asked["reload"],
-        "LAY-140": asked["reload"],
+        "LAY-130": asked.get("reload"),
+        "LAY-140": asked.get("reload"),
         "LAY-200": use_of(asked) in COPIED,
         "LAY-210": use_of(asked) in CALLS,
         "LAY-220": policy_of(asked).half,
@@ -188,9 +205,25 @@ TOPICS = (
         1,
     ),
     ("Packed layers of models, saved with them.", (*FILED, *PACKED, "LAY-250", "CAL-090"), 1),
+    ("Int8 layers refuse other axes, and configs of the other mode.", ("LAY-150", "LAY-170"), 4),
+    ("Packed layers refuse settings outside their domain.", ("CFG-080",), 2),
+    ("Models refuse configs of the other mode.", ("LAY-150",), 3),
+    (
+        "Models refuse settings and data that calibrate nothing.",
+        ("CFG-080", "LAY-150", "CAL-080", "CAL-160", "CAL-180"),
+        4,
+    ),
+    (
+        "The codes that calibration gives layers of every kind.",
+        ("CAL-140", "CAL-090", "CAL-100", "CAL-110"),
+        6,
+    ),
 )
+MADE = tuple(_property(domain, *topic) for domain, topic in zip(DOMAINS, TOPICS, strict=True))
+CALIBRATED = tuple(made for made in MADE if made.section == "cal")
+"""Those of section CAL."""
 PROPERTIES = (
-    *(_property(domain, *topic) for domain, topic in zip(DOMAINS, TOPICS, strict=True)),
+    *(made for made in MADE if made.section == "lay"),
     single("prop-lay-float16", "An int8 layer does not compute in float16.",
            ("LAY-230",), _in_float16, 3),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Models of one packed layer: Keras calibrates them, then the question's codes replace its own.
+"""Models of one layer that Keras calibrates; the question's codes may then replace its own.
 
 The model looks tokens up in a table whose first rows are the inputs of the layer. So the model of
 these tokens returns what the layer returns for its inputs. A unit row for each column of the table
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from quantcheck.targets.keras import releases
 from quantcheck.targets.keras.config import Inputs, Parameters, Unsupported, keyword_arguments
-from quantcheck.targets.keras.models import TOKENIZERS
+from quantcheck.targets.keras.models import TOKENIZERS, recorder
 from quantcheck.targets.keras.places import holder_class, shaped_class
 from quantcheck.targets.keras.uses import quantization
 from quantcheck.wire.configs import build
 from quantcheck.wire.policies import CALLED_TWICE, IN_LAYER, place_of
 
 
-class PackedModel:
+class CalibratedModel:
     """A model of a layer in its place, quantized by GPTQ.
 
     Parameters
@@ -31,7 +31,7 @@ class PackedModel:
     layer : keras.Layer
         Built, with float weights.
     inputs : mapping
-        Those of the question: x, and the packed kernel.
+        Those of the question: x among them.
     parameters : mapping
 
     Attributes
@@ -42,8 +42,8 @@ class PackedModel:
         Those of the rows of x.
     quantization : callable
         Returns the call that quantizes the model, with a dataset of its own each time.
-    calibrated : bool
-        Whether `model.quantize` gave the layer codes; afterwards it has those of the question.
+    windows : list of arrays
+        What the model was calibrated with, if the question has a float kernel.
     """
 
     def __init__(self, layer: Any, inputs: Inputs, parameters: Parameters) -> None:
@@ -67,26 +67,30 @@ class PackedModel:
         if place_of(parameters) == IN_LAYER:
             block = holder_class()(block)
         self.model = keras.Model(start, block(hidden))
+        record = recorder()
+        before = [record, embedding] if "kernel" in inputs else [embedding]
         self.quantization = partial(
-            self._quantization, layer, [embedding], block, len(table), parameters
+            self._quantization, layer, before, block, len(table), parameters
         )
         self.quantization()()
-        self.calibrated = releases.current().calibrated(layer)
-        releases.current().store(layer, dict(inputs))
+        self.windows = list(record.seen)
 
     def _quantization(
         self, layer: Any, before: list[Any], block: Any, rows: int, parameters: Parameters
     ) -> Callable[[], None]:
+        if parameters["config"]["class"] != "GPTQConfig":
+            return quantization(self.model, "gptq", parameters, name=layer.name)
         given = parameters["calibrated_with"]
         arguments = keyword_arguments(parameters["config"]["arguments"])
         fields = {
             **arguments,
             "dataset": _dataset(given["dataset"], rows, build(parameters["config"])),
-            "tokenizer": TOKENIZERS[given["tokenizer"]],
+            "tokenizer": TOKENIZERS.get(given["tokenizer"]),
         }
         line = releases.current()
-        if given["structure"] == "given":
-            config = line.structured(self.model, fields, before, [block])
+        if given["structure"] in ("given", "no blocks"):
+            blocks = [block] if given["structure"] == "given" else []
+            config = line.structured(self.model, fields, before, blocks)
         else:
             config = _hooked(self.model, fields, before, block, given["structure"])
         return quantization(self.model, "gptq", parameters, config=config, name=layer.name)
@@ -118,5 +122,9 @@ def _dataset(kind: str, rows: int, config: Any) -> Any:
     tokens = (np.arange(shape[0] * shape[1], dtype=np.int32) % rows).reshape(shape)
     if kind == "one array":
         return tokens
+    if kind == "no tokens":
+        return list(tokens + 0.5)
+    if kind == "one string":
+        return "".join(map(chr, tokens.ravel()))
     items = ["".join(map(chr, row)) for row in tokens] if "strings" in kind else list(tokens)
     return iter(items) if kind.startswith("generator") else items

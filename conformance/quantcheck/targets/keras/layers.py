@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantcheck.targets.keras import releases
-from quantcheck.targets.keras.calibrated import PackedModel
+from quantcheck.targets.keras.calibrated import CalibratedModel
 from quantcheck.targets.keras.config import Inputs, Outputs, Parameters, fields_of
 from quantcheck.targets.keras.places import (
     holder_class,
@@ -31,6 +31,7 @@ from quantcheck.targets.keras.places import (
 from quantcheck.targets.keras.tensors import to_numpy
 from quantcheck.targets.keras.uses import quantize, used
 from quantcheck.wire.arrays import dtype_of
+from quantcheck.wire.configs import build
 from quantcheck.wire.policies import ALONE, place_of
 
 
@@ -154,13 +155,39 @@ def _packed(layer: Any, inputs: Inputs, parameters: Parameters) -> Outputs:
         quantize(layer, "gptq", parameters, name=layer.name)
         releases.current().store(layer, dict(inputs))
         return _called(layer, inputs["x"], parameters)
-    made = PackedModel(layer, inputs, parameters)
+    made = CalibratedModel(layer, inputs, parameters)
+    calibrated = releases.current().calibrated(layer)
+    releases.current().store(layer, dict(inputs))
     outputs = _called(layer, made.tokens, parameters, made.model, made.quantization)
     if made.twice:
         outputs["second"] = made.second(outputs["values"])
     for name in {"values", "again", "reloaded"} & set(outputs):
         outputs[name] = made.first(outputs[name])
-    return outputs | {"calibrated": made.calibrated}
+    return outputs | {"calibrated": calibrated}
+
+
+def dense_calibrated(inputs: Inputs, parameters: Parameters) -> Outputs:
+    """`model.quantize("gptq", config=GPTQConfig(…))` of a Dense, its codes read back."""
+    return _codes(
+        _dense(inputs["kernel"].shape[1], inputs, {**PLAIN, **parameters}), inputs, parameters
+    )
+
+
+def einsum_dense_calibrated(inputs: Inputs, parameters: Parameters) -> Outputs:
+    """`model.quantize("gptq", config=GPTQConfig(…))` of an EinsumDense, its codes read back."""
+    return _codes(_einsum_dense({**PLAIN, **parameters}), inputs, parameters)
+
+
+def _codes(layer: Any, inputs: Inputs, parameters: Parameters) -> Outputs:
+    """Return what a layer stores after its model was calibrated."""
+    _built(layer, inputs)
+    layer.kernel.assign(inputs["kernel"])
+    made, line = CalibratedModel(layer, inputs, parameters), releases.current()
+    bits = build(parameters["config"]).weight_bits
+    return {
+        "windows": np.concatenate(made.windows).astype(np.int32),
+        **line.stored(layer, bits),
+    }
 
 
 # What layers store
@@ -246,7 +273,10 @@ def reload(folder: str) -> dict[str, Any]:
     return {**fields_of(layer_of(model).quantization_config), "dtype": values.dtype.name}
 
 
+PLAIN: dict[str, Any] = {"activation": None, "bias_axes": None}
 LAYER_OPERATIONS = {
+    "dense_calibrated": dense_calibrated,
+    "einsum_dense_calibrated": einsum_dense_calibrated,
     "dense_int8": dense_int8,
     "einsum_dense_int8": einsum_dense_int8,
     "dense_gptq": dense_gptq,

@@ -14,14 +14,17 @@ import numpy as np
 
 import quantcheck
 import quantref
-from quantcheck.wire.configs import gptq_config
+from quantcheck.wire.calibrated import equation_of, matrix_of, table_of, tokens_of, vectors_of
+from quantcheck.wire.configs import build, gptq_config
+from quantref import accumulate_hessian, gptq_quantize
 from quantref.calibration import (
     calibration_windows,
     model_of,
     quantize_model_gptq,
     quantize_model_int8,
 )
-from quantref.inputs import Array
+from quantref.config import GPTQConfig
+from quantref.inputs import Array, require_blocks, require_instance
 
 Outputs = dict[str, Any]
 FRESH = """
@@ -127,9 +130,46 @@ def _model_int8(
     return {"codes": [codes for codes, _ in pairs], "scale": [scale for _, scale in pairs]}
 
 
+def dataset_of(kind: str, tokens: Array) -> Any:
+    """Return tokens in a form in which a dataset may come, or in one that has to be refused."""
+    if kind == "one array":
+        return tokens
+    if kind == "no tokens":
+        return list(tokens + 0.5)
+    texts = ["".join(map(chr, row)) for row in tokens.tolist()]
+    if kind == "one string":
+        return "".join(texts)
+    items = texts if kind.endswith("strings") else list(tokens)
+    return iter(items) if kind.startswith("generator") else items
+
+
+def _calibrated(x: Array, kernel: Array, **parameters: Any) -> Outputs:
+    """Return the codes of a layer for what it gets while its model sees the windows.
+
+    A layer is a matrix, wherever it stands, and computes in float32 what every policy represents.
+    """
+    given, config = parameters["calibrated_with"], build(parameters["config"])
+    blocks = [] if given["structure"] == "no blocks" else [{"activations": ["linear"]}]
+    require_blocks(blocks, 2, 2)
+    require_instance(config, GPTQConfig, "config", "LAY-150")
+    tokens = tokens_of(len(table_of(x)), config.num_samples, config.sequence_length)
+    windows = calibration_windows(
+        dataset_of(given["dataset"], tokens),
+        TOKENIZERS[None if given["tokenizer"] == "none" else given["tokenizer"]],
+        num_samples=config.num_samples,
+        sequence_length=config.sequence_length,
+    )
+    hessian = accumulate_hessian([vectors_of(x, windows, parameters)])
+    result = gptq_quantize(matrix_of(kernel, equation_of(parameters, x)), hessian, config)
+    parts = ("codes", "scale", "zero_point", "g_idx")
+    return {"windows": windows, **{part: getattr(result, part) for part in parts}}
+
+
 CALIBRATION_OPERATIONS: dict[str, Callable[..., Outputs]] = {
     "calibration_windows": lambda **given: {"windows": windows_of(**given)},
     "calibration_processes": windows_of_two_processes,
     "quantize_model_int8": _model_int8,
     "quantize_model_gptq": _model_gptq,
+    "dense_calibrated": _calibrated,
+    "einsum_dense_calibrated": _calibrated,
 }

@@ -42,7 +42,7 @@ class Line(ABC):
 
     @abstractmethod
     def stored(self, layer: Any, bits: int) -> Outputs:
-        """Return codes, scale, zero_point and g_idx of a calibrated Dense layer."""
+        """Return codes, scale, zero_point and g_idx of a calibrated layer."""
 
     def calibrated(self, layer: Any) -> bool:
         """Tell whether a layer in GPTQ mode has codes of its own."""

@@ -54,7 +54,7 @@ class Keras313(Line):
         codes = to_numpy(layer.quantized_kernel)  # (n_out, n_in), or (ceil(n_out / 2), n_in)
         if bits == 4:
             pairs = np.stack([codes & 0x0F, codes >> 4], axis=1)  # (ceil(n_out / 2), 2, n_in)
-            codes = pairs.reshape(-1, codes.shape[1])[: layer.units]
+            codes = pairs.reshape(-1, codes.shape[1])[: layer.kernel_scale.shape[0]]
         return {
             "codes": codes,
             "scale": to_numpy(layer.kernel_scale),
