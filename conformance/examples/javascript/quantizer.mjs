@@ -12,14 +12,14 @@ import { serve } from "./protocol.mjs";
 import { roundHalfEven, saturatingCast } from "./rounding.mjs";
 import { packTernary, unpackTernary } from "./ternary.mjs";
 
-/** `optional`: parameters that may be left out; all routes are one here. */
+/** `optional`: parameters that may be left out; all routes are one here, and so are all ways to give a default. */
 const operation = (inputs, parameters, run, optional = []) => ({ inputs, parameters, run, optional });
 
 const OPERATIONS = {
   round_half_even: operation(["x"], [], roundHalfEven),
   saturating_cast: operation(["x"], ["dtype"], saturatingCast),
-  abs_max_quantize: operation(["x"], ["axis", "value_range", "epsilon", "output_dtype"], absMaxQuantize, ["route"]),
-  abs_max_quantizer: operation(["x"], ["arguments", "call_axis"], absMaxQuantizer, ["route"]),
+  abs_max_quantize: operation(["x"], ["axis", "value_range", "epsilon", "output_dtype"], absMaxQuantize, ["route", "left_out"]),
+  abs_max_quantizer: operation(["x"], ["arguments", "call_axis"], absMaxQuantizer, ["route", "left_out"]),
   abs_max_dequantize: operation(["codes", "scale"], [], absMaxDequantize),
   affine_parameters: operation(["weights"], ["bits", "symmetric", "per_channel", "group_size"], affineParameters),
   affine_quantize: operation(["weights", "scale", "zero_point", "g_idx"], ["bits"], affineQuantize),

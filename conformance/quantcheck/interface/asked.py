@@ -333,6 +333,8 @@ def _abs_max_quantize(case: Case) -> Iterator[Given]:
         **{name: parameters[name] for name in ("value_range", "epsilon")},
         **_to_numpy(parameters),
     }
+    for name in parameters.get("left_out", ()):
+        del values["dtype" if name == "output_dtype" else name]
     return _all("abs_max_quantize", "array", values)
 
 
@@ -350,10 +352,13 @@ def _grouped(case: Case) -> Iterator[Given]:
 def _abs_max_quantizer(case: Case) -> Iterator[Given]:
     x, parameters = case.inputs["x"], case.parameters
     values = {"x": _array(x), **_to_numpy(parameters)}
-    if "call_axis" in parameters:
+    if "call_axis" not in parameters.get("left_out", ()):
         values["axis"] = _axis(parameters["call_axis"], x.ndim)
     yield from _all("AbsMaxQuantizer.__call__", "array", values)
-    yield from _all("AbsMaxQuantizer", "array", parameters["arguments"])
+    arguments = dict(parameters["arguments"])
+    if "axis" in arguments and parameters["call_axis"] is None:
+        arguments["axis"] = _axis(arguments["axis"], x.ndim)
+    yield from _all("AbsMaxQuantizer", "array", arguments)
 
 
 def _packed(case: Case) -> Iterator[Given]:

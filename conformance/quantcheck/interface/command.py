@@ -17,6 +17,7 @@ from quantcheck.interface.signatures import SIGNATURES
 from quantcheck.interface.summary import REASONS, Counts, Summary, summary_of, to_json
 from quantcheck.interface.table import NOT_ASKED, OUTCOMES, Table
 from quantcheck.properties import load
+from quantcheck.properties.crossed import arrays
 from quantcheck.properties.crossed.drawn import DOMAINS
 from quantcheck.report import files
 from quantcheck.report.console import consoles, say
@@ -67,7 +68,7 @@ def table() -> Table:
         name: [case for sample in draw(each) for case in sample.cases]
         for name, each in load().items()
     }
-    return Table(golden.load().values(), drawn, DOMAINS)
+    return Table(golden.load().values(), drawn, (*DOMAINS, *arrays.DOMAINS))
 
 
 def print_summary(console: Console, made: Summary) -> None:

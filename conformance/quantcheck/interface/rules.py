@@ -145,6 +145,21 @@ RULES = (
         lambda c: c.row.kind.refused and c.use != axes.MADE,
     ),
     Rule(
+        "The argument has its default in a compiled function, which computes nothing in NumPy.",
+        lambda c: (
+            c.row.argument.name == "to_numpy"
+            and c.row.kind.name != "left out"
+            and c.use == axes.COMPILED
+        ),
+    ),
+    Rule(
+        "A Quantizer of the base class returns its input (CFG-010): it quantizes nothing.",
+        lambda c: (
+            c.row.operation == "array"
+            and c.row.signature.name in ("Quantizer", "Quantizer.__call__")
+        ),
+    ),
+    Rule(
         "The result is neither a layer nor a model: it has no training, codes, file or clone.",
         lambda c: c.use not in USES_OF.get(c.row.operation, axes.USES),
     ),

@@ -11,6 +11,7 @@ from quantcheck.interface import axes
 from quantcheck.interface.asked import given_by, place_of
 from quantcheck.interface.rules import Cell, Covered, Row, gap_of, ruled_out
 from quantcheck.interface.signatures import SIGNATURES
+from quantcheck.properties.crossed.arrays import ArrayDomain
 from quantcheck.properties.crossed.cases import Draw
 from quantcheck.properties.crossed.domain import Domain
 from quantcheck.wire.cases import Case
@@ -70,7 +71,7 @@ class Table:
         The golden cases.
     drawn : mapping
         The cases that each property draws, by the property's id.
-    domains : iterable of Domain
+    domains : iterable of Domain or ArrayDomain
         What properties draw from; a cell of a domain is covered whether or not it was drawn.
 
     Raises
@@ -83,7 +84,7 @@ class Table:
         self,
         cases: Iterable[Case],
         drawn: Mapping[str, Iterable[Case]],
-        domains: Iterable[Domain] = (),
+        domains: Iterable[Domain | ArrayDomain] = (),
     ) -> None:
         self.rows = tuple(rows())
         self._by_argument: dict[tuple[str, str, str], list[Row]] = {}
@@ -100,7 +101,8 @@ class Table:
                 for cell in self.covered_by(case):
                     self._drawn.setdefault(cell, set()).add(name)
         for domain in domains:
-            for cell in self.in_domain(domain):
+            cells = self.in_domain(domain) if isinstance(domain, Domain) else self.in_arrays(domain)
+            for cell in cells:
                 self._drawn.setdefault(cell, set()).add(domain.identity)
         self.covered = self._covered()
 
@@ -161,6 +163,10 @@ class Table:
             }
             found |= {Cell(row, *rest) for row in rows for rest in cells}
         return found
+
+    def in_arrays(self, domain: ArrayDomain) -> set[Cell]:
+        """Return the cells that draws of arrays can cover."""
+        return {cell for case in domain.skeletons() for cell in self.covered_by(case)}
 
     def outcome(self, cell: Cell) -> Outcome:
         """Return the outcome of a cell."""

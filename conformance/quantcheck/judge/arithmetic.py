@@ -12,6 +12,7 @@ from quantcheck.judge.findings import Judging
 from quantcheck.judge.naming.explain import other_axes
 from quantcheck.oracle.bounds import ULP32, growth
 from quantcheck.wire.cases import Case
+from quantcheck.wire.configs import absmax_arguments
 from quantref.affine import group_layout, range_parameters
 from quantref.certificate import U64
 from quantref.errors import AnswerError
@@ -45,7 +46,7 @@ def abs_max(collector: Judging) -> None:
         return
     collector.within("scale", "ABS-010", scale - expected, 2 * ulp * np.abs(expected))
     x = case.inputs["x"].astype(np.float64)
-    arguments = case.parameters.get("arguments", case.parameters)
+    arguments = absmax_arguments(case.parameters)
     lo, hi = arguments["value_range"]
     zero = np.zeros(())
     collector.teacher_forced("ABS-030", x * scale, lo, hi, zero)

@@ -78,7 +78,9 @@ def _abs_max(case: Case, outputs: Mapping[str, Any], u: float) -> dict[str, Any]
     """Residuals x·scale − code, in codes.  [ABS-030] [ABS-090]"""
     t = case.inputs["x"].astype(np.float64) * outputs["scale"].astype(np.float64)
     codes = outputs["codes"].astype(np.float64)
-    lo, hi = case.parameters.get("arguments", case.parameters)["value_range"]
+    from quantcheck.wire.configs import absmax_arguments
+
+    lo, hi = absmax_arguments(case.parameters)["value_range"]
     last = codes.shape[-1] if codes.ndim else 1
     rows = (t.reshape(-1, last) - codes.reshape(-1, last), 3 * u * np.abs(t.reshape(-1, last)))
     return {"codes": _codes(codes.reshape(-1, last), *rows, (lo, hi), shape=codes.shape)}

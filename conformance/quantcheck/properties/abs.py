@@ -12,6 +12,7 @@ from quantcheck.corpus.draw import exact_list, floats, refused
 from quantcheck.judge.verdict import Judgement
 from quantcheck.oracle.exact import fractions_of, nearest_float
 from quantcheck.properties import Answers, Sizes, law, single
+from quantcheck.properties.crossed.arrays import PROPERTIES as CROSSED
 from quantcheck.properties.forced import codes_of
 from quantcheck.properties.relations import alike
 from quantcheck.properties.sizes import abs as sizes
@@ -288,6 +289,7 @@ PROPERTIES = (
            ("ABS-140",), _visible, 10),
     single("prop-abs-refused-codes", "Codes and scales that are none are not dequantized.",
            ("ABS-110",), _refused_codes, 24),
+    *CROSSED,
     law("prop-abs-scaling", "x and ε times 2^k: scale over 2^k, the same codes.",
         ("ABS-010", "ABS-030"), _scaled, _scales, 8),
     law("prop-abs-sign", "−x has the same scale and the negated codes.",

@@ -17,6 +17,9 @@ SETTINGS = (
     "bits", "per_channel", "damping", "group_size", "symmetric", "activation_order",
     "num_samples", "sequence_length",
 )  # fmt: skip
+ABSMAX_DEFAULTS: dict[str, Any] = {
+    "axis": None, "value_range": [-127, 127], "epsilon": 1e-7, "output_dtype": "int8",
+}  # fmt: skip
 CLASSES: dict[str, type] = {
     "Quantizer": Quantizer,
     "AbsMaxQuantizer": AbsMaxQuantizer,
@@ -77,6 +80,17 @@ def describe(value: Any) -> Any:
         fields = {key: describe(getattr(value, key)) for key in ATTRIBUTES[name]}
         return {"class": name, "fields": fields}
     return list(value) if isinstance(value, tuple) else value
+
+
+def absmax_arguments(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of AbsMax in a question, with defaults for those that are left out.
+
+    Examples
+    --------
+    >>> absmax_arguments({"arguments": {"epsilon": 0.25}, "call_axis": None})["value_range"]
+    [-127, 127]
+    """
+    return {**ABSMAX_DEFAULTS, **parameters.get("arguments", parameters)}
 
 
 def gptq_fields(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ use crate::operations::{compute, Operation, OPERATIONS};
 /// Operations with the parameter `route`, which may be left out; all routes are one here.
 const ROUTED: [&str; 4] =
     ["abs_max_quantize", "abs_max_quantizer", "config_round_trip", "grouped_quantize"];
+/// Those with `left_out`, which may be left out too: a default that is given is the same.
+const WITH_DEFAULTS: [&str; 2] = ["abs_max_quantize", "abs_max_quantizer"];
 
 use std::io::{BufRead, Write};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -103,8 +105,11 @@ fn answer(operation: &str, parameters: &Json, inputs: &Json) -> Answer<Json> {
     let Some((_, names, needed, optional)) = known(operation) else {
         return unsupported(format!("the operation {operation} is not known"));
     };
-    let is_parameter =
-        |name: &&str| names.contains(name) || (*name == "route" && ROUTED.contains(&operation));
+    let is_optional = |name: &str| {
+        (name == "route" && ROUTED.contains(&operation))
+            || (name == "left_out" && WITH_DEFAULTS.contains(&operation))
+    };
+    let is_parameter = |name: &&str| names.contains(name) || is_optional(name);
     if let Some(name) = parameters.names().iter().find(|n| !is_parameter(n)) {
         return unsupported(format!("the parameter {name} is not known"));
     }

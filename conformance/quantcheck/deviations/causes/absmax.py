@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from quantcheck.deviations.causes.cause import Asked, Cause, UnlikeError, near, refused, rounds
 from quantcheck.wire.arrays import dtype_of
 from quantcheck.wire.cases import Case
+from quantcheck.wire.configs import absmax_arguments
 from quantref.inputs import Array, resolve_axis
 
 RELATIVE32 = 2.0**-22
@@ -19,7 +21,7 @@ SPACING = {"float16": 2.0**-24}  # of subnormal numbers; others do not come near
 
 
 def _settings(case: Case) -> Mapping[str, Any]:
-    settings: Mapping[str, Any] = case.parameters.get("arguments", case.parameters)
+    settings: Mapping[str, Any] = absmax_arguments(case.parameters)
     return settings
 
 
@@ -27,6 +29,8 @@ def axes_of(case: Case) -> tuple[int, ...]:
     """Return the axes that share a scale, not negative and in order."""
     axis = case.parameters.get("call_axis")
     axis = _settings(case)["axis"] if axis is None else axis
+    if axis is None and "arguments" in case.parameters:  # of a quantizer  [CFG-150]
+        axis = -1
     if isinstance(axis, list):  # an axis that is named twice counts once
         return tuple(sorted({a % case.inputs["x"].ndim for a in axis}))
     return tuple(resolve_axis(axis, case.inputs["x"].ndim, "ABS-050"))
@@ -89,11 +93,52 @@ def scale_without_dimensions(asked: Asked) -> bool:
     x = asked.case.inputs["x"]
     if x.ndim == 0 or len(axes_of(asked.case)) < x.ndim:
         return False
-    return quantized(asked, x.astype(np.float64), x.dtype.name, dimensions=False)
+    wide = x.astype(np.float64)
+    narrowed = _narrowed(asked) or asked
+    return any(quantized(a, wide, x.dtype.name, dimensions=False) for a in (asked, narrowed))
 
 
 def _of_all_axes(case: Case) -> bool:
     return "outputs" in case.expected and len(axes_of(case)) == case.inputs["x"].ndim > 0
+
+
+WIDENED = {"uint16": "int32", "uint32": "int64"}
+"""By dtype: the signed one in which PyTorch returns its codes."""
+
+
+def unsigned_codes_widened(asked: Asked) -> bool:
+    """Predict the right codes of uint16 or uint32 in the next wider signed dtype."""
+    narrowed, x = _narrowed(asked), asked.case.inputs["x"]
+    if narrowed is None:
+        return False
+    wide = x.astype(np.float64)
+    return any(quantized(narrowed, wide, dtype) for dtype in {"float32", x.dtype.name})
+
+
+def _narrowed(asked: Asked) -> Asked | None:
+    """Return the answer with codes in the dtype that was asked for, if they are in a wider one."""
+    dtype, codes = str(_settings(asked.case)["output_dtype"]), asked.array("codes")
+    if codes.dtype.name != WIDENED.get(dtype):
+        return None
+    outputs = {**asked.outputs, "codes": codes.astype(dtype)}
+    same = bool((outputs["codes"] == codes).all())
+    return replace(asked, answer={"outputs": outputs}) if same else None
+
+
+def _widened(case: Case) -> bool:
+    return "outputs" in case.expected and _settings(case)["output_dtype"] in WIDENED
+
+
+def scalar_not_converted(asked: Asked) -> bool:
+    """Predict ValueError where a bfloat16 tensor of rank 0 is turned into an array."""
+    return _is_half_scalar(asked.case) and asked.raised(
+        "ValueError", "__array__ method not producing an array"
+    )
+
+
+def _is_half_scalar(case: Case) -> bool:
+    x = case.inputs["x"]
+    return "outputs" in case.expected and x.ndim == 0 and x.dtype.name == "bfloat16"
 
 
 def unchecked_absmax(asked: Asked, kind: str) -> bool:
@@ -177,5 +222,7 @@ CAUSES = (
     Cause(scale_in_dtype_of_input, OPERATIONS, _is_half),
     Cause(absmax_in_float32, OPERATIONS, _is_double),
     Cause(scale_without_dimensions, OPERATIONS, _of_all_axes),
+    Cause(unsigned_codes_widened, OPERATIONS, _widened),
+    Cause(scalar_not_converted, OPERATIONS, _is_half_scalar),
     Cause(unchecked_absmax, OPERATIONS, _refuses, tuple({"kind": kind} for kind in BAD)),
 )

@@ -24,6 +24,7 @@ from quantcheck.judge.refusals import DOCUMENTED_BITS, WIDTHS
 from quantcheck.oracle.bounds import ULP32, growth
 from quantcheck.spec.requirements import choices
 from quantcheck.wire.cases import Case
+from quantcheck.wire.configs import absmax_arguments
 from quantref.certificate import U32
 from quantref.inputs import Array, resolve_axis
 
@@ -50,7 +51,7 @@ def abs_max(case: Case, outputs: Outputs) -> Explanation:
     if wrong.any():
         empty = np.broadcast_to(values == 0, values.shape)
         return _abs_max_scale(case, values, scale, wrong, half=half, empty=empty)
-    arguments = case.parameters.get("arguments", case.parameters)
+    arguments = absmax_arguments(case.parameters)
     lo, hi = arguments["value_range"]
     codes, t = outputs["codes"].astype(np.float64), values * scale
     wrong = codes != np.clip(np.rint(t), lo, hi)
@@ -77,7 +78,7 @@ def other_axes(case: Case, outputs: Outputs) -> str:
     if not kept or got == right:
         return ""
     if "arguments" in case.parameters:
-        named = (case.parameters["arguments"]["axis"], case.parameters["call_axis"], -1, None)
+        named = (absmax_arguments(case.parameters)["axis"], case.parameters["call_axis"], -1, None)
         for axis in named:
             reduced = resolve_axis(axis, len(shape), "CFG-150")
             if got == tuple(1 if a in reduced else n for a, n in enumerate(shape)):
@@ -89,7 +90,7 @@ def _abs_max_scale(
     case: Case, values: Array, scale: Array, wrong: Array, *, half: bool, empty: Array
 ) -> Explanation:
     """Explain a wrong scale: slices of zeros, another axis, half precision."""
-    arguments = case.parameters.get("arguments", case.parameters)
+    arguments = absmax_arguments(case.parameters)
     axes = tuple(a for a in range(values.ndim) if scale.shape[a] == 1)
     zeros = np.broadcast_to(empty.all(axis=axes, keepdims=True), wrong.shape)
     asked = "ABS-040" in case.requirements

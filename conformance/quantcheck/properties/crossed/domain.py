@@ -178,15 +178,15 @@ def _quantizer(part: str, fields: Fields) -> dict[str, Any]:
     names = ("axis", "value_range", "epsilon", "output_dtype")
     values = {name: fields.get(f"{part}.{name}", OMIT) for name in names}
     given = {name: value for name, value in values.items() if value != OMIT}
-    return {"class": "AbsMaxQuantizer", "arguments": _fitting_codes(given)}
+    return {"class": "AbsMaxQuantizer", "arguments": fitting_codes(given)}
 
 
-def _fitting_codes(given: dict[str, Any]) -> dict[str, Any]:
+def fitting_codes(given: dict[str, Any]) -> dict[str, Any]:
     """Return arguments whose range lies in the dtype of the codes; a quantizer refuses others.
 
     Examples
     --------
-    >>> _fitting_codes({"output_dtype": "uint8"})
+    >>> fitting_codes({"output_dtype": "uint8"})
     {'output_dtype': 'uint8', 'value_range': [0, 127]}
     """
     unsigned = given.get("output_dtype", "int8").startswith("u")

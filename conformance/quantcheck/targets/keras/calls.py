@@ -6,6 +6,7 @@ dtype that Keras gives.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -52,15 +53,16 @@ def abs_max_quantize(inputs: Inputs, parameters: Parameters) -> Outputs:
     """`keras.quantizers.abs_max_quantize`."""
     import keras
 
+    left_out = parameters.get("left_out", ())
+    values = {
+        "value_range": ("value_range", tuple(parameters["value_range"])),
+        "output_dtype": ("dtype", parameters["output_dtype"]),
+        "epsilon": ("epsilon", parameters["epsilon"]),
+    }
+    given = {to: value for name, (to, value) in values.items() if name not in left_out}
+    axis = axis_of(parameters["axis"])
     return _by_route(
-        lambda x, **options: keras.quantizers.abs_max_quantize(
-            x,
-            axis=axis_of(parameters["axis"]),
-            value_range=tuple(parameters["value_range"]),
-            dtype=parameters["output_dtype"],
-            epsilon=parameters["epsilon"],
-            **options,
-        ),
+        lambda x, **options: keras.quantizers.abs_max_quantize(x, axis=axis, **given, **options),
         inputs["x"],
         parameters.get("route", ""),
     )
@@ -74,12 +76,20 @@ def abs_max_quantizer(inputs: Inputs, parameters: Parameters) -> Outputs:
     axis = axis_of(parameters.get("call_axis"))
     releases.current().require_quantizer(arguments, axis)
     quantizer = keras.quantizers.AbsMaxQuantizer(**arguments)
-    given = {} if axis is None else {"axis": axis}
+    given = {} if axis is None and not _given_as_none(parameters) else {"axis": axis}
     return _by_route(
         lambda x, **options: quantizer(x, **given, **options),
         inputs["x"],
         parameters.get("route", ""),
     )
+
+
+def _given_as_none(parameters: Parameters) -> bool:
+    """Tell whether a call gives its axis as None; some releases have no such argument."""
+    import keras
+
+    call = inspect.signature(keras.quantizers.AbsMaxQuantizer.__call__).parameters
+    return "call_axis" not in parameters.get("left_out", ()) and "axis" in call
 
 
 def _by_route(call: Callable[..., Any], x: NDArray[Any], route: str) -> Outputs:

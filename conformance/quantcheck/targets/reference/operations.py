@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,14 +39,11 @@ from quantref.int4 import grouped_dequantize, grouped_quantize
 COMPILED_USES = (COMPILED, COMPILED_TRAINING)
 
 
-def _abs_max(x: Any, **parameters: Any) -> Outputs:
-    codes, scale = abs_max_quantize(
-        x,
-        parameters["axis"],
-        parameters["value_range"],
-        parameters["output_dtype"],
-        parameters["epsilon"],
-    )
+def _abs_max(x: Any, axis: Any, **parameters: Any) -> Outputs:
+    names = {"value_range": "value_range", "epsilon": "epsilon", "output_dtype": "dtype"}
+    left_out = parameters.get("left_out", ())
+    given = {to: parameters[name] for name, to in names.items() if name not in left_out}
+    codes, scale = abs_max_quantize(x, axis, **given)
     return {"codes": codes, "scale": scale}
 
 
@@ -55,9 +52,10 @@ def _abs_max_quantizer(
     arguments: dict[str, Any],
     call_axis: Any,
     route: str = "",  # noqa: ARG001 - all routes are one
+    left_out: Sequence[str] = (),
 ) -> Outputs:
     quantizer = build({"class": "AbsMaxQuantizer", "arguments": arguments})
-    codes, scale = quantizer(x, axis=call_axis)
+    codes, scale = quantizer(x) if left_out else quantizer(x, axis=call_axis)
     return {"codes": codes, "scale": scale}
 
 

@@ -20,6 +20,7 @@ from quantcheck.targets.variants import gptq
 from quantcheck.targets.variants.arithmetic import Arithmetic
 from quantcheck.targets.variants.gptq import Job
 from quantcheck.wire.arrays import decode, encode
+from quantcheck.wire.configs import absmax_arguments
 
 __all__ = ["VARIANTS", "Variant", "find"]
 
@@ -94,7 +95,7 @@ class Variant:
         return self.arithmetic.abs_max(inputs["x"], parameters, parameters["axis"])
 
     def _abs_max_quantizer(self, inputs: Outputs, parameters: dict[str, Any]) -> Outputs:
-        arguments, axis = parameters["arguments"], parameters["call_axis"]
+        arguments, axis = absmax_arguments(parameters), parameters["call_axis"]
         axis = arguments["axis"] if axis is None else axis
         return self.arithmetic.abs_max(inputs["x"], arguments, -1 if axis is None else axis)
 
