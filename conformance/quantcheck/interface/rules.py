@@ -160,6 +160,31 @@ RULES = (
         ),
     ),
     Rule(
+        "Windows are those of a dataset; a config has None when it is made from its description.",
+        lambda c: (
+            c.row.operation == "windows"
+            and c.row.argument.name == "dataset"
+            and c.row.kind.name == "None"
+        ),
+    ),
+    Rule(
+        "Layers have no JSON: a description has no layer structure (section 1).",
+        lambda c: (
+            c.row.operation == "described"
+            and c.row.argument.name == "quantization_layer_structure"
+            and c.row.kind.name != "left out"
+        ),
+    ),
+    Rule(
+        "Axes fit an array, and a description has none: a call refuses them.",
+        lambda c: c.row.operation == "described" and c.row.kind.name == BAD_AXIS.name,
+    ),
+    Rule(
+        "A config has its defaults before windows are drawn or weights are quantized: see where it"
+        " is described.",
+        lambda c: c.row.operation in ("windows", "algorithm") and c.row.kind.name == "left out",
+    ),
+    Rule(
         "The result is neither a layer nor a model: it has no training, codes, file or clone.",
         lambda c: c.use not in USES_OF.get(c.row.operation, axes.USES),
     ),

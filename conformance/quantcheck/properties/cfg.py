@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from quantcheck.corpus.cfg import DEFAULT_ABSMAX, DEFAULT_GPTQ, got_case
 from quantcheck.corpus.draw import refused
 from quantcheck.properties import Sizes, single
+from quantcheck.properties.sizes import swept
 from quantcheck.properties.strategies import BITS, Draw
 from quantcheck.wire.cases import Case
 from quantref.inputs import INTEGER_NAMES
@@ -194,6 +195,30 @@ def _config(draw: Draw, _: Sizes) -> Case:
     return _case("QuantizationConfig", arguments, fields)
 
 
+BASE = {"class": "Quantizer", "arguments": {}}
+BASE_FIELDS = {"class": "Quantizer", "fields": {"output_dtype": "int8"}}
+DEFAULT_INT8 = {
+    "mode": "int8",
+    "weight_quantizer": None,
+    "activation_quantizer": {
+        "class": "AbsMaxQuantizer",
+        "fields": {**DEFAULT_ABSMAX, "axis": [-1]},
+    },
+}
+GPTQ_VALUES: tuple[dict[str, Any], ...] = (
+    *({"weight_bits": bits} for bits in BITS), {"hessian_damping": 1.0},
+)  # fmt: skip
+ABSMAX_VALUES: tuple[dict[str, Any], ...] = tuple(
+    {"output_dtype": name, "value_range": [0, 99]} for name in INTEGER_NAMES
+)
+EVERY: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
+    *(("GPTQConfig", given, {**DEFAULT_GPTQ, **given}) for given in GPTQ_VALUES),
+    *(("AbsMaxQuantizer", given, {**DEFAULT_ABSMAX, **given}) for given in ABSMAX_VALUES),
+    *(("Int8QuantizationConfig", {name: BASE}, {**DEFAULT_INT8, name: BASE_FIELDS})
+      for name in ("weight_quantizer", "activation_quantizer")),
+)  # fmt: skip
+"""Values that every run asks: class, arguments, and the fields that they give."""
+
 PROPERTIES = (
     single("prop-cfg-absmax", "Generated AbsMaxQuantizers survive a round trip.",
            ("CFG-150", "CFG-100", "CFG-120", "CFG-090"), _absmax, 20),
@@ -202,6 +227,8 @@ PROPERTIES = (
     single("prop-cfg-int8", "Generated Int8QuantizationConfigs, nested quantizers included.",
            ("CFG-060", "CFG-090", "CFG-140"), _int8, 20),
     single("prop-cfg-gptq", "Generated GPTQConfigs.", ("CFG-070", "CFG-090"), _gptq, 15),
+    swept("prop-cfg-values", "Every width, dtype and kind of quantizer survives a round trip.",
+          ("CFG-090",), EVERY, lambda made, _: _case(*made)),
     single("prop-cfg-refused-gptq", "Settings outside their domain are refused.",
            ("CFG-080",), _bad_gptq, 20),
     single("prop-cfg-refused-range", "Value ranges outside their domain are refused.",

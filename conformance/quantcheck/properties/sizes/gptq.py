@@ -131,6 +131,31 @@ UNEVEN = [
 DEAD = [Problem(ROWS, n, dead=True, changes={"group_size": 64}) for n in (129, 257)]
 
 
+SETTINGS: tuple[dict[str, Any], ...] = (
+    {"bits": 2}, {"bits": 3}, {"damping": 0.0}, {"damping": 1.0}, {"per_channel": False},
+    {"symmetric": True},
+)  # fmt: skip
+OF_HALVES = [
+    Problem(ROWS, 8, dtype, changes={"group_size": 4, **changes})
+    for dtype in ("bfloat16", "float16")
+    for changes in SETTINGS
+]
+FAULTS = [
+    (dtype, name, value)
+    for dtype in ("bfloat16", "float16")
+    for name, value in (("bits", 5), ("damping", 1.5), ("group_size", 0))
+]
+
+
+def _bad_settings(fault: tuple[str, str, Any], seed: int) -> Case:
+    """Return a case of half-precision weights, and a setting outside its domain."""
+    dtype, name, value = fault
+    inputs = {"weights": _weights(2, 9, seed).astype(dtype_of(dtype)), "hessian": hessian(9, seed)}
+    title = f"generated {dtype} weights, {name} outside its domain"
+    return refused("gptq", "drawn", title, "gptq_quantize", "GPTQ-110", "ConfigError",
+                   {**SMALL, name: value}, inputs)  # fmt: skip
+
+
 def _refused(size: tuple[int, int], seed: int) -> Case:
     """Return a case whose last weight is not a number."""
     weights = _weights(*size, seed).astype(np.float32)
@@ -178,6 +203,10 @@ PROPERTIES = (
           ("GPTQ-020", *JUDGED), ORDERED, _case),
     swept("prop-gptq-sizes-half", "Weights of every dtype over several blocks.",
           ("GPTQ-100", *JUDGED), HALVES, _case),
+    swept("prop-gptq-sizes-half-settings", "Weights of half precision, with every setting.",
+          ("GPTQ-100", *JUDGED), OF_HALVES, _case),
+    swept("prop-gptq-sizes-refused-settings", "Settings are refused, whatever the weights' dtype.",
+          ("GPTQ-110",), FAULTS, _bad_settings),
     swept("prop-gptq-sizes-asymmetric", "Both triangles of the Hessian count.",
           ("GPTQ-060", *JUDGED), UNEVEN, _case),
     swept("prop-gptq-sizes-refused", "The last of many weights that is not finite is refused.",
