@@ -81,7 +81,7 @@ def test_another_seed_draws_others() -> None:
     assert not set(ids(prop)[1:]) & set(ids(prop, Draws().next_draws())[1:])
 
 
-LAYERS = ("prop-lay-crossed-", "prop-lay-placed-")
+LAYERS = ("prop-lay-crossed-", "prop-lay-placed-", "prop-cal-crossed-")
 """Properties whose draws are each about some of the requirements."""
 
 

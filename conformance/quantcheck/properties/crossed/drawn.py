@@ -211,7 +211,7 @@ TOPICS = (
     (
         "Models refuse settings and data that calibrate nothing.",
         ("CFG-080", "LAY-150", "CAL-080", "CAL-160", "CAL-180"),
-        4,
+        8,
     ),
     (
         "The codes that calibration gives layers of every kind.",
