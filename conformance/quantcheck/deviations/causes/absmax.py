@@ -68,9 +68,7 @@ def scale_in_dtype_of_input(asked: Asked) -> bool:
     Digits are lost, ε may vanish, and in float16 the scale of small inputs becomes infinite.
     """
     x = asked.case.inputs["x"]
-    return x.dtype.name in ("float16", "bfloat16") and quantized(
-        asked, x.astype(np.float64), x.dtype.name
-    )
+    return _is_half(asked.case) and quantized(asked, x.astype(np.float64), x.dtype.name)
 
 
 def _is_half(case: Case) -> bool:
