@@ -92,9 +92,6 @@ class Handshake:
         order = ready.get("calibration_order", "block")
         if order not in ORDERS:
             raise TargetProtocolError(f"calibration_order in {list(ORDERS)}", repr(order))
-        compiles = ready.get("compiles", False)
-        if not isinstance(compiles, bool):
-            raise TargetProtocolError("ready.compiles as true or false", repr(compiles))
         operations, choices = _names(ready, "operations"), _names(ready, "choices")
         backend = ready.get("backend", "")
         if not isinstance(backend, str):
@@ -113,8 +110,16 @@ class Handshake:
             choices=choices,
             rules=_names(ready, "rules"),
             calibration_order=order,
-            compiles=compiles,
+            compiles=_flag(ready, "compiles"),
         )
+
+
+def _flag(ready: Mapping[str, Any], key: str) -> bool:
+    """Return a boolean in a handshake, false where it is left out."""
+    value = ready.get(key, False)
+    if not isinstance(value, bool):
+        raise TargetProtocolError(f"ready.{key} as true or false", repr(value))
+    return value
 
 
 def _names(ready: Mapping[str, Any], key: str) -> tuple[str, ...]:
