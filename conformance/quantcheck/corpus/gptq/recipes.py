@@ -41,26 +41,26 @@ def _default_cases() -> Iterator[Case]:
     yield recipe_case(
         "512-plain",
         "512 columns, well conditioned, groups of 128",
-        (4, 512),
+        (8, 512),
         independent(100, 2048, 90, -5),
         "GPTQ-060",
         group_size=128,
     )
     yield recipe_case(
         "512-order",
-        "512 columns, badly conditioned, 2 bits, groups of 32, activation order, block 32",
-        (4, 512),
+        "512 columns, badly conditioned, 2 bits, groups of 32, activation order, block 64",
+        (8, 512),
         correlated(200, 2048, 9, 1, 27, 3, -5),
         "GPTQ-020",
         bits=2,
         group_size=32,
-        block_size=32,
+        block_size=64,
         activation_order=True,
     )
     yield recipe_case(
         "512-whole-symmetric",
         "512 columns, dead ones among them, 3 bits, symmetric, one group over four blocks",
-        (4, 512),
+        (8, 512),
         correlated(210, 2048, 5, 1, 28, 3, -5, dead=(17, 200)),
         "GPTQ-040",
         bits=3,
@@ -68,13 +68,13 @@ def _default_cases() -> Iterator[Case]:
     )
     yield recipe_case(
         "512-ragged",
-        "512 columns, 8 bits, ragged groups of 96, block 32",
-        (4, 512),
+        "512 columns, 8 bits, ragged groups of 96, block 48",
+        (8, 512),
         correlated(220, 2048, 2, 2, 11, 4, -5),
         "GPTQ-050",
         bits=8,
         group_size=96,
-        block_size=32,
+        block_size=48,
     )
 
 

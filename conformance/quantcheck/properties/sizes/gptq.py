@@ -21,7 +21,7 @@ from quantcheck.wire.cases import Case
 from quantref.inputs import Array
 
 JUDGED = tuple(name for name in CORE if name != "GPTQ-070")
-ROWS = 4  # of many columns: the rows of the vectors, whose code a backend has compiled
+ROWS = 8  # of many columns: the rows of the vectors, whose code a backend has compiled
 BITS = (4, 3, 8, 2)
 SMALL = {**FULL, "block_size": 8}
 
@@ -91,7 +91,7 @@ def _columns() -> list[Problem]:
     """
     counts = [n for n in upto(257) if n not in (65, 129, 255, 257)]
     short = [
-        Problem(ROWS, n, changes={"bits": BITS[k % 4], "group_size": 32, "block_size": 32})
+        Problem(ROWS, n, changes={"bits": BITS[k % 4], "group_size": 64, "block_size": 64})
         for k, n in enumerate(counts)
     ]
     return [*short, Problem(ROWS, 513, changes={"group_size": 128})]
@@ -103,12 +103,12 @@ HALVES = [
 ]
 ORDERED = [
     Problem(ROWS, n, ties=True,
-            changes={"activation_order": True, "group_size": 32, "block_size": 32})
+            changes={"activation_order": True, "group_size": 64, "block_size": 64})
     for n in (65, 129, 257)
 ]  # fmt: skip
 RAGGED = [
     Problem(ROWS, n, changes={"group_size": g, "block_size": b, "symmetric": n % 2 == 0})
-    for n, g, b in ((127, 48, 32), (128, 48, 32), (129, 64, 127))
+    for n, g, b in ((127, 48, 64), (128, 48, 64), (129, 64, 127))
 ]
 WHOLE = [
     Problem(ROWS, n, changes={"group_size": -1, "block_size": b, "bits": 3})
@@ -117,11 +117,11 @@ WHOLE = [
 SHORT = [
     Problem(n, m, changes={"group_size": g, "block_size": b, "per_channel": n != 65})
     for n, m, g, b in (
-        (ROWS, 65, 8, 16),
+        (8, 65, 8, 16),
         (65, 65, 8, 16),
-        (ROWS, 128, 16, 24),
-        (ROWS, 255, 32, 127),
-        (ROWS, 257, 2, 32),
+        (8, 128, 16, 24),
+        (8, 255, 32, 127),
+        (8, 257, 2, 64),
     )
 ]
 UNEVEN = [
