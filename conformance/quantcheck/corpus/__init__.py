@@ -7,6 +7,7 @@ from itertools import chain
 
 from quantcheck.corpus.absmax import abs_cases
 from quantcheck.corpus.affine.cases import aff_cases
+from quantcheck.corpus.cal.calibrated import cal_calibrated_cases
 from quantcheck.corpus.cal.models import cal_model_cases
 from quantcheck.corpus.cal.windows import cal_cases
 from quantcheck.corpus.cfg import cfg_cases
@@ -21,7 +22,7 @@ from quantcheck.wire.cases import Case
 
 def _calibration_cases() -> Iterator[Case]:
     """Yield the cases of calibration windows and of models."""
-    yield from chain(cal_cases(), cal_model_cases())
+    yield from chain(cal_cases(), cal_model_cases(), cal_calibrated_cases())
 
 
 BUILDERS = {

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from quantcheck.corpus.cal.calibrated import calibrated_case
 from quantcheck.corpus.draw import refused
-from quantcheck.corpus.lay.build import lay_gptq_case, lay_int8_case, named_sizes
+from quantcheck.corpus.lay.build import lay_gptq_case, lay_int8_case
 from quantcheck.corpus.lay.options import Options
 from quantcheck.corpus.lay.rows import lay_embedding_case, lay_reverse_case
 from quantcheck.properties.crossed.domain import (
@@ -23,14 +24,10 @@ from quantcheck.properties.crossed.domain import (
 from quantcheck.properties.crossed.kinds import DENSE, EMBEDDING, REVERSIBLE, LayerKind
 from quantcheck.properties.crossed.refusals import fault_of, faulty_config
 from quantcheck.properties.sizes import integers
-from quantcheck.wire.calibrated import matrix_of, table_of, tokens_of
 from quantcheck.wire.cases import Case
-from quantcheck.wire.configs import build
 from quantcheck.wire.policies import ALONE, CALLED
 from quantref.affine import group_index
-from quantref.equations import parse_equation, require_sizes
 from quantref.inputs import Array
-from quantref.layers import DENSE as DENSE_EQUATION
 from quantref.packing import pack_codes
 
 MOST = 255  # eight binary digits: exact in bfloat16, and in float16
@@ -153,33 +150,10 @@ def _packed(draw: Draw, seed: int) -> Case:
 
 def _calibrated(draw: Draw, seed: int) -> Case:
     """Return the case of codes that GPTQ gives a layer; the certificate alone judges them."""
-    kind, options = draw.kind, draw.options
-    config = config_of("calibrated", draw.fields)
-    x, kernel = _array(seed, 0, kind.inputs), _array(seed, 1, kind.kernel)
-    equation = parse_equation(kind.equation or DENSE_EQUATION, x.ndim)
-    n_out, n_in = matrix_of(kernel, equation).shape
-    given = build(config)
-    shape = (given.num_samples, given.sequence_length)
-    groups = int(group_index(n_in, given.group_size).max()) + 1
-    forms = {
-        "windows": ("int32", shape),
-        "codes": ("uint8", (n_out, n_in)),
-        "scale": ("float32", (n_out, groups)),
-        "zero_point": ("uint8", (n_out, groups)),
-        "g_idx": ("int32", (n_in,)),
-    }
-    parameters: dict[str, Any] = {"config": config, **options.parameters()}
-    if kind.equation is not None:
-        sizes = require_sizes(equation, x.shape, kernel.shape)
-        outputs = tuple(sizes[letter] for letter in equation.outputs)
-        parameters |= {
-            "equation": kind.equation,
-            "output_shape": named_sizes(kind.equation, outputs),
-        }
-    return Case(
-        "drawn", "cal", draw.title, draw.operation, (), parameters, {"x": x, "kernel": kernel},
-        {"forms": {name: {"dtype": d, "shape": list(s)} for name, (d, s) in forms.items()}},
-        {"dataset_tokens": tokens_of(len(table_of(x)), *shape).ravel()},
+    kind = draw.kind
+    return calibrated_case(
+        "drawn", draw.title, _array(seed, 0, kind.inputs), _array(seed, 1, kind.kernel),
+        config=config_of("calibrated", draw.fields), options=draw.options, equation=kind.equation,
     )  # fmt: skip
 
 
