@@ -34,7 +34,7 @@ SECTIONS = (
     "config", "rounding", "affine", "absmax", "packing", "hessian", "gptq", "checks", "certificate",
     "layers", "calibration", "int4",
 )  # fmt: skip
-MOST_LINES = 2650
+MOST_LINES = 2700
 # Rooms of the reference, each with those that it may import; sections are open to all of them.
 REFERENCE_ROOMS: dict[str, set[str]] = {
     "fast": set(),

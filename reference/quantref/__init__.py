@@ -9,7 +9,7 @@ Reading order; each module is a section of SPEC.md as code:
 4. `certificate`: the check of an answer of GPTQ (section 8). `checks` has its messages.
 5. `layers`: the outputs of quantized layers (section 9).
 6. `calibration`: windows of a dataset, and small models block by block (section 10).
-7. `int4`: kernels in groups with zero-points, without calibration (section 13).
+7. `int4`: kernels in groups with zero-points, without calibration, and their config (section 13).
 
 `fast` has the same functions for speed. This module makes the fast form public if there is one;
 `gptq_textbook` is the plain form of `gptq_quantize`.
@@ -30,6 +30,7 @@ from quantref.fast.hessian import HessianAccumulator, accumulate_hessian, prepar
 from quantref.fast.packing import pack_codes, unpack_codes
 from quantref.gptq import GPTQResult
 from quantref.gptq import gptq_quantize as gptq_textbook
+from quantref.int4 import Int4QuantizationConfig
 from quantref.profiles import KERAS_316_PROFILE, KERAS_PROFILE, ORIGINAL_PROFILE
 from quantref.rounding import round_half_even, saturating_cast
 from quantref.rules import DEFAULT_PROFILE, Profile
@@ -54,6 +55,7 @@ __all__ = [
     "GPTQConfig",
     "GPTQResult",
     "HessianAccumulator",
+    "Int4QuantizationConfig",
     "Int8QuantizationConfig",
     "Profile",
     "QuantizationConfig",

@@ -6,21 +6,84 @@ A kernel is (n_in, n_out), as Keras stores it, and groups go down its rows. Per 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from quantref.config import EPSILON
+from quantref.config import EPSILON, QuantizationConfig, Quantizer, deserialize_quantizer
 from quantref.inputs import (
+    require_arguments,
+    require_block_size,
     require_count,
+    require_default,
     require_finite_float32,
     require_float32_scale,
+    require_four_bits,
     require_grouped_codes,
     require_kernel,
     require_levels,
+    require_no_quantizers,
     require_range_epsilon,
 )
+
+
+class Int4QuantizationConfig(QuantizationConfig):
+    """Weights as int4, in groups or per channel.
+
+    Parameters
+    ----------
+    weight_quantizer : Quantizer of value range (−8, 7) and output dtype int8, or None
+    activation_quantizer : Quantizer, None or "default"
+        "default" and None leave activations in floating point.
+    block_size : int >= 1, −1 or None
+        Rows of a group; a config of groups has no quantizers. −1 and None: per channel.
+
+    Raises
+    ------
+    ConfigError
+
+    Examples
+    --------
+    >>> config = Int4QuantizationConfig()
+    >>> config.mode, config.activation_quantizer, config.block_size
+    ('int4', None, 128)
+    """
+
+    def __init__(
+        self,
+        weight_quantizer: Quantizer | None = None,
+        activation_quantizer: Quantizer | str | None = "default",
+        block_size: int | None = 128,
+    ) -> None:
+        if isinstance(activation_quantizer, str):
+            require_default(activation_quantizer, "activation_quantizer", "CFG-050")
+            activation_quantizer = None  # [FOUR-180]
+        super().__init__(weight_quantizer, activation_quantizer)
+        self.block_size = require_block_size(block_size)  # [FOUR-140] [FOUR-150]
+        if self.block_size not in (None, -1):
+            require_no_quantizers(self.block_size, **super().get_config())  # [FOUR-160]
+        if weight_quantizer is not None:
+            require_four_bits(weight_quantizer, "weight_quantizer")  # [FOUR-170]
+
+    @property
+    def mode(self) -> str:
+        """The string "int4"."""
+        return "int4"
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON values."""
+        return {**super().get_config(), "block_size": self.block_size}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Make the object that `get_config` described; without a block size it is per channel."""
+        require_arguments(cls, config)
+        return cls(
+            deserialize_quantizer(config.get("weight_quantizer")),
+            deserialize_quantizer(config.get("activation_quantizer")),
+            config.get("block_size"),
+        )
 
 
 class GroupedCodes(NamedTuple):

@@ -237,6 +237,29 @@ def test_null_means_the_axis_of_the_default_quantizer(cases: Cases) -> None:
     assert verdicts(case, answer(axis=None, epsilon=0.5)) == {"CFG-060": "fail"}
 
 
+def test_the_default_quantizer_of_four_bits_may_be_that_of_the_docstring(cases: Cases) -> None:
+    case = cases["four-config-default"]
+    fields = right(case)["outputs"]["fields"]
+    documented = right(cases["cfg-int8-default"])["outputs"]["fields"]["activation_quantizer"]
+
+    def answer(**changes: Any) -> Answer:
+        return {"outputs": {"fields": {**fields, **changes}}}
+
+    assert verdicts(case, answer(activation_quantizer=documented)) == {"FOUR-180": "difference"}
+    other = {**documented, "fields": {**documented["fields"], "epsilon": 0.5}}
+    assert verdicts(case, answer(activation_quantizer=other)) == {"FOUR-140": "fail"}
+    assert verdicts(case, answer(block_size=None)) == {"FOUR-140": "fail"}
+
+
+def test_none_and_minus_one_are_the_same_block_size(cases: Cases) -> None:
+    for name, other in (("four-config-none", -1), ("four-config-channel", None)):
+        fields = right(cases[name])["outputs"]["fields"]
+        same = {"outputs": {"fields": {**fields, "block_size": other}}}
+        lost = {"outputs": {"fields": {k: v for k, v in fields.items() if k != "block_size"}}}
+        assert verdicts(cases[name], same) == {}
+        assert verdicts(cases[name], lost) == {"FOUR-140": "fail"}
+
+
 def test_a_stored_range_is_not_a_choice(cases: Cases) -> None:
     case = cases["cfg-absmax-range"]
     fields = right(case)["outputs"]["fields"]

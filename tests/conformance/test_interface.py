@@ -282,7 +282,8 @@ def test_a_case_gives_the_value_of_its_cells(covered: list[tuple[Cell, Outcome]]
             checked[row.signature.name] += 1
     assert set(checked) == {
         "Quantizer", "AbsMaxQuantizer", "AbsMaxQuantizer.__call__", "Int8QuantizationConfig",
-        "GPTQConfig", "abs_max_quantize", "abs_max_quantize_grouped_with_zero_point",
+        "Int4QuantizationConfig", "GPTQConfig", "abs_max_quantize",
+        "abs_max_quantize_grouped_with_zero_point",
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from quantcheck.targets.reference.operations import answer
 from quantref import (
     AbsMaxQuantizer,
     GPTQConfig,
+    Int4QuantizationConfig,
     Int8QuantizationConfig,
     QuantizationConfig,
     Quantizer,
@@ -140,6 +141,7 @@ def test_unknown_quantizer_classes(data: Any) -> None:
         (GPTQConfig.from_config, "algorithm"),
         (QuantizationConfig.from_config, "mode"),
         (Int8QuantizationConfig.from_config, "axis"),
+        (Int4QuantizationConfig.from_config, "bits"),
     ],
 )
 def test_unknown_arguments(make: Any, name: str) -> None:

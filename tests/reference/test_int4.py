@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 
-from quantref import QuantrefError, affine_dequantize, group_index
+from quantref import (
+    AbsMaxQuantizer,
+    Int4QuantizationConfig,
+    Quantizer,
+    QuantrefError,
+    affine_dequantize,
+    group_index,
+)
+from quantref.errors import ConfigError
 from quantref.int4 import grouped_dequantize, grouped_quantize
 
 RNG = np.random.default_rng(4)
@@ -64,3 +73,38 @@ W = np.ones((4, 2), np.float32)
 def test_refused(call: Any, words: str) -> None:
     with pytest.raises(QuantrefError, match=words + r".*\[FOUR-120\]"):
         call()
+
+
+EIGHT_BITS = AbsMaxQuantizer()
+FOUR_BITS = AbsMaxQuantizer(axis=0, value_range=(-8, 7))
+
+
+@pytest.mark.requirement("FOUR-140", "FOUR-180")
+def test_a_config_and_its_round_trip() -> None:
+    config = Int4QuantizationConfig()
+    assert (config.mode, config.block_size, config.activation_quantizer) == ("int4", 128, None)
+    per_channel = Int4QuantizationConfig(FOUR_BITS, AbsMaxQuantizer(axis=-1), block_size=None)
+    for made in (config, per_channel, Int4QuantizationConfig(block_size=-1)):
+        text = json.dumps(made.get_config())
+        assert Int4QuantizationConfig.from_config(json.loads(text)) == made
+    assert config != per_channel
+    assert Int4QuantizationConfig.from_config({}).block_size is None  # as before there were groups
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"block_size": 0}, r"block_size >= 1, -1 or None, got 0 \[FOUR-150\]"),
+        ({"block_size": -2}, r"got -2 \[FOUR-150\]"),
+        ({"block_size": True}, r"block_size to be an integer, got True \[FOUR-150\]"),
+        ({"weight_quantizer": FOUR_BITS}, r"no weight_quantizer with block_size 128.*160\]"),
+        ({"activation_quantizer": FOUR_BITS, "block_size": 8}, r"no activation_quantizer.*160\]"),
+        ({"weight_quantizer": EIGHT_BITS, "block_size": -1}, r"got \(-127, 127\).*170\]"),
+        ({"weight_quantizer": Quantizer(), "block_size": None}, r"value_range \(-8, 7\).*170\]"),
+        ({"activation_quantizer": "int4"}, r'None or "default", got \'int4\' \[CFG-050\]'),
+        ({"weight_quantizer": 4, "block_size": -1}, r"a Quantizer or None.*CFG-050\]"),
+    ],
+)  # fmt: skip
+def test_refused_configs(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Int4QuantizationConfig(**arguments)

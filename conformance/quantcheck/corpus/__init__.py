@@ -14,6 +14,7 @@ from quantcheck.corpus.cfg import cfg_cases
 from quantcheck.corpus.gptq.plain import gptq_cases
 from quantcheck.corpus.hessian import hes_cases
 from quantcheck.corpus.int4 import four_cases
+from quantcheck.corpus.int4_configs import int4_config_cases
 from quantcheck.corpus.lay.cases import lay_cases
 from quantcheck.corpus.pack import pack_cases
 from quantcheck.corpus.rnd import rnd_cases
@@ -23,6 +24,11 @@ from quantcheck.wire.cases import Case
 def _calibration_cases() -> Iterator[Case]:
     """Yield the cases of calibration windows and of models."""
     yield from chain(cal_cases(), cal_model_cases(), cal_calibrated_cases())
+
+
+def _four_bit_cases() -> Iterator[Case]:
+    """Yield the cases of kernels in groups and of their config."""
+    yield from chain(four_cases(), int4_config_cases())
 
 
 BUILDERS = {
@@ -35,7 +41,7 @@ BUILDERS = {
     "gptq": gptq_cases,
     "lay": lay_cases,
     "cal": _calibration_cases,
-    "four": four_cases,
+    "four": _four_bit_cases,
 }
 
 

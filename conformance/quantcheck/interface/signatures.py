@@ -1,9 +1,9 @@
 """The documented signatures as data: every argument, its default, and its kinds of value.
 
-The five classes, their arguments and defaults are those of the page "Quantizer classes" of the
-documentation of Keras. Functions and methods are those of Keras 3.15.1: all of
-`keras.quantizers`, `Layer.quantize` and `Model.quantize`. Tests compare all of them with the
-installed Keras.
+The five classes in `DOCUMENTED`, their arguments and defaults are those of the page "Quantizer
+classes" of the documentation of Keras. Other classes, functions and methods are those of Keras
+3.15.1: all of `keras.quantizers`, `Layer.quantize` and `Model.quantize`. Tests compare all of them
+with the installed Keras.
 """
 
 from __future__ import annotations
@@ -94,6 +94,14 @@ COUNTS = (
 QUANTIZER = k.objects("an AbsMaxQuantizer", "AbsMaxQuantizer")
 BASE_QUANTIZER = k.objects("a Quantizer of the base class", "Quantizer")
 NO_QUANTIZER = Kind("no quantizer", lambda v: isinstance(v, str | int | list), refused=True)
+ACTIVATION = (
+    k.one_of('"default"', "default"), k.NONE, QUANTIZER, BASE_QUANTIZER,
+    Kind(
+        "another string, or no quantizer",
+        lambda v: isinstance(v, str | int | list) and v != "default",
+        refused=True,
+    ),
+)  # fmt: skip
 TO_NUMPY = _optional("to_numpy", False, ARRAY, *BOOLEANS)
 ARRAYS = (
     k.one_of("a scalar", "rank 0"),
@@ -205,14 +213,20 @@ SIGNATURES = (
                 "weight_quantizer", None, OF_LAYERS,
                 k.NONE, QUANTIZER, BASE_QUANTIZER, NO_QUANTIZER,
             ),
+            _optional("activation_quantizer", "default", OF_LAYERS, *ACTIVATION),
+        ),
+    ),
+    Signature(
+        "Int4QuantizationConfig",
+        (
+            _optional("weight_quantizer", None, DESCRIBED, k.NONE, QUANTIZER, NO_QUANTIZER),
+            _optional("activation_quantizer", "default", DESCRIBED, *ACTIVATION),
             _optional(
-                "activation_quantizer", "default", OF_LAYERS, k.one_of('"default"', "default"),
-                k.NONE, QUANTIZER, BASE_QUANTIZER,
-                Kind(
-                    "another string, or no quantizer",
-                    lambda v: isinstance(v, str | int | list) and v != "default",
-                    refused=True,
-                ),
+                "block_size", 128, DESCRIBED,
+                k.NONE, k.integers("-1, per channel", -1, -1), COUNTS[0],
+                k.integers("several rows", 2),
+                Kind("0 or below -1", lambda v: isinstance(v, int) and (v == 0 or v < -1),
+                     refused=True),
             ),
         ),
     ),
@@ -302,10 +316,6 @@ SIGNATURES = (
         sequence_length=512, group_size=128, num_grid_points=20, quantization_layer_structure=None,
     ),
     _outside("Float8QuantizationConfig"),
-    _outside(
-        "Int4QuantizationConfig", weight_quantizer=None, activation_quantizer="default",
-        block_size=128,
-    ),
     _outside("compute_float8_amax_history", x=REQUIRED, amax_history=REQUIRED),
     _outside(
         "compute_float8_scale", amax=REQUIRED, scale=REQUIRED, dtype_max=REQUIRED, margin=0

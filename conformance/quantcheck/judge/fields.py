@@ -2,6 +2,7 @@
 
 An activation quantizer without an axis quantizes along −1 (CFG-150). So a config that shows its
 axis as null means the same as one that shows [-1], and only the form differs. So do 0 and [0].
+A block size of null means the same as -1 (section 13), and either form is right.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def other_form(got: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]
     []
     """
     unlike = changed(got, expected)
-    return [name for name in expected if got.get(name) != expected[name] and name not in unlike]
+    free = (*unlike, "block_size")
+    return [name for name in expected if got.get(name) != expected[name] and name not in free]
 
 
 def has_form(expected: Mapping[str, Any]) -> bool:
@@ -58,6 +60,8 @@ def judge_form(collector: Judging, got: Mapping[str, Any], expected: Mapping[str
 
 def _meaning(fields: Mapping[str, Any], name: str) -> Any:
     value = fields.get(name)
+    if name == "block_size":
+        return -1 if value is None and name in fields else value
     if name == "axis":
         return [value] if type(value) is int else value
     inner = value.get("fields") if isinstance(value, Mapping) else None

@@ -52,7 +52,7 @@ _exactly, _values = arithmetic.exactly, arithmetic.values
 TABLE = (
     _row("cfg", "config_round_trip", arithmetic.config_round_trip,
          "CFG-150 CFG-060 CFG-070 CFG-080 CFG-090 CFG-100 CFG-110 CFG-120 CFG-130 CFG-140 "
-         "CFG-160"),
+         "CFG-160 FOUR-140 FOUR-150 FOUR-160 FOUR-170 FOUR-180"),
     _row("rnd", "round_half_even", _exactly("values", requirement="RND-010"),
          "RND-010 RND-040"),
     _row("rnd", "saturating_cast", _exactly("codes", requirement="RND-020"),

@@ -5,6 +5,7 @@ from quantcheck.mutants.mutant import Edit, Mutant, mutant
 
 QUANTIZE = ("quantref.int4", "grouped_quantize")
 BACK = ("quantref.int4", "grouped_dequantize")
+CONFIG = ("quantref.int4", "Int4QuantizationConfig.__init__")
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("four-ragged-merged",
@@ -76,4 +77,28 @@ MUTANTS: tuple[Mutant, ...] = (
            '{"codes": codes, "scale": scale.astype(np.float16).astype(np.float32) if given.get("route") == "numpy" else scale, "zero_point": zero_point}'),
            "The way through NumPy rounds scales to half precision.", "four", blames="FOUR-130",
            size="a route"),
+    mutant("four-config-default", *CONFIG,
+           "block_size: int | None = 128",
+           "block_size: int | None = 64",
+           "The default block size is 64 instead of 128.", "four", blames="FOUR-140"),
+    mutant("four-config-lost", "quantref.int4", "Int4QuantizationConfig.get_config",
+           "self.block_size",
+           "self.block_size and -1",
+           "The block size is lost when a config is saved.", "four", blames="FOUR-140"),
+    mutant("four-config-block-unchecked", *CONFIG,
+           "require_block_size(block_size)",
+           "block_size",
+           "Any block size is accepted in a config.", "four", blames="FOUR-150"),
+    mutant("four-config-quantizers", *CONFIG,
+           "require_no_quantizers(self.block_size, **super().get_config())",
+           "None",
+           "Quantizers are accepted with groups, which have none.", "four", blames="FOUR-160"),
+    mutant("four-config-range-unchecked", *CONFIG,
+           'require_four_bits(weight_quantizer, "weight_quantizer")',
+           "None",
+           "A weight quantizer of any value range is accepted.", "four", blames="FOUR-170"),
+    mutant("four-config-activation", *CONFIG,
+           "activation_quantizer = None",
+           'activation_quantizer = None if block_size not in (None, -1) else deserialize_quantizer({"class_name": "AbsMaxQuantizer", "config": {"axis": -1}})',
+           "The default activation quantizer is AbsMaxQuantizer, as in the mode int8.", "four", blames="FOUR-180"),
 )  # fmt: skip

@@ -9,13 +9,30 @@ from hypothesis import strategies as st
 
 from quantcheck.corpus.draw import refused
 from quantcheck.corpus.int4 import FULL, TIE_EPSILON, back_case, grouped_case, tied
+from quantcheck.corpus.int4_configs import (
+    FOUR_BITS,
+    NAME,
+    config_case,
+    quantizer,
+    refused_config,
+)
 from quantcheck.properties import Sizes, single
+from quantcheck.properties.cfg import BASE, BASE_FIELDS, NO_QUANTIZERS
 from quantcheck.properties.strategies import Draw, cast, grids, matrices, two_sided
 from quantcheck.wire.cases import Case
 from quantref.inputs import Array
 
 USUAL = ("FOUR-030", "FOUR-040", "FOUR-050")
 PLAIN = ("plain", "fine", "outlier", "small", "large")
+QUANTIZERS = ("weight_quantizer", "activation_quantizer")
+ARGUMENTS = ("axis", "epsilon", "output_dtype")
+WRONG: tuple[dict[str, Any], ...] = (
+    {},
+    {"value_range": [-7, 7]},
+    {"value_range": [-8, 8]},
+    {**FOUR_BITS, "output_dtype": "int16"},
+    {**FOUR_BITS, "output_dtype": "int32", "axis": 0},
+)
 RANGES = ([-7, 7], [0, 15], [-2, 1], [-128, 127], [2, 9], [-8, 7])
 
 
@@ -124,6 +141,71 @@ def _refused(draw: Draw, _: Sizes) -> Case:
                    {"weights": weights})  # fmt: skip
 
 
+@st.composite
+def _config(draw: Draw, _: Sizes, plain: bool) -> Case:
+    """Draw a config; with quantizers it is per channel."""
+    sizes = (1, 8, 32, 100, 128, 1000, -1, None) if plain else (-1, None)
+    given: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
+    if not plain or draw(st.booleans()):
+        given["block_size"] = changes["block_size"] = draw(st.sampled_from(sizes))
+    for name in QUANTIZERS:
+        kinds = ("left out", "None") if plain else ("left out", "None", *["quantizer"] * 2, "base")
+        kind = draw(st.sampled_from(kinds))
+        if kind == "base" and name == "activation_quantizer":
+            given[name], changes[name] = BASE, BASE_FIELDS
+        elif kind in ("base", "quantizer"):
+            given[name], changes[name] = quantizer(draw(_four_bits(name)))
+        elif kind == "None":
+            given[name] = None
+    if draw(st.booleans()):
+        given.setdefault("activation_quantizer", "default")
+    return config_case("drawn", f"a generated {NAME}", given, changes)
+
+
+@st.composite
+def _four_bits(draw: Draw, name: str) -> dict[str, Any]:
+    """Draw the arguments of a quantizer in this place of a config."""
+    given: dict[str, Any] = dict(FOUR_BITS) if name == "weight_quantizer" else {}
+    choices = {
+        "axis": st.sampled_from((None, 0, -1, [0, 1])),
+        "epsilon": st.sampled_from((1e-7, 0.001)),
+        "output_dtype": st.just("int8"),
+    }
+    return given | {key: draw(choices[key]) for key in draw(st.sets(st.sampled_from(ARGUMENTS)))}
+
+
+@st.composite
+def _bad_block(draw: Draw, _: Sizes) -> Case:
+    size = draw(st.integers(-9, 0).filter(lambda size: size != -1))
+    return refused_config("drawn", f"groups of {size} rows", "FOUR-150", {"block_size": size})
+
+
+@st.composite
+def _bad_groups(draw: Draw, _: Sizes) -> Case:
+    """Draw a config of groups with a quantizer; its block size may be left out."""
+    names = draw(st.lists(st.sampled_from(QUANTIZERS), min_size=1, max_size=2, unique=True))
+    given: dict[str, Any] = {name: quantizer(draw(_four_bits(name)))[0] for name in names}
+    if draw(st.booleans()):
+        given["block_size"] = draw(st.sampled_from((1, 32, 128)))
+    return refused_config("drawn", "quantizers with groups", "FOUR-160", given)
+
+
+@st.composite
+def _bad_weights(draw: Draw, _: Sizes) -> Case:
+    changes = draw(st.sampled_from(WRONG))
+    size = draw(st.sampled_from((-1, None)))
+    given = {"weight_quantizer": quantizer(changes)[0], "block_size": size}
+    return refused_config("drawn", "a weight quantizer of other codes", "FOUR-170", given)
+
+
+@st.composite
+def _bad_objects(draw: Draw, _: Sizes) -> Case:
+    """Draw what is no quantizer where a config has one."""
+    given: dict[str, Any] = {draw(st.sampled_from(QUANTIZERS)): draw(NO_QUANTIZERS)}
+    return refused_config("drawn", "no quantizer", "CFG-050", {**given, "block_size": -1})
+
+
 # General properties come first, then one topic after another: the first failure names the cause.
 PROPERTIES = (
     single("prop-four-plain", "Generated kernels with weights of both signs in a group.",
@@ -152,4 +234,16 @@ PROPERTIES = (
            ("FOUR-110",), _visible, 8),
     single("prop-four-refused", "Kernels and settings outside their domain are refused.",
            ("FOUR-120",), _refused, 12),
+    single("prop-four-config", "Generated configs of groups, and per channel without quantizers.",
+           ("FOUR-140", "FOUR-180", "CFG-090"), lambda s: _config(s, plain=True), 12),
+    single("prop-four-config-nested", "Generated configs per channel, quantizers included.",
+           ("CFG-090", "FOUR-140", "FOUR-180", "CFG-140"), lambda s: _config(s, plain=False), 15),
+    single("prop-four-refused-block", "Block sizes outside their domain are refused.",
+           ("FOUR-150",), _bad_block, 6),
+    single("prop-four-refused-groups", "Quantizers are refused with groups.",
+           ("FOUR-160",), _bad_groups, 8),
+    single("prop-four-refused-weights", "Weight quantizers of other codes are refused.",
+           ("FOUR-170",), _bad_weights, 8),
+    single("prop-four-refused-objects", "What is no quantizer is refused.",
+           ("CFG-050",), _bad_objects, 8),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from quantref.absmax import AbsMaxQuantizer
 from quantref.config import GPTQConfig, Int8QuantizationConfig, QuantizationConfig, Quantizer
 from quantref.errors import ConfigError
 from quantref.inputs import require_arguments
+from quantref.int4 import Int4QuantizationConfig
 
 Outputs = dict[str, Any]
 NAMES = {"bits": "weight_bits", "damping": "hessian_damping"}
@@ -25,6 +26,7 @@ CLASSES: dict[str, type] = {
     "AbsMaxQuantizer": AbsMaxQuantizer,
     "QuantizationConfig": QuantizationConfig,
     "Int8QuantizationConfig": Int8QuantizationConfig,
+    "Int4QuantizationConfig": Int4QuantizationConfig,
     "GPTQConfig": GPTQConfig,
 }
 ATTRIBUTES = {
@@ -32,6 +34,9 @@ ATTRIBUTES = {
     "AbsMaxQuantizer": ("axis", "value_range", "epsilon", "output_dtype"),
     "QuantizationConfig": ("weight_quantizer", "activation_quantizer"),
     "Int8QuantizationConfig": ("mode", "weight_quantizer", "activation_quantizer"),
+    "Int4QuantizationConfig": (
+        "mode", "weight_quantizer", "activation_quantizer", "block_size",
+    ),
     "GPTQConfig": (
         "mode", "weight_bits", "num_samples", "per_channel", "sequence_length", "hessian_damping",
         "group_size", "symmetric", "activation_order",

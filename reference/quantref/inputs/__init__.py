@@ -36,10 +36,13 @@ from quantref.inputs.calibration import (
     require_tokenizer,
 )
 from quantref.inputs.grouped import (
+    require_block_size,
     require_float32_scale,
+    require_four_bits,
     require_grouped_codes,
     require_kernel,
     require_levels,
+    require_no_quantizers,
     require_range_epsilon,
 )
 from quantref.inputs.hessian import (
@@ -113,6 +116,7 @@ __all__ = [
     "require_arguments",
     "require_batch",
     "require_bias",
+    "require_block_size",
     "require_blocks",
     "require_bool",
     "require_broadcast_bias",
@@ -134,6 +138,7 @@ __all__ = [
     "require_float",
     "require_float32_scale",
     "require_float_dtype",
+    "require_four_bits",
     "require_group_size",
     "require_grouped_codes",
     "require_hessian",
@@ -147,6 +152,7 @@ __all__ = [
     "require_levels",
     "require_matching_layers",
     "require_n_in",
+    "require_no_quantizers",
     "require_normal_scale",
     "require_number",
     "require_output_dtype",

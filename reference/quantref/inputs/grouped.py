@@ -25,6 +25,32 @@ LARGEST = float(np.finfo(np.float32).max)
 ZERO_POINTS = np.iinfo(np.int8)
 
 
+def require_block_size(block_size: Any) -> int | None:
+    """Return a block size of at least 1, −1 or None, or raise.  [FOUR-150]"""
+    if block_size is None:
+        return None
+    size = require_integer(block_size, "block_size", "FOUR-150")
+    if size < 1 and size != -1:
+        raise ConfigError("block_size >= 1, -1 or None", f"{size}", "FOUR-150")
+    return size
+
+
+def require_no_quantizers(block_size: int, **quantizers: Any) -> None:
+    """Raise if a config of groups has a quantizer.  [FOUR-160]"""
+    for name, quantizer in quantizers.items():
+        if quantizer is not None:
+            expected = f"no {name} with block_size {block_size}"
+            raise ConfigError(expected, f"{quantizer!r}", "FOUR-160")
+
+
+def require_four_bits(quantizer: Any, name: str) -> None:
+    """Raise unless a quantizer gives int8 codes of four bits.  [FOUR-170]"""
+    bounds = getattr(quantizer, "value_range", None)
+    if bounds != (-8, 7) or quantizer.output_dtype != "int8":
+        expected = f"{name} with value_range (-8, 7) and output_dtype int8"
+        raise ConfigError(expected, f"{bounds} and {quantizer.output_dtype}", "FOUR-170")
+
+
 def require_kernel(weights: ArrayLike) -> Array:
     """Return a kernel of shape (n_in, n_out), finite floats, not empty, or raise.  [FOUR-120]"""
     w = require_float(weights, "weights", "FOUR-120")

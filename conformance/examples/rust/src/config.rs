@@ -37,6 +37,7 @@ pub enum Object {
     Quantizer(Quantizer),
     Config { weight: Option<Quantizer>, activation: Option<Quantizer> },
     Int8 { weight: Option<Quantizer>, activation: Option<Quantizer> },
+    Int4 { weight: Option<Quantizer>, activation: Option<Quantizer>, block_size: Option<i128> },
     Gptq(GptqConfig),
 }
 
@@ -147,6 +148,34 @@ fn nested(json: &Json) -> Answer<Option<Quantizer>> {
     }
 }
 
+/// The config of section 13.
+fn four_bits(arguments: &Arguments) -> Answer<Object> {
+    arguments.known(&["weight_quantizer", "activation_quantizer", "block_size"])?;
+    // [FOUR-140]
+    let block_size = match arguments.get("block_size") {
+        Some(Json::Null) => None,
+        _ => Some(arguments.or("block_size", Arguments::int, 128)?),
+    };
+    let grouped = block_size.is_some_and(|size| size != -1);
+    if grouped && block_size < Some(1) {
+        return refused("expected a block size from 1 on, -1 or None [FOUR-150]");
+    }
+    let weight = nested(arguments.get("weight_quantizer").unwrap_or(&Json::Null))?;
+    let activation = match arguments.get("activation_quantizer") {
+        Some(json) if !is_default(json) => nested(json)?,
+        _ => None, // [FOUR-180]
+    };
+    if grouped && (weight.is_some() || activation.is_some()) {
+        return refused("expected no quantizers with groups [FOUR-160]");
+    }
+    match &weight {
+        None => {}
+        Some(Quantizer::AbsMax(w)) if w.value_range == (-8, 7) && w.output_dtype == "int8" => {}
+        _ => return refused("expected a weight quantizer of -8 … 7 and int8 [FOUR-170]"),
+    }
+    Ok(Object::Int4 { weight, activation, block_size })
+}
+
 fn is_default(json: &Json) -> bool {
     json.as_text().as_deref() == Some("default")
 }
@@ -198,8 +227,9 @@ impl Object {
                 };
                 Ok(Object::Int8 { weight, activation })
             }
+            "Int4QuantizationConfig" => four_bits(&arguments),
             "GPTQConfig" => Ok(Object::Gptq(GptqConfig::of_arguments(&arguments)?)),
-            _ => refused(format!("expected a class of section 1, got {class}")),
+            _ => refused(format!("expected a class of section 1 or 13, got {class}")),
         }
     }
 
@@ -223,6 +253,14 @@ impl Object {
                 Json::object(vec![
                     ("weight_quantizer", nested(weight)),
                     ("activation_quantizer", nested(activation)),
+                ]),
+            ),
+            Object::Int4 { weight, activation, block_size } => (
+                "Int4QuantizationConfig",
+                Json::object(vec![
+                    ("weight_quantizer", nested(weight)),
+                    ("activation_quantizer", nested(activation)),
+                    ("block_size", block_size.map_or(Json::Null, Json::int)),
                 ]),
             ),
             Object::Gptq(config) => {
@@ -260,6 +298,12 @@ impl Object {
                 ("mode", Json::text("int8")),
                 ("weight_quantizer", nested(weight)),
                 ("activation_quantizer", nested(activation)),
+            ]),
+            Object::Int4 { weight, activation, block_size } => Json::object(vec![
+                ("mode", Json::text("int4")),
+                ("weight_quantizer", nested(weight)),
+                ("activation_quantizer", nested(activation)),
+                ("block_size", block_size.map_or(Json::Null, Json::int)),
             ]),
             Object::Gptq(config) => {
                 let mut fields = vec![("mode", Json::text("gptq"))];

@@ -159,6 +159,19 @@ def default_axis_kept(asked: Asked) -> bool:
     return asked.case.operation == "config_round_trip" or _reloads(asked)
 
 
+def range_from_json_refused(asked: Asked) -> bool:
+    """Predict that a weight quantizer of a saved config is refused: its range became a list."""
+    message = r"with value_range=\(-8, 7\)\. Received: value_range=\[-8, 7\]"
+    return _weights_of_four_bits(asked.case) and asked.raised("ValueError", message)
+
+
+def _weights_of_four_bits(case: Case) -> bool:
+    """Tell whether a case is of an Int4QuantizationConfig that has a weight quantizer."""
+    of_four_bits = case.parameters["class"] == "Int4QuantizationConfig"
+    given = case.parameters["arguments"].get("weight_quantizer")
+    return of_four_bits and given is not None and "outputs" in case.expected
+
+
 def _reloads(asked: Asked) -> bool:
     """Tell whether the reloaded layer gives the same values as before."""
     return same(asked.array("reloaded"), asked.array("values"))
@@ -210,5 +223,6 @@ CAUSES = (
         _proposals("argument", "epsilon", "value_range"),
     ),
     Cause(named_class_called_with_a_dict, ("config_round_trip",), _by_name),
+    Cause(range_from_json_refused, ("config_round_trip",), _weights_of_four_bits),
     Cause(default_axis_kept, ("config_round_trip", *LAYERS), _default_axis),
 )

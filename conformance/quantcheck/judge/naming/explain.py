@@ -24,7 +24,7 @@ from quantcheck.judge.refusals import DOCUMENTED_BITS, WIDTHS
 from quantcheck.oracle.bounds import ULP32, growth
 from quantcheck.spec.requirements import choices
 from quantcheck.wire.cases import Case
-from quantcheck.wire.configs import absmax_arguments
+from quantcheck.wire.configs import ABSMAX_DEFAULTS, absmax_arguments
 from quantref.certificate import U32
 from quantref.inputs import Array, resolve_axis
 
@@ -37,6 +37,8 @@ FIELDS = {
     "activation_quantizer": "CFG-060",
     "weight_quantizer": "CFG-060",
 }
+DOCUMENTED = {**ABSMAX_DEFAULTS, "axis": [-1]}
+"""Fields of the default activation quantizer, as the docstrings of Keras have it."""
 
 
 def abs_max(case: Case, outputs: Outputs) -> Explanation:
@@ -203,8 +205,20 @@ def config_round_trip(case: Case, outputs: Outputs) -> Explanation:
     """Explain changed fields, by the requirement to store each of them."""
     got, expected = outputs["fields"], case.expected["outputs"]["fields"]
     wrong = changed(got, expected)
-    found = [FIELDS.get(key, "CFG-070") for key in wrong]
+    if case.parameters["class"] == "Int4QuantizationConfig":
+        found = [_of_four_bits(key, case, got) for key in wrong]
+    else:
+        found = [FIELDS.get(key, "CFG-070") for key in wrong]
     return list(dict.fromkeys(found)) if set(found) <= set(case.requirements) else []
+
+
+def _of_four_bits(key: str, case: Case, got: dict[str, object]) -> str:
+    """Return the requirement of a field of section 13; one quantizer is that of the docstring."""
+    default = case.parameters["arguments"].get(key, "default") == "default"
+    if key == "activation_quantizer" and default:
+        documented = {key: {"class": "AbsMaxQuantizer", "fields": DOCUMENTED}}
+        return "FOUR-140" if changed(got, documented) else "FOUR-180"
+    return "CFG-090" if key.endswith("quantizer") else "FOUR-140"
 
 
 def taken_as_single(case: Case, outputs: Outputs) -> Explanation:

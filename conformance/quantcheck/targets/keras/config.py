@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,9 @@ def build(description: Any) -> Any:
     kind = getattr(keras.quantizers, description["class"], None)
     if kind is None:
         raise Unsupported(f"Keras {keras.__version__} has no {description['class']}")
+    four_bits = description["class"] == "Int4QuantizationConfig"
+    if four_bits and "block_size" not in inspect.signature(kind).parameters:
+        raise Unsupported(f"Keras {keras.__version__} has no groups in its mode int4")
     arguments = keyword_arguments(description["arguments"])
     if description["class"] == "GPTQConfig":
         arguments = {"dataset": None, "tokenizer": None, **arguments}
