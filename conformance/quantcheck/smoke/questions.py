@@ -44,7 +44,9 @@ class Probe:
 
 
 def probes(cases: Iterable[Case]) -> list[Probe]:
-    """Choose the smallest vector of each operation that has an answer.
+    """Choose the smallest vector of each operation that has an expected answer.
+
+    Calibrated layers have none: the certificate judges them.
 
     Parameters
     ----------
